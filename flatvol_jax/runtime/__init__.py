@@ -1,0 +1,1 @@
+"""What all rooms stand on: the float64 scope, boundary checks, atomic files, the array cache."""
