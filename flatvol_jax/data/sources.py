@@ -1,0 +1,48 @@
+"""A data set by name."""
+
+import numpy as np
+from etils import epath
+
+from flatvol_jax.data import embedded, prepared
+from flatvol_jax.data.dataset import Dataset
+from flatvol_jax.runtime import checks
+
+SOURCES = ("boolean7", "cifar10", "mnist", "mnist5k")
+
+
+def load(
+    name: str,
+    data_dir: epath.PathLike | None = None,
+    progress: prepared.Progress | None = None,
+) -> Dataset:
+    """Load a data set: `x` float32 in [0, 1], `y` int32.
+
+    - "mnist5k": 5,000 MNIST digits, (5000, 784), in class order; no download.
+    - "mnist": all 70,000, train then test, (70000, 784); LeCun et al. (1998).
+    - "cifar10": all 60,000, train then test, (60000, 32, 32, 3); Krizhevsky (2009).
+    - "boolean7": {0,1}^7 in lexicographic order, (128, 7); `y` is the row's number, as there
+      is no canonical target.
+
+    "mnist" and "cifar10" are read from copies that tensorflow-datasets has prepared (without
+    TensorFlow when prepared as array_record) and are cached once decoded.
+
+    Args:
+        name: one of `SOURCES`.
+        data_dir: where prepared copies lie; otherwise the environment variable TFDS_DATA_DIR,
+            otherwise ~/tensorflow_datasets. The embedded data sets ignore it.
+        progress: called as `progress(done, total)` while images are decoded.
+
+    Raises:
+        ValueError: an unknown name; a prepared copy that is missing or damaged.
+    """
+    checks.one_of("name", name, SOURCES)
+    if name == "boolean7":
+        return Dataset(**embedded.boolean_cube(), name=name)
+    if name == "mnist5k":
+        arrays = embedded.read_mnist5k()
+    else:
+        arrays = prepared.read_prepared(name, data_dir, progress)
+    x = arrays["x"]
+    if name == "mnist":
+        x = x.reshape(len(x), -1)
+    return Dataset(np.divide(x, 255, dtype=np.float32), arrays["y"].astype(np.int32), name)
