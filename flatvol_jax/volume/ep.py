@@ -1,0 +1,199 @@
+"""Expectation propagation for P(y) = ∫ N(z; 0, K) ∏ P(y_i | z_i) dz, as a jittable core.
+
+The iteration runs over the *cavities* (what the other labels say of each output) instead of
+over the sites: any cavity yields a valid site, so Anderson mixing needs no constraint, and it
+converges on the labellings where undamped parallel EP cycles (constants, single flips).
+Everything inside is in coordinates signed by the labels, where every label is +1.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.linalg import solve_triangular
+
+from flatvol_jax.volume import anderson
+from flatvol_jax.volume.links import Tilted, tilt
+
+_MEMORY = 5
+_LEAST_DAMPING = 1e-3
+# Least site precision times prior variance. Below it 1 - diag(B^-1) has lost its digits; log Z
+# is stationary in the sites, so the floor changes it by about its square.
+_FLOOR = 1e-8
+
+
+class Cavities(NamedTuple):
+    """Mean and variance of each output z_i given all labels but its own, shape (n,)."""
+
+    mean: Array
+    variance: Array
+
+
+class EP(NamedTuple):
+    """Where an EP run ended.
+
+    Attributes:
+        log_volume: log Z, nats.
+        residual: nats; see `expectation_propagation`.
+        iterations: number of Cholesky factorisations.
+        converged: whether the residual fell to the tolerance.
+        cavities: the cavities at the end, in the coordinates of z.
+        site_precision: τ of each Gaussian site, shape (n,).
+        site_shift: precision times mean of each site, in the coordinates of z, shape (n,).
+    """
+
+    log_volume: Array
+    residual: Array
+    iterations: Array
+    converged: Array
+    cavities: Cavities
+    site_precision: Array
+    site_shift: Array
+
+
+class _Sweep(NamedTuple):
+    """One parallel update of all sites: the new cavities and what was computed on the way."""
+
+    cavity: Cavities
+    precision: Array
+    shift: Array
+    log_volume: Array
+    residual: Array
+
+
+def _sweep(kernel: Array, labels: Array, link_variance: Array, cavity: Cavities) -> _Sweep:
+    """Sites from cavities, marginals from sites, cavities from marginals; log Z of those.
+
+    With S = diag(τ), B = I + S^½ K S^½ = L L' and d = diag(B^-1), the column norms of L^-1:
+    marginal variance (1 - d)/τ and cavity variance (1 - d)/(τ d), neither a difference of
+    large numbers (Rasmussen and Williams 2006, section 3.6, for the rest).
+    """
+    prior_variance = jnp.diagonal(kernel)
+    site = tilt(cavity.mean, cavity.variance, link_variance)
+    precision = jnp.maximum(site.precision, _FLOOR / prior_variance)
+    shift = site.shift
+
+    root = labels * jnp.sqrt(precision)
+    identity = jnp.eye(len(labels), dtype=kernel.dtype)
+    factor = jnp.linalg.cholesky(
+        root[:, None] * kernel * root + identity, symmetrize_input=False
+    )
+    inverse = solve_triangular(factor, identity, lower=True)
+    uncertainty = jnp.sum(inverse**2, axis=0)  # d
+    prior_mean = kernel @ (labels * shift)
+    mean = labels * (
+        prior_mean - kernel @ (root * (inverse.T @ (inverse @ (root * prior_mean))))
+    )
+    variance = (1.0 - uncertainty) / precision
+
+    new = Cavities(
+        (mean - variance * shift) / uncertainty,
+        jnp.minimum(variance / uncertainty, prior_variance),
+    )
+    tilted = tilt(new.mean, new.variance, link_variance)
+    log_volume = (
+        jnp.sum(tilted.log_normaliser)
+        - jnp.sum(jnp.log(jnp.diagonal(factor)))
+        + 0.5 * jnp.sum(shift * mean)
+        + 0.5 * jnp.sum(jnp.log1p(precision * new.variance))
+        + 0.5
+        * jnp.sum(
+            (precision * new.mean**2 - 2 * shift * new.mean - shift**2 * new.variance)
+            / (1 + precision * new.variance)
+        )
+    )
+    return _Sweep(new, precision, shift, log_volume, _jeffreys(tilted, mean, variance))
+
+
+def _jeffreys(tilted: Tilted, mean: Array, variance: Array) -> Array:
+    """Σ_i KL(q_i | q̂_i) + KL(q̂_i | q_i) of marginals q and moment-matched tilted q̂, nats."""
+    scale = variance * tilted.variance
+    return 0.5 * jnp.sum(
+        (tilted.variance - variance) ** 2 / scale
+        + (tilted.mean - mean) ** 2 * (variance + tilted.variance) / scale
+    )
+
+
+def prior_cavities(kernel: Array) -> Cavities:
+    """The cold start: no other label seen, but a variance below the prior's (K_ii / e)."""
+    variance = jnp.diagonal(kernel) / jnp.e
+    return Cavities(jnp.zeros_like(variance), variance)
+
+
+@partial(jax.jit, static_argnames="max_iterations")
+def expectation_propagation(
+    kernel: Array,
+    labels: Array,
+    link_variance: Array | float,
+    start: Cavities,
+    tolerance: Array | float,
+    max_iterations: int,
+) -> EP:
+    """EP's log Z for the link Φ(y z / s), by parallel updates with Anderson mixing.
+
+    The residual is the Jeffreys divergence between the marginals and the moments they should
+    match, summed over points. It is zero at the fixed point and only there; log Z is
+    stationary there too, so both go with the square of the distance and the residual
+    measures, in nats, how far log Z still is from EP's fixed point. It says nothing of EP's
+    own error. The step is full while the distance between iterates falls and half where it
+    grew; where a step leaves the numbers that float64 can hold, it is taken back and tried
+    again at a quarter, without the memory.
+
+    Args:
+        kernel: K, (n, n) float64, symmetric positive semidefinite.
+        labels: y, (n,) float64, ±1.
+        link_variance: s²; 0 for the Heaviside link, 1 for probit.
+        start: cavities to start from, in the coordinates of z.
+        tolerance: nats; the run stops when the residual is at or below it.
+        max_iterations: the run stops after so many factorisations.
+    """
+    n = len(labels)
+    prior_variance = jnp.diagonal(kernel)
+
+    # Mixing acts on (a, log v) with a = m / √(v + s²): of order one for every point.
+    def pack(cavity):
+        scale = jnp.sqrt(cavity.variance + link_variance)
+        return jnp.concatenate([cavity.mean / scale, jnp.log(cavity.variance)])
+
+    def unpack(point):
+        variance = jnp.minimum(jnp.exp(point[n:]), prior_variance)
+        return Cavities(point[:n] * jnp.sqrt(variance + link_variance), variance)
+
+    def unfinished(state):
+        *_, sweep, damping, iterations = state
+        going = ~(sweep.residual <= tolerance) & (damping > _LEAST_DAMPING)
+        return going & (iterations < max_iterations)
+
+    def iterate(state):
+        point, memory, distance, _, damping, iterations = state
+        sweep = _sweep(kernel, labels, link_variance, unpack(point))
+        residual = pack(sweep.cavity) - point
+        new_distance = jnp.linalg.norm(residual)
+        failed = ~jnp.isfinite(sweep.residual + new_distance)
+        damping = jnp.where(failed, damping / 4, jnp.where(new_distance > distance, 0.5, 1.0))
+        memory = jax.tree.map(
+            partial(jnp.where, failed),
+            anderson.forget(memory),
+            anderson.remember(memory, point, residual, first=iterations == 0),
+        )
+        distance = jnp.where(failed, distance, new_distance)
+        return anderson.mix(memory, damping), memory, distance, sweep, damping, iterations + 1
+
+    signed = Cavities(labels * start.mean, start.variance)
+    point = pack(signed)
+    zero, infinite = jnp.zeros_like(prior_variance), jnp.array(jnp.inf, kernel.dtype)
+    nothing = _Sweep(signed, zero, zero, infinite, infinite)
+    memory = anderson.empty(_MEMORY, point)
+    state = (point, memory, infinite, nothing, jnp.array(1.0, kernel.dtype), jnp.array(0))
+    *_, sweep, _, iterations = jax.lax.while_loop(unfinished, iterate, state)
+    return EP(
+        sweep.log_volume,
+        sweep.residual,
+        iterations,
+        sweep.residual <= tolerance,
+        Cavities(labels * sweep.cavity.mean, sweep.cavity.variance),
+        sweep.precision,
+        labels * sweep.shift,
+    )
