@@ -1,0 +1,72 @@
+"""Numbers, intervals and times as a reader of a report wants them; NaN and null are a dash."""
+
+import math
+from typing import Any
+
+DASH = "—"
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number to `digits` significant digits, whole numbers whole, with a true minus sign."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not _known(value):
+        return DASH
+    if float(value).is_integer() and abs(value) < 1e6:
+        text = str(int(value))
+    else:
+        text = f"{float(value):.{digits}g}"
+    return text.replace("-", "−")
+
+
+def correlation(value: Any) -> str:
+    """A correlation to two digits after the point, signed."""
+    if not _known(value):
+        return DASH
+    return f"{value:+.2f}".replace("+0.00", "0.00").replace("-0.00", "0.00").replace("-", "−")
+
+
+def interval(low: Any, high: Any) -> str:
+    """[low, high] of a correlation."""
+    if not (_known(low) and _known(high)):
+        return DASH
+    return f"[{correlation(low)}, {correlation(high)}]"
+
+
+def p_value(value: Any) -> str:
+    """A p-value; below 0.001 only that."""
+    if not _known(value):
+        return DASH
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def percent(value: Any) -> str:
+    """A fraction as a percentage."""
+    return f"{100 * value:.1f}%" if _known(value) else DASH
+
+
+def duration(seconds: Any) -> str:
+    """Seconds as the largest two units that say something."""
+    if not _known(seconds):
+        return DASH
+    minutes, rest = divmod(round(float(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{float(seconds):.1f} s"
+
+
+def cell(value: Any) -> str:
+    """Anything plain: numbers by `number`, null as a dash, the rest as text."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return DASH
+    if hasattr(value, "item"):
+        value = value.item()
+    return number(value, 4) if isinstance(value, (bool, int, float)) else str(value)
+
+
+def _known(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except TypeError:
+        return False

@@ -1,0 +1,130 @@
+import html.parser
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from flatvol_jax.figures import report, scatter
+from flatvol_jax.study import claims, verdicts
+
+CONFIG = {"seed": 0, "hp": {"train": {"optimizer": "sgd<script>"}, "sizes": (0, 50)}}
+CONTEXT = {
+    "command": "python -m experiments.attack_sweep --config=a&b",
+    "commit": "0123abcd",
+    "versions": {"jax": "0.10.2"},
+    "wall_seconds": 170.3,
+    "scale": "cpu",
+}
+
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.ids, self.links, self.open, self.tables = [], [], [], 0
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.links += [
+            attributes.get(k) for k in ("src", "href", "xlink:href") if k in attributes
+        ]
+        self.tables += tag == "table"
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def table(ten_draws):
+    return claims.claims_table(ten_draws, "cpu")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, ten_draws, table):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    report.write_report(path, ten_draws, CONFIG, CONTEXT, claims=table)
+    return path.read_text("utf-8")
+
+
+def test_page_is_well_formed_and_loads_nothing(page):
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert all(link.startswith(("#", "data:")) for link in tags.links)
+    assert "url(http" not in page
+    assert "@import" not in page
+
+
+def test_ids_are_unique_and_every_reference_is_there(page):
+    tags = Tags()
+    tags.feed(page)
+    assert len(tags.ids) == len(set(tags.ids))
+    assert {link[1:] for link in tags.links if link.startswith("#")} <= set(tags.ids)
+
+
+def test_page_escapes_what_it_is_given(page):
+    assert "sgd<script>" not in page
+    assert "sgd&lt;script&gt;" in page
+    assert "--config=a&amp;b" in page
+
+
+def test_page_says_what_was_run_and_by_which_rules(page):
+    for text in ("0123abcd", "jax", "0.10.2", "2 min 50 s", "hp.train.optimizer", "(0, 50)"):
+        assert text in page
+    assert verdicts.rules_hash() in page
+    assert "Rules of judgement (written before any number)" in page
+
+
+def test_page_has_every_correlation_and_verdict_of_the_table(page, table):
+    for row in table.itertuples():
+        assert row.measure.replace("'", "&#39;") in page
+        assert f"{row.within:+.2f}".replace("-", "−") in page
+    for row in table[table["family"] == "primary"].itertuples():
+        assert row.verdict in page
+        assert row.reason in page
+
+
+def test_page_lists_every_run_and_who_is_left_out(page, ten_draws):
+    assert all(run in page for run in ten_draws["run_id"])
+    stuck = int((~ten_draws["is.zero_error"]).sum())
+    assert f"{stuck} zero training error not reached" in page
+
+
+def test_page_adapts_to_dark_and_to_a_phone(page):
+    assert "prefers-color-scheme: dark" in page
+    assert 'name="viewport"' in page
+    assert "currentColor" in page
+
+
+def test_little_context_little_data_still_makes_a_report(tmp_path, one_draw):
+    columns = ["run_id", "hp.draw", "hp.attack_size", "hp.train.optimizer"]
+    columns += ["is.zero_error", "measure.error.test", "measure.log_volume.heaviside"]
+    path = tmp_path / "report.html"
+    report.write_report(path, one_draw[columns].head(8), {}, {})
+    text = path.read_text("utf-8")
+    assert "E2 is\nempty" in text
+    assert "conditional on this S, E" in text
+    assert "nan" not in text.lower().replace("finance", "")
+
+
+def test_inline_svg_is_one_element_with_its_own_ids(one_draw):
+    svg = scatter.svg_text(scatter.panel_figure(one_draw, scatter.VOLUME), transparent=True)
+    inline = report.inline_svg(svg, "p1", 'a "label"')
+    root = ElementTree.fromstring(inline)
+    assert root.attrib["aria-label"] == 'a "label"'
+    ids = [node.attrib["id"] for node in root.iter() if "id" in node.attrib]
+    assert ids
+    assert all(name.startswith("p1-") for name in ids)
+
+
+def test_nested_config_is_flattened_in_order():
+    assert list(report.flatten({"b": {"c": 1, "a": {"d": 2}}, "a": 3})) == [
+        ("b.c", 1),
+        ("b.a.d", 2),
+        ("a", 3),
+    ]
