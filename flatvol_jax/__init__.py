@@ -1,1 +1,16 @@
 """Which quantity predicts that a network generalises? `import flatvol_jax as fv`."""
+
+from flatvol_jax import data
+from flatvol_jax.kernels import monte_carlo_kernel, nngp_kernel
+from flatvol_jax.models import FCN, FlaxModel
+from flatvol_jax.volume import log_volume, prior_bound
+
+__all__ = [
+    "FCN",
+    "FlaxModel",
+    "data",
+    "log_volume",
+    "monte_carlo_kernel",
+    "nngp_kernel",
+    "prior_bound",
+]

@@ -1,11 +1,14 @@
 """spec + inputs -> the NNGP kernel of any network, from freshly initialised copies (eq. 6)."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from flatvol_jax.kernels.neural_tangents_import import neural_tangents
-from flatvol_jax.models import Spec
+from flatvol_jax.models import Spec, parameter_shapes
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope
 
@@ -36,17 +39,9 @@ def monte_carlo_kernel(key: jax.Array, spec: Spec, x: np.ndarray, samples: int) 
     if x.ndim < 2 or x.size == 0:
         raise ValueError(f"x: got shape {x.shape}, wanted (n, ...) with at least one input.")
     inputs = jnp.asarray(x, jnp.float32)
-    input_shape = inputs.shape[1:]
-
-    def init_fn(key, _):
-        return None, spec.init(key, input_shape)
-
-    def apply_fn(params, batch, **_):
-        return spec.features(params, batch.astype(jnp.float32)).astype(jnp.float64)
-
-    width = jax.eval_shape(lambda key: apply_fn(init_fn(key, None)[1], inputs[:1]), key).shape[
-        -1
-    ]
+    init_fn, apply_fn = _network(spec, inputs.shape[1:])
+    params = parameter_shapes(spec, inputs.shape[1:])
+    width = jax.eval_shape(apply_fn, params, inputs[:1]).shape[-1]
     if samples * width < len(x):
         raise ValueError(
             f"samples: got M = {samples}; with N_L = {width} features M N_L = {samples * width} "
@@ -58,3 +53,11 @@ def monte_carlo_kernel(key: jax.Array, spec: Spec, x: np.ndarray, samples: int) 
     )
     kernel = spec.sigma_w**2 * np.asarray(kernel_fn(inputs, None, "nngp")) + spec.sigma_b**2
     return 0.5 * (kernel + kernel.T)
+
+
+@functools.cache
+def _network(spec: Spec, input_shape: tuple[int, ...]) -> tuple[Callable, Callable]:
+    """The pair (init_fn, apply_fn) that neural-tangents wants, compiled once a spec."""
+    init = jax.jit(lambda key: spec.init(key, input_shape))
+    features = jax.jit(lambda params, batch: spec.features(params, batch).astype(jnp.float64))
+    return lambda key, _: (None, init(key)), lambda params, batch, **_: features(params, batch)

@@ -1,5 +1,6 @@
 """Arrays that cost time, computed once and kept under the hash of what determines them."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -33,12 +34,9 @@ def cached_arrays(
         compute: makes the arrays, name to array.
     """
     path = epath.Path(folder) / f"{content_hash(key)}.npz"
-    try:
+    with contextlib.suppress(FileNotFoundError, ValueError):
         return files.read_arrays(path)
-    except (FileNotFoundError, ValueError):
-        arrays = {name: np.asarray(array) for name, array in compute().items()}
-    try:
+    arrays = {name: np.asarray(array) for name, array in compute().items()}
+    with contextlib.suppress(OSError):
         files.write_arrays(path, arrays)
-    except OSError:
-        return arrays
     return arrays

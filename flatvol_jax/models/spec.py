@@ -1,0 +1,47 @@
+"""The protocol of a network: what the finite and the infinite version are both read from."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+from jax import Array
+
+Params = Any  # a pytree of arrays
+
+
+@runtime_checkable
+class Spec(Protocol):
+    """A frozen, hashable description of a network with one output.
+
+    A spec is a static argument of jitted programs; `describe` names it in hashes. The label
+    that a network gives to x is +1 if and only if its output is above 0 (def. 2.2).
+
+    Attributes:
+        sigma_w: a weight of the readout has variance sigma_w² / fan-in at initialisation.
+        sigma_b: standard deviation of the readout's bias.
+    """
+
+    sigma_w: float
+    sigma_b: float
+
+    def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
+        """Draw float32 parameters from the prior; `input_shape` is that of one input."""
+
+    def apply(self, params: Params, x: Array) -> Array:
+        """Outputs (logits) of shape (n,) for inputs of shape (n, ...)."""
+
+    def features(self, params: Params, x: Array) -> Array:
+        """Activations of the last hidden layer, (n, N_L): what the readout multiplies."""
+
+    def kernel_layers(self) -> tuple[tuple, ...] | None:
+        """The infinitely wide network as ("dense", sigma_w, sigma_b) and ("relu",) entries.
+
+        None where it has no analytic kernel.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data that determines the network."""
+
+
+def parameter_shapes(spec: Spec, input_shape: tuple[int, ...]) -> Params:
+    """The pytree of shapes and dtypes of the parameters, without drawing any."""
+    return jax.eval_shape(lambda key: spec.init(key, tuple(input_shape)), jax.random.key(0))

@@ -1,0 +1,88 @@
+"""config -> the runs of a sweep, each named by the hash of all that determines it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.hashing import content_hash
+from flatvol_jax.study.units import Unit
+
+# Raise a number when the meaning of a stage's result changes: old units are then computed anew.
+STAGE_VERSIONS = {
+    "train": 1,
+    "log_volume": 1,
+    "log_volume_null": 1,
+    "sharpness": 1,
+    "sgd_sharpness": 1,
+    "hessian": 1,
+    "baselines": 1,
+}
+
+
+class Run(NamedTuple):
+    """One network of a sweep.
+
+    Attributes:
+        run_id: hash of `hp`.
+        draw: which draw of (S, pool of A, E1, E2).
+        attack_size: |A|.
+        sample: which of the networks at this draw and |A|.
+        hp: all that determines the trained network, flat, the names without "hp.".
+    """
+
+    run_id: str
+    draw: int
+    attack_size: int
+    sample: int
+    hp: dict[str, Any]
+
+
+def plan_runs(config: Mapping[str, Any]) -> list[Run]:
+    """All runs of the sweep, by draw, then |A|, then sample.
+
+    Args:
+        config: plain data with `hp` (data, model, train) and `sweep` (seed, draws,
+            attack_sizes, samples).
+    """
+    sweep = config["sweep"]
+    draws = checks.count("sweep.draws", sweep["draws"])
+    samples = checks.count("sweep.samples", sweep["samples"])
+    sizes = [
+        checks.count("sweep.attack_sizes", size, least=0) for size in sweep["attack_sizes"]
+    ]
+    pool = config["hp"]["data"]["attack_pool_size"]
+    if not sizes or max(sizes) > pool or len(set(sizes)) != len(sizes):
+        raise ValueError(
+            f"sweep.attack_sizes: got {sizes}, wanted different sizes of at most "
+            f"hp.data.attack_pool_size = {pool}."
+        )
+    shared = {**dict(flatten(config["hp"])), "seed": sweep["seed"]}
+    return [
+        _run({**shared, "draw": draw, "attack_size": size, "sample": sample})
+        for draw in range(draws)
+        for size in sizes
+        for sample in range(samples)
+    ]
+
+
+def _run(hp: dict[str, Any]) -> Run:
+    return Run(content_hash(hp), hp["draw"], hp["attack_size"], hp["sample"], hp)
+
+
+def training_unit(run: Run) -> Unit:
+    """The unit that trains this run."""
+    return Unit("train", content_hash([run.run_id, STAGE_VERSIONS["train"]]))
+
+
+def measure_unit(run: Run, name: str, settings: Mapping[str, Any]) -> Unit:
+    """The unit that measures this run, named by run, measure, settings and version."""
+    return Unit(name, content_hash([run.run_id, name, dict(settings), STAGE_VERSIONS[name]]))
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and values of nested plain data; tuples become lists, as JSON has them."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,146 @@
+"""One draw of (S, pool of A, E1, E2), and what all of its runs share: inputs, kernel, GP."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from scipy.linalg import cho_factor, cho_solve
+from scipy.spatial.distance import cdist
+
+from flatvol_jax import data
+from flatvol_jax.kernels import nngp_kernel
+from flatvol_jax.models import FCN, Spec
+from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.cache import cached_arrays
+from flatvol_jax.runtime.hashing import array_hash
+from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.volume import Cavities, log_volume
+
+MODELS = {"fcn": FCN}
+
+
+def model_spec(settings: Mapping[str, Any]) -> Spec:
+    """The spec that hp.model describes."""
+    settings = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in settings.items()
+    }
+    return MODELS[checks.one_of("hp.model.name", settings.pop("name"), MODELS)](**settings)
+
+
+@functools.lru_cache(maxsize=1)
+def _binary_dataset(name: str, groups: str, data_dir: str | None) -> data.Dataset:
+    return data.binarise(data.load(name, data_dir), *data.GROUPS[groups])
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What the runs of one draw share. Labels are ±1 int8, inputs preprocessed float32.
+
+    Attributes:
+        spec: the network.
+        train_x, train_y: S.
+        attack_x, attack_y: the pool of A, labels flipped.
+        test_x, test_y: E1, which defines f together with S.
+        second_test_x, second_test_y: E2, which neither f nor K sees; may be empty.
+        cache: folder for the kernel.
+    """
+
+    spec: Spec
+    train_x: np.ndarray
+    train_y: np.ndarray
+    attack_x: np.ndarray
+    attack_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+    second_test_x: np.ndarray
+    second_test_y: np.ndarray
+    cache: epath.Path
+
+    @functools.cached_property
+    def kernel(self) -> np.ndarray:
+        """K on S+E1, (n, n) float64, cached by the hash of spec and inputs."""
+        inputs = np.concatenate([self.train_x, self.test_x])
+        key = {"nngp_kernel": 1, "spec": self.spec.describe(), "inputs": array_hash(inputs)}
+        return cached_arrays(
+            self.cache, key, lambda: {"kernel": nngp_kernel(self.spec, inputs)}
+        )["kernel"]
+
+    @functools.cached_property
+    def true_labels(self) -> np.ndarray:
+        """The true labels of S+E1."""
+        return np.concatenate([self.train_y, self.test_y])
+
+    def true_cavities(self, link: str) -> Cavities:
+        """EP's cavities at the true labels: every run of the draw starts EP from them.
+
+        A start that depends on the draw alone leaves a run's numbers independent of which
+        other runs were measured before it.
+        """
+        if link not in self._cavities:
+            self._cavities[link] = log_volume(self.kernel, self.true_labels, link).cavities
+        return self._cavities[link]
+
+    @functools.cached_property
+    def _cavities(self) -> dict[str, Cavities]:
+        return {}
+
+    @functools.cached_property
+    def kernel_factor(self):
+        """Cholesky factor of K, for y'K^-1 y."""
+        return cho_factor(self.kernel, lower=True)
+
+    @functools.cached_property
+    def gp_prediction(self) -> np.ndarray:
+        """Sign on E1 of the NNGP regression mean K_ES K_SS^-1 y_S, trained on clean S."""
+        m = len(self.train_y)
+        weights = cho_solve(cho_factor(self.kernel[:m, :m], lower=True), self.train_y)
+        return np.where(self.kernel[m:, :m] @ weights > 0, 1, -1)
+
+    @functools.cached_property
+    def neighbour_prediction(self) -> np.ndarray:
+        """On E1, the label of the nearest clean training input (Euclidean)."""
+        flat_test = self.test_x.reshape(len(self.test_x), -1)
+        flat_train = self.train_x.reshape(len(self.train_x), -1)
+        return self.train_y[cdist(flat_test, flat_train).argmin(axis=1)]
+
+
+def make_problem(
+    config: Mapping[str, Any],
+    draw_index: int,
+    cache: epath.PathLike,
+    data_dir: str | None = None,
+) -> Problem:
+    """The problem of one draw; the same for the same config and index."""
+    settings = config["hp"]["data"]
+    groups = checks.one_of("hp.data.groups", settings["groups"], data.GROUPS)
+    dataset = _binary_dataset(settings["name"], groups, data_dir)
+    key = named_key(jax.random.key(config["sweep"]["seed"]), "draw", draw_index)
+    parts = data.draw(
+        key,
+        dataset,
+        train_size=settings["train_size"],
+        attack_pool_size=settings["attack_pool_size"],
+        test_size=settings["test_size"],
+        second_test_size=settings["second_test_size"],
+    )
+
+    def inputs(split):
+        return data.preprocess(split.x, settings["preprocessing"], reference=parts.train.x)
+
+    return Problem(
+        model_spec(config["hp"]["model"]),
+        inputs(parts.train),
+        parts.train.y,
+        inputs(parts.attack),
+        parts.attack.y,
+        inputs(parts.test),
+        parts.test.y,
+        inputs(parts.second_test),
+        parts.second_test.y,
+        epath.Path(cache),
+    )

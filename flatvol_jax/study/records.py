@@ -1,0 +1,63 @@
+"""WORKDIR/records.jsonl: the merged view of all units, a row a network, and reading it."""
+
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+from etils import epath
+
+from flatvol_jax.runtime import files
+from flatvol_jax.study.plan import Run, measure_unit, training_unit
+from flatvol_jax.study.units import read_row
+
+FILE = "records.jsonl"
+
+
+def merge_records(
+    workdir: epath.PathLike, runs: Iterable[Run], measures: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Join each trained run with its measures, write records.jsonl, return the rows.
+
+    A measure that is not done yet leaves its columns out of the row.
+    """
+    rows = []
+    for run in runs:
+        row = read_row(workdir, training_unit(run))
+        if row is None:
+            continue
+        hp = {f"hp.{name}": value for name, value in run.hp.items()}
+        row = {"run_id": run.run_id, "transform": "none", **hp, **row}
+        for name, settings in measures.items():
+            row.update(read_row(workdir, measure_unit(run, name, settings)) or {})
+        rows.append(row)
+    lines = (json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    files.write_text(epath.Path(workdir) / FILE, "".join(lines))
+    return rows
+
+
+def load_records(workdir: epath.PathLike) -> pd.DataFrame:
+    """The records of a sweep as a table, a row a network.
+
+    A line that is no JSON object is left out with a warning that names it.
+
+    Raises:
+        ValueError: the folder has no records.
+    """
+    path = epath.Path(workdir) / FILE
+    if not path.exists():
+        raise ValueError(
+            f"{path}: no records there; run the experiment with this --workdir first."
+        )
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            warnings.warn(f"{path}, line {number}: not a record, left out.", stacklevel=2)
+    return pd.DataFrame(rows)
