@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 
-from absl import app, flags
+from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 from tqdm import tqdm
@@ -25,6 +25,7 @@ def main(_) -> None:
     """Run what is missing, draw the figure, write the report, say where they are."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    logging.set_verbosity(logging.WARNING)
     config = CONFIG.value.to_dict()
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
     began = time.perf_counter()
@@ -33,9 +34,9 @@ def main(_) -> None:
     def progress(done: float, total: int, text: str) -> None:
         if bar.total != total:  # what an earlier call did counts as done, not as speed
             bar.reset(total)
-            bar.initial = bar.n = bar.last_print_n = done
+            bar.initial = bar.n = bar.last_print_n = int(done)
         bar.set_description(text, refresh=False)
-        bar.update(round(done - bar.n, 2))
+        bar.update(int(done) - bar.n)
 
     try:
         run_attack_sweep(config, workdir, DATA_DIR.value, progress)

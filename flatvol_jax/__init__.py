@@ -1,6 +1,12 @@
 """Which quantity predicts that a network generalises? `import flatvol_jax as fv`."""
 
 from flatvol_jax import data
+from flatvol_jax.flatness import (
+    hessian_eigenvalues,
+    hessian_measures,
+    sgd_sharpness,
+    sharpness,
+)
 from flatvol_jax.kernels import monte_carlo_kernel, nngp_kernel
 from flatvol_jax.models import FCN, FlaxModel
 from flatvol_jax.volume import log_volume, prior_bound
@@ -9,8 +15,12 @@ __all__ = [
     "FCN",
     "FlaxModel",
     "data",
+    "hessian_eigenvalues",
+    "hessian_measures",
     "log_volume",
     "monte_carlo_kernel",
     "nngp_kernel",
     "prior_bound",
+    "sgd_sharpness",
+    "sharpness",
 ]

@@ -47,7 +47,7 @@ def run_attack_sweep(
     """
     runs, measures = plan_runs(config), chosen_measures(config)
     settings = train_settings(config)
-    size = config["hp"]["train"]["ensemble_size"]
+    size = config["ensemble"]
     cache = epath.Path(workdir) / "cache"
     make_problem(config, 0, cache, data_dir)  # fails here, before the workdir is claimed
     workdir = open_workdir(workdir, config)
@@ -94,9 +94,7 @@ def run_attack_sweep(
 
 def train_settings(config: Mapping[str, Any]) -> TrainSettings:
     """hp.train as the training loop takes it."""
-    train = dict(config["hp"]["train"])
-    train.pop("ensemble_size")
-    return TrainSettings(**train)
+    return TrainSettings(**config["hp"]["train"])
 
 
 def _groups(runs: Sequence[Run], size: int) -> Iterator[Sequence[Run]]:

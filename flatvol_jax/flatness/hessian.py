@@ -1,0 +1,215 @@
+"""Measures of the Hessian of the mean loss: top eigenvalues, norms, trace."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+from matfree import decomp
+
+from flatvol_jax.flatness.objective import (
+    Objective,
+    checked_objective,
+    flat_loss,
+    hessian_product,
+)
+from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.precision import float64_scope
+
+DENSE_UP_TO = 1000  # parameters; below it the whole matrix and its eigenvalues are cheap
+TOLERANCE = 1e-6  # of a residual norm, relative to the spectral norm
+_MAX_DEPTH = 1600
+_PROBES = 32
+
+
+class Eigenvalues(NamedTuple):
+    """The k algebraically largest eigenvalues, descending.
+
+    Attributes:
+        values: (k,).
+        residuals: ‖Hv - λv‖ of each, (k,).
+        converged: of each, whether its residual is at most 1e-6 of the spectral norm, (k,).
+    """
+
+    values: np.ndarray
+    residuals: np.ndarray
+    converged: np.ndarray
+
+
+class HessianMeasures(NamedTuple):
+    """Flatness read from the Hessian H of the mean loss.
+
+    Attributes:
+        spectral_norm: max |λ|.
+        lambda_max: the algebraically largest eigenvalue.
+        lambda_min: the smallest one; negative where the point is no minimum.
+        frobenius_norm: (Σ λ²)^½.
+        frobenius_norm_se: its standard error, 0 where it is exact.
+        trace: Σ λ.
+        trace_se: its standard error, 0 where it is exact.
+        log_product: Σ ln λ over those of the k largest that are positive (natural log).
+        log_product_count: how many those are; below k the product is of fewer factors.
+        eigenvalues: the k algebraically largest, descending.
+        residuals: ‖Hv - λv‖ of each.
+        converged: whether all of them and lambda_min have converged.
+    """
+
+    spectral_norm: float
+    lambda_max: float
+    lambda_min: float
+    frobenius_norm: float
+    frobenius_norm_se: float
+    trace: float
+    trace_se: float
+    log_product: float
+    log_product_count: int
+    eigenvalues: np.ndarray
+    residuals: np.ndarray
+    converged: bool
+
+
+@float64_scope
+def hessian_eigenvalues(
+    key: Array, loss: Callable[[Any], Array], params: Any, k: int
+) -> Eigenvalues:
+    """The k algebraically largest eigenvalues of ∇²L(w).
+
+    Dense up to 1,000 parameters. Beyond: Lanczos with full reorthogonalisation (matfree) on
+    Hessian-vector products, the Krylov space doubled until the residuals are below 1e-6 of
+    the spectral norm. Ranking is algebraic: negative eigenvalues never displace positive ones.
+
+    Args:
+        key: for the start vector.
+        loss: mean loss, params -> scalar; see `sharpness` on how often it is compiled.
+        params: pytree of parameters w.
+        k: how many, at most the number of parameters.
+    """
+    objective, k = _checked(loss, params, k)
+    spectrum = _spectrum(key, objective, k)
+    return Eigenvalues(spectrum.values[:k], spectrum.residuals[:k], spectrum.converged[:k])
+
+
+@float64_scope
+def hessian_measures(
+    key: Array, loss: Callable[[Any], Array], params: Any, k: int = 50
+) -> HessianMeasures:
+    """Spectral norm, Frobenius norm, trace and log product of the k largest eigenvalues.
+
+    Exact up to 1,000 parameters. Beyond, with V the converged Ritz vectors and
+    z̃ = (I - VV')z for Rademacher z: trace = Σ λ_V + E z̃'Hz̃ and
+    ‖H‖_F² = Σ λ_V² + E‖(I - VV')Hz̃‖², each mean with its standard error.
+
+    Args:
+        key: for the start vector and the probes.
+        loss: mean loss, params -> scalar; see `sharpness` on how often it is compiled.
+        params: pytree of parameters w.
+        k: factors of the product.
+    """
+    objective, k = _checked(loss, params, k)
+    lanczos_key, probe_key = jax.random.split(key)
+    spectrum = _spectrum(lanczos_key, objective, k)
+    values = spectrum.values
+    if spectrum.vectors is None:
+        trace, trace_se, square, square_se = values.sum(), 0.0, (values**2).sum(), 0.0
+    else:
+        good = np.where(spectrum.converged, values, 0.0)
+        rest = _deflated_moments(
+            probe_key,
+            objective.loss,
+            objective.params,
+            spectrum.vectors * spectrum.converged[:, None],
+            _PROBES,
+        )
+        means, errors = np.mean(rest, axis=1), np.std(rest, axis=1, ddof=1) / np.sqrt(_PROBES)
+        trace, trace_se = good.sum() + means[0], errors[0]
+        square, square_se = (good**2).sum() + means[1], errors[1]
+    frobenius = float(np.sqrt(square))
+    positive = values[:k][values[:k] > 0]
+    return HessianMeasures(
+        float(np.abs(values).max()),
+        float(values[0]),
+        float(values[-1]),
+        frobenius,
+        float(square_se / (2 * frobenius)) if frobenius > 0 else 0.0,
+        float(trace),
+        float(trace_se),
+        float(np.log(positive).sum()),
+        len(positive),
+        values[:k],
+        spectrum.residuals[:k],
+        bool(spectrum.converged[:k].all() and spectrum.converged[-1]),
+    )
+
+
+class _Spectrum(NamedTuple):
+    """Ritz values, descending, with residuals; vectors are rows, None where exact."""
+
+    values: np.ndarray
+    residuals: np.ndarray
+    converged: np.ndarray
+    vectors: Array | None
+
+
+def _spectrum(key: Array, objective: Objective, k: int) -> _Spectrum:
+    size = sum(np.size(leaf) for leaf in jax.tree.leaves(objective.params))
+    if size <= DENSE_UP_TO:
+        values = np.asarray(_dense(objective.loss, objective.params))[::-1]
+        return _Spectrum(values, np.zeros(size), np.ones(size, bool), None)
+    depth = min(max(4 * k, 40), size)
+    while True:
+        result = _lanczos(key, objective.loss, objective.params, depth)
+        values, residuals = np.asarray(result[0]), np.asarray(result[1])
+        converged = residuals <= TOLERANCE * np.abs(values).max()
+        if (converged[:k].all() and converged[-1]) or depth >= min(_MAX_DEPTH, size):
+            return _Spectrum(values, residuals, converged, result[2])
+        depth = min(2 * depth, _MAX_DEPTH, size)
+
+
+@jax.jit
+def _dense(loss: Partial, params: Any) -> Array:
+    function, vector = flat_loss(loss, params)
+    matrix = jax.hessian(function)(vector)
+    return jnp.linalg.eigvalsh(0.5 * (matrix + matrix.T))
+
+
+@partial(jax.jit, static_argnames="depth")
+def _lanczos(key: Array, loss: Partial, params: Any, depth: int) -> tuple[Array, Array, Array]:
+    """Ritz values (descending), residual norms |β_m s_mi|, Ritz vectors as rows (depth, P)."""
+    product, size = hessian_product(loss, params)
+    start = jax.random.normal(key, (size,), jnp.float64)
+    tridiagonalise = decomp.tridiag_sym(depth, reortho="full", custom_vjp=False)
+    basis, tridiagonal, residual, _ = tridiagonalise(product, start)
+    values, rotation = jnp.linalg.eigh(tridiagonal)
+    norms = jnp.linalg.norm(residual) * jnp.abs(rotation[-1])
+    return values[::-1], norms[::-1], rotation[:, ::-1].T @ basis
+
+
+@partial(jax.jit, static_argnames="probes")
+def _deflated_moments(
+    key: Array, loss: Partial, params: Any, vectors: Array, probes: int
+) -> Array:
+    """z̃'Hz̃ and ‖(I - VV')Hz̃‖² for each probe, (2, probes)."""
+    product, size = hessian_product(loss, params)
+
+    def project(z):
+        return z - (vectors @ z) @ vectors
+
+    def moments(probe_key):
+        z = project(jax.random.rademacher(probe_key, (size,), jnp.float64))
+        image = product(z)
+        return jnp.stack([z @ image, jnp.sum(project(image) ** 2)])
+
+    return jax.lax.map(moments, jax.random.split(key, probes)).T
+
+
+def _checked(loss, params, k) -> tuple[Objective, int]:
+    objective = checked_objective(loss, params)
+    size = sum(np.size(leaf) for leaf in jax.tree.leaves(objective.params))
+    k = checks.count("k", k)
+    if k > size:
+        raise ValueError(f"k: got {k}, wanted at most the number of parameters, {size}.")
+    return objective, k

@@ -1,0 +1,68 @@
+"""A loss and its parameters as a function of one float64 vector, the same for every measure."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from jax.tree_util import Partial
+
+from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.precision import to_float64
+
+
+class Objective(NamedTuple):
+    """A checked loss at a checked point.
+
+    Attributes:
+        loss: params -> scalar, as a `jax.tree_util.Partial`: a function object is compiled
+            for once, and arrays bound to a Partial are arguments of the program, so that one
+            program serves many data sets.
+        params: float64.
+        value: the loss at params, finite.
+    """
+
+    loss: Partial
+    params: Any
+    value: float
+
+
+def checked_objective(loss: Callable, params: Any) -> Objective:
+    """Check that `loss(params)` is a finite scalar; inside a float64 scope."""
+    if not callable(loss):
+        raise ValueError(f"loss: got {type(loss).__name__}, wanted a function of params.")
+    leaves = jax.tree.leaves(params)
+    if sum(np.size(leaf) for leaf in leaves) == 0:
+        raise ValueError("params: got no parameters, wanted a pytree of arrays.")
+    for leaf in leaves:
+        checks.finite("params", leaf)
+    loss = loss if isinstance(loss, Partial) else Partial(loss)
+    params = to_float64(params)
+    shape = jax.eval_shape(loss, params)
+    if not (hasattr(shape, "shape") and shape.shape == ()):
+        raise ValueError(f"loss: got {shape} from loss(params), wanted one scalar.")
+    value = float(_evaluate(loss, params))
+    if not np.isfinite(value):
+        raise ValueError(f"loss: got {value} at params, wanted a finite loss to start from.")
+    return Objective(loss, params, value)
+
+
+@jax.jit
+def _evaluate(loss: Partial, params: Any) -> Array:
+    return loss(params)
+
+
+def flat_loss(loss: Partial, params: Any) -> tuple[Callable[[Array], Array], Array]:
+    """The loss as a function of a vector, and params as that vector; traceable."""
+    vector, unravel = ravel_pytree(params)
+    return lambda point: jnp.asarray(loss(unravel(point)), vector.dtype), vector
+
+
+def hessian_product(loss: Partial, params: Any) -> tuple[Callable[[Array], Array], int]:
+    """v -> H v and P; forward over reverse, the gradient linearised once for all products."""
+    function, vector = flat_loss(loss, params)
+    _, product = jax.linearize(jax.grad(function), vector)
+    return product, vector.size
