@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
-from matfree import decomp
 
+from flatvol_jax.flatness import lanczos
 from flatvol_jax.flatness.objective import (
     Objective,
     checked_objective,
@@ -78,7 +78,7 @@ def hessian_eigenvalues(
 ) -> Eigenvalues:
     """The k algebraically largest eigenvalues of ∇²L(w).
 
-    Dense up to 1,000 parameters. Beyond: Lanczos with full reorthogonalisation (matfree) on
+    Dense up to 1,000 parameters. Beyond: Lanczos with full reorthogonalisation on
     Hessian-vector products, the Krylov space doubled until the residuals are below 1e-6 of
     the spectral norm. Ranking is algebraic: negative eigenvalues never displace positive ones.
 
@@ -159,14 +159,23 @@ def _spectrum(key: Array, objective: Objective, k: int) -> _Spectrum:
     if size <= DENSE_UP_TO:
         values = np.asarray(_dense(objective.loss, objective.params))[::-1]
         return _Spectrum(values, np.zeros(size), np.ones(size, bool), None)
-    depth = min(max(4 * k, 40), size)
+    limit = min(max(_MAX_DEPTH, 2 * k), size)
+    depth = min(max(3 * k, 40), limit)
+    state = lanczos.begin(jax.random.fold_in(key, 0), size)
     while True:
-        result = _lanczos(key, objective.loss, objective.params, depth)
-        values, residuals = np.asarray(result[0]), np.asarray(result[1])
+        state, ritz = _deeper(key, objective.loss, objective.params, state, depth)
+        values, residuals = np.asarray(ritz.values), np.array(ritz.residuals)
         converged = residuals <= TOLERANCE * np.abs(values).max()
-        if (converged[:k].all() and converged[-1]) or depth >= min(_MAX_DEPTH, size):
-            return _Spectrum(values, residuals, converged, result[2])
-        depth = min(2 * depth, _MAX_DEPTH, size)
+        if (converged[:k].all() and converged[-1]) or depth == limit:
+            ends = np.r_[:k, len(values) - 1]
+            residuals[ends] = np.asarray(
+                _residuals(
+                    objective.loss, objective.params, ritz.values[ends], ritz.vectors[ends]
+                )
+            )
+            converged = residuals <= TOLERANCE * np.abs(values).max()
+            return _Spectrum(values, residuals, converged, ritz.vectors)
+        depth = min(2 * depth, limit)
 
 
 @jax.jit
@@ -177,15 +186,21 @@ def _dense(loss: Partial, params: Any) -> Array:
 
 
 @partial(jax.jit, static_argnames="depth")
-def _lanczos(key: Array, loss: Partial, params: Any, depth: int) -> tuple[Array, Array, Array]:
-    """Ritz values (descending), residual norms |β_m s_mi|, Ritz vectors as rows (depth, P)."""
-    product, size = hessian_product(loss, params)
-    start = jax.random.normal(key, (size,), jnp.float64)
-    tridiagonalise = decomp.tridiag_sym(depth, reortho="full", custom_vjp=False)
-    basis, tridiagonal, residual, _ = tridiagonalise(product, start)
-    values, rotation = jnp.linalg.eigh(tridiagonal)
-    norms = jnp.linalg.norm(residual) * jnp.abs(rotation[-1])
-    return values[::-1], norms[::-1], rotation[:, ::-1].T @ basis
+def _deeper(
+    key: Array, loss: Partial, params: Any, state: lanczos.Tridiagonal, depth: int
+) -> tuple[lanczos.Tridiagonal, lanczos.Ritz]:
+    product, _ = hessian_product(loss, params)
+    state = lanczos.extend(key, product, state, depth)
+    return state, lanczos.ritz_pairs(state)
+
+
+@jax.jit
+def _residuals(loss: Partial, params: Any, values: Array, vectors: Array) -> Array:
+    """‖Hv - λv‖, computed."""
+    product, _ = hessian_product(loss, params)
+    return jax.lax.map(
+        lambda pair: jnp.linalg.norm(product(pair[1]) - pair[0] * pair[1]), (values, vectors)
+    )
 
 
 @partial(jax.jit, static_argnames="probes")

@@ -18,7 +18,8 @@ from flatvol_jax.runtime.precision import float64_scope
 METHODS = ("best", "lbfgsb", "sign")
 _CORNER_STEPS = 8  # gradients a start
 _POWER_STEPS = 5  # Hessian products, two gradients each
-_LBFGSB_CALLS = 15
+_BUDGET = 60  # gradients in all
+_OVERRUN = 6  # scipy looks at maxfun only between line searches
 _SETTLED = 1e-4  # a last gain below this share of the whole counts as converged
 
 
@@ -92,8 +93,9 @@ def sharpness(
         )
         gradients, trace, converged = int(count), np.asarray(gains), bool(settled)
     if method != "sign":
-        delta, climb, settled = _climb(objective.loss, objective.params, epsilon, delta)
-        gradients += len(climb)
+        calls = max(1, _BUDGET - _OVERRUN - gradients)
+        delta, climb, settled = _climb(objective.loss, objective.params, epsilon, delta, calls)
+        gradients += len(climb) + 1
         # A climb that gained nothing over the corner leaves the corner's own verdict.
         gained = climb.max() > trace.max() + _SETTLED * (trace.max() - start)
         converged = settled if gained or method == "lbfgsb" else converged
@@ -176,7 +178,7 @@ def best_corner(key: Array, loss: Partial, params: Any, epsilon: Array | float) 
     return _Corner(box * signs[winner], bests[winner], trace, count, settled[winner])
 
 
-def _climb(loss, params, epsilon, delta) -> tuple[np.ndarray, np.ndarray, bool]:
+def _climb(loss, params, epsilon, delta, calls: int) -> tuple[np.ndarray, np.ndarray, bool]:
     """L-BFGS-B from delta (the centre where None): the maximiser, losses seen, converged.
 
     The variable is u = δ/box in [-1, 1] and the objective is scaled so that a coordinate of
@@ -189,16 +191,14 @@ def _climb(loss, params, epsilon, delta) -> tuple[np.ndarray, np.ndarray, bool]:
     centre, slope = unit_function(jnp.zeros(size))
     scale = size / max(float(jnp.abs(slope).sum()), np.finfo(float).tiny)
     box = np.asarray(_box(params, epsilon))
-    seen = []
+    losses, best = [], [-np.inf, None]
 
     def objective(u):
-        value, gradient = unit_function(jnp.asarray(u))
-        seen.append(
-            (float(value), u.copy())
-            if not seen or value > max(s[0] for s in seen)
-            else (float(value), None)
-        )
-        return -scale * (float(value) - float(centre)), -scale * np.asarray(gradient)
+        value, gradient = map(np.asarray, unit_function(jnp.asarray(u)))
+        losses.append(float(value))
+        if value > best[0]:
+            best[:] = value, u.copy()
+        return -scale * (float(value) - float(centre)), -scale * gradient
 
     begin = np.zeros(size) if delta is None else np.asarray(delta) / box
     found = optimize.minimize(
@@ -207,11 +207,9 @@ def _climb(loss, params, epsilon, delta) -> tuple[np.ndarray, np.ndarray, bool]:
         jac=True,
         method="L-BFGS-B",
         bounds=optimize.Bounds(-np.ones(size), np.ones(size)),
-        options={"maxfun": _LBFGSB_CALLS, "ftol": _SETTLED / 10, "gtol": 0.0},
+        options={"maxfun": calls, "ftol": _SETTLED / 10, "gtol": 0.0},
     )
-    losses = np.array([value for value, _ in seen])
-    best = seen[int(losses.argmax())][1]
-    return box * best, losses, bool(found.success)
+    return box * best[1], np.array(losses), bool(found.success)
 
 
 @jax.jit

@@ -1,0 +1,217 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+
+import flatvol_jax as fv
+
+METHODS = ("best", "sign", "lbfgsb")
+
+
+def mlp(params, x):
+    (w1, b1), (w2, b2) = params
+    return jnp.tanh(x @ w1 + b1) @ w2 + b2
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A small network near a minimum of its cross-entropy, and the loss at its data."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(60, 6)), jnp.float32)
+    y = jnp.asarray(np.sign(rng.normal(size=60) + x[:, 0]), jnp.float32)
+    params = [
+        (jnp.asarray(rng.normal(size=(6, 10)) / 2, jnp.float32), jnp.zeros(10)),
+        (jnp.asarray(rng.normal(size=10) / 3, jnp.float32), jnp.zeros(())),
+    ]
+
+    def loss(params):
+        return jnp.mean(jax.nn.softplus(-y * mlp(params, x)))
+
+    for _ in range(300):
+        params = jax.tree.map(lambda p, g: p - 0.3 * g, params, jax.jit(jax.grad(loss))(params))
+    return loss, params
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_linear_loss_has_its_maximum_at_the_gradients_corner(method):
+    slope, w, epsilon = np.array([3.0, -1.0, 0.5]), np.array([1.0, -4.0, 0.0]), 0.01
+    found = fv.sharpness(lambda p: slope @ p + 10.0, w, epsilon, method=method)
+    start = slope @ w + 10
+    gain = epsilon * np.abs(slope) @ (np.abs(w) + 1)
+    np.testing.assert_allclose(found.value, 100 * gain / (1 + start), rtol=1e-9)
+    np.testing.assert_allclose(found.first_order, found.value, rtol=1e-9)
+    assert abs(found.second_order) + abs(found.remainder) < 1e-8
+    assert found.on_face == 1.0
+    assert found.converged
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_convex_quadratic_against_all_corners(method, seed):
+    rng = np.random.default_rng(seed)
+    factor, w, epsilon = rng.normal(size=(8, 8)), rng.normal(size=8), 0.05
+    matrix, slope = factor @ factor.T, rng.normal(size=8)
+
+    def loss(p):
+        return 0.5 * (p - w) @ matrix @ (p - w) + slope @ (p - w)
+
+    box = epsilon * (np.abs(w) + 1)
+    corners = box * np.array(list(itertools.product([-1, 1], repeat=8)))
+    gains = 0.5 * np.einsum("ci,ij,cj->c", corners, matrix, corners) + corners @ slope
+    found = fv.sharpness(loss, w, epsilon, method=method)
+    assert found.value <= 100 * gains.max() * (1 + 1e-12)
+    if method != "lbfgsb":  # one climb from the centre may end in another corner
+        np.testing.assert_allclose(found.value, 100 * gains.max(), rtol=1e-9)
+    np.testing.assert_allclose(found.first_order + found.second_order, found.value, rtol=1e-9)
+
+
+def test_at_a_minimum_the_top_eigenvector_is_found_without_a_gradient():
+    scales = np.array([1.0, 5.0, 0.1])
+    found = fv.sharpness(lambda p: 0.5 * jnp.sum(scales * p**2), np.zeros(3), 0.1)
+    np.testing.assert_allclose(found.value, 100 * 0.5 * scales.sum() * 0.01, rtol=1e-9)
+    assert found.first_order == 0.0
+
+
+def test_the_searches_agree_on_a_network_and_keep_their_budget(network):
+    loss, params = network
+    found = {m: fv.sharpness(loss, params, 1e-4, method=m) for m in METHODS}
+    for method in ("sign", "lbfgsb"):
+        np.testing.assert_allclose(found[method].value, found["best"].value, rtol=1e-3)
+        assert found[method].value <= found["best"].value * (1 + 1e-12)
+    for result in found.values():
+        assert result.gradients <= 60
+        assert (np.diff(result.trace) >= 0).all()
+        assert result.trace.max() == pytest.approx(result.max_loss, rel=1e-12)
+        assert result.converged
+        parts = result.first_order + result.second_order + result.remainder
+        np.testing.assert_allclose(parts, result.value, rtol=1e-9)
+
+
+def test_random_points_of_the_box_never_lie_higher(network):
+    loss, params = network
+    epsilon, found = 1e-2, fv.sharpness(*network, 1e-2)
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+    box = epsilon * (np.abs(flat) + 1)
+    moves = np.random.default_rng(0).choice([-1, 1], size=(500, len(flat)))
+    losses = jax.vmap(lambda move: loss(unravel(flat + box * move)))(moves)
+    assert losses.max() <= found.max_loss
+
+
+def test_bound_data_share_one_program_and_change_the_value():
+    traces = []
+
+    def loss(x, params):
+        traces.append(1)
+        return jnp.mean((x @ params) ** 2)
+
+    values = [
+        fv.sharpness(Partial(loss, jnp.full((3, 2), s)), np.ones(2), 0.1, method="sign").value
+        for s in (1.0, 2.0)
+    ]
+    first = len(traces)
+    fv.sharpness(Partial(loss, jnp.full((3, 2), 3.0)), np.ones(2), 0.1, method="sign")
+    assert values[0] != values[1]
+    assert len(traces) - first == 1  # the shape check alone; nothing is compiled again
+
+
+@pytest.mark.parametrize("batch_size", [4, 5])
+def test_sgd_ascent_on_a_linear_loss_ends_in_the_corner(batch_size):
+    rng = np.random.default_rng(0)
+    x, w, epsilon = rng.random((12, 3)), np.array([1.0, -2.0, 0.5]), 0.01
+    found = fv.sgd_sharpness(
+        jax.random.key(0),
+        lambda p, batch: jnp.mean(batch @ p) + 5.0,
+        w,
+        x,
+        epsilon,
+        batch_size=batch_size,
+        learning_rate=1e-2,
+        epochs=20,
+    )
+    gain = epsilon * x.mean(axis=0) @ (np.abs(w) + 1)
+    start = x.mean(axis=0) @ w + 5
+    np.testing.assert_allclose(found.full_batch_value, 100 * gain / (1 + start), rtol=1e-9)
+    # In the corner every minibatch is read at the same point: the running loss is the loss.
+    np.testing.assert_allclose(found.trace[-1], start + gain, rtol=1e-12)
+    np.testing.assert_allclose(found.value, found.full_batch_value, rtol=1e-9)
+    assert found.converged
+
+
+def test_sgd_ascent_is_the_written_out_loop(network):
+    _, params = network
+    rng = np.random.default_rng(1)
+    data = (rng.normal(size=(10, 6)), rng.choice([-1.0, 1.0], 10))
+
+    def loss(params, batch):
+        return jnp.mean(jax.nn.softplus(-batch[1] * mlp(params, batch[0])))
+
+    settings = {"epsilon": 1e-2, "batch_size": 4, "learning_rate": 1e-3, "epochs": 2}
+    found = fv.sgd_sharpness(jax.random.key(5), loss, params, data, **settings)
+    with jax.enable_x64(True):
+        start = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
+        point, trace = start, []
+        for key in jax.random.split(jax.random.key(5), 2):
+            order, total = np.asarray(jax.random.permutation(key, 10)), 0.0
+            for rows in (order[:4], order[4:8], order[8:]):
+                batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], data)
+                gradient = jax.grad(loss)(point, batch)
+                point = jax.tree.map(
+                    lambda p, g, w, n=len(rows): jnp.clip(
+                        p + 1e-3 * n * g, w - 1e-2 * (abs(w) + 1), w + 1e-2 * (abs(w) + 1)
+                    ),
+                    point,
+                    gradient,
+                    start,
+                )
+                total += float(loss(point, batch)) * len(rows)
+            trace.append(total / 10)
+        np.testing.assert_allclose(found.trace, trace, rtol=1e-10)
+        np.testing.assert_allclose(
+            found.full_batch_value,
+            100 * float(loss(point, data) - loss(start, data)) / (1 + float(loss(start, data))),
+            rtol=1e-8,
+        )
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_float64_whatever_the_callers_setting(network, x64):
+    with jax.enable_x64(x64):
+        found = fv.sharpness(*network, 1e-4, method="sign")
+    reference = fv.sharpness(*network, 1e-4, method="sign")
+    np.testing.assert_allclose(found.value, reference.value, rtol=1e-5)
+    assert isinstance(found.value, float)
+
+
+BAD = {
+    "not a scalar": ((lambda p: p, np.ones(3), 0.1), {}, "one scalar"),
+    "NaN at the start": ((lambda p: jnp.log(-jnp.sum(p)), np.ones(3), 0.1), {}, "finite loss"),
+    "NaN parameters": ((jnp.sum, np.full(3, np.nan), 0.1), {}, "NaN"),
+    "no parameters": ((lambda p: 0.0, [], 0.1), {}, "no parameters"),
+    "epsilon zero": ((jnp.sum, np.ones(3), 0.0), {}, "above 0"),
+    "unknown method": ((jnp.sum, np.ones(3), 0.1), {"method": "sgin"}, "Did you mean 'sign'"),
+    "no function": ((3, np.ones(3), 0.1), {}, "wanted a function"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_named(case):
+    arguments, options, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        fv.sharpness(*arguments, **options)
+
+
+def test_sgd_sizes_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match="batch_size 9"):
+        fv.sgd_sharpness(
+            jax.random.key(0),
+            lambda p, b: jnp.sum(p),
+            np.ones(2),
+            np.ones((8, 2)),
+            0.1,
+            9,
+            0.1,
+            1,
+        )
