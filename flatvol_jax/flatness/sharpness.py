@@ -16,7 +16,7 @@ from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope
 
 METHODS = ("best", "lbfgsb", "sign")
-_CORNER_STEPS = 8  # gradients a start
+_CORNER_STEPS = 7  # gradients a start
 _POWER_STEPS = 5  # Hessian products, two gradients each
 _BUDGET = 60  # gradients in all
 _OVERRUN = 6  # scipy looks at maxfun only between line searches

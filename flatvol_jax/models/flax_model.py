@@ -2,12 +2,14 @@
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 
@@ -58,8 +60,8 @@ class FlaxModel:
                 f"module: {type(module).__name__} cannot be hashed ({error}), so no program could "
                 "be compiled for it once. Use tuples and numbers as its fields, not arrays or lists."
             ) from error
-        if sigma_b < 0:
-            raise ValueError(f"sigma_b: got {sigma_b!r}, wanted at least 0.")
+        if not (np.isfinite(sigma_b) and sigma_b >= 0):
+            raise ValueError(f"sigma_b: got {sigma_b!r}, wanted a finite number of at least 0.")
         object.__setattr__(self, "module", module)
         object.__setattr__(self, "features_at", features)
         object.__setattr__(self, "sigma_w", checks.positive("sigma_w", sigma_w))
@@ -71,7 +73,9 @@ class FlaxModel:
 
     def apply(self, params: Params, x: Array) -> Array:
         """Outputs of shape (n,); the module gives (n, 1) or (n,)."""
-        output = self.module.apply(self._with_constants(params, x), x, **self._inference())
+        output = self.module.apply(
+            self._with_constants(params, x), x, **_inference(type(self.module).__call__)
+        )
         if output.shape not in ((len(x),), (len(x), 1)):
             raise ValueError(
                 f"module: got outputs of shape {output.shape} for {len(x)} inputs, wanted one "
@@ -93,14 +97,13 @@ class FlaxModel:
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Plain data that names the module and its settings; its code is not part of it."""
+        """Plain data that determines the network: class, its source where Python has it, fields."""
         name = self.features_at
         return {
             "model": f"{type(self.module).__module__}.{type(self.module).__qualname__}",
-            "fields": repr(self.module),
-            "features": name
-            if isinstance(name, str)
-            else getattr(name, "__qualname__", repr(name)),
+            "source": _source(type(self.module)),
+            "fields": _ADDRESS.sub("", repr(self.module)),
+            "features": name if isinstance(name, str) else _source(name),
             "sigma_w": self.sigma_w,
             "sigma_b": self.sigma_b,
         }
@@ -108,13 +111,14 @@ class FlaxModel:
     def _named_features(self, params: Params, x: Array, name: str) -> Array:
         variables = self._with_constants(params, x)
         if hasattr(type(self.module), name):
-            return self.module.apply(variables, x, method=name)
+            method = getattr(type(self.module), name)
+            return self.module.apply(variables, x, method=name, **_inference(method))
         _, state = self.module.apply(
             variables,
             x,
             capture_intermediates=lambda module, _: module.name == name,
             mutable=["intermediates"],
-            **self._inference(),
+            **_inference(type(self.module).__call__),
         )
         found = jax.tree.leaves(_at(state.get("intermediates", {}), name))
         if len(found) != 1:
@@ -127,22 +131,35 @@ class FlaxModel:
 
     def _variables(self, key: Array, input_shape: tuple[int, ...]) -> dict[str, Any]:
         inputs = jnp.zeros((1, *input_shape), jnp.float32)
-        return dict(self.module.init(key, inputs, **self._inference()))
+        return dict(self.module.init(key, inputs, **_inference(type(self.module).__call__)))
 
     def _with_constants(self, params: Params, x: Array) -> dict[str, Any]:
         variables = self._variables(jax.random.key(0), x.shape[1:])
         variables.pop("intermediates", None)
         return {**variables, "params": params}
 
-    def _inference(self) -> dict[str, bool]:
-        modes = {
-            "train": False,
-            "training": False,
-            "deterministic": True,
-            "use_running_average": True,
-        }
-        taken = inspect.signature(type(self.module).__call__).parameters
-        return {name: value for name, value in modes.items() if name in taken}
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_INFERENCE = {
+    "train": False,
+    "training": False,
+    "deterministic": True,
+    "use_running_average": True,
+}
+
+
+def _inference(method: Callable) -> dict[str, bool]:
+    """The flags among the method's parameters that put it into inference mode."""
+    taken = inspect.signature(method).parameters
+    return {name: value for name, value in _INFERENCE.items() if name in taken}
+
+
+def _source(thing: Any) -> str:
+    """Source text, or the name of what was typed at a prompt."""
+    try:
+        return inspect.getsource(thing)
+    except (OSError, TypeError):
+        return getattr(thing, "__qualname__", type(thing).__qualname__)
 
 
 def _at(tree: Any, name: str) -> list:

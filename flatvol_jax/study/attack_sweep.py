@@ -134,16 +134,18 @@ def _train(workdir, config, problem: Problem, settings, group, size: int, progre
     for i, run in enumerate(group):
         params = jax.tree.map(lambda leaf, i=i: leaf[i], ensemble.params)
         outputs = _outputs(problem, params)
+        train_error = _error(outputs["train"], problem.train_y)
         last = int(ensemble.epochs[i])
         row = {
             "epoch": last,
-            "measure.error.train": _error(outputs["train"], problem.train_y),
+            "measure.error.train": train_error,
             "measure.error.test": _error(outputs["test"], problem.test_y),
             "measure.error.second_test": _error(outputs["second_test"], problem.second_test_y),
             "measure.epochs.zero_error": last if ensemble.zero_error[i] else None,
             "measure.epochs.zero_error_train": int(ensemble.epochs_train[i]),
             "measure.loss.train_and_attack": float(ensemble.loss[i, last]),
-            "is.zero_error": bool(ensemble.zero_error[i]),
+            # Both the training program and the one that f is read from say so.
+            "is.zero_error": bool(ensemble.zero_error[i]) and train_error == 0,
             "is.diverged": bool(ensemble.diverged[i]),
             "meta.train.seconds": seconds,
             "meta.function": "measured at the epoch of zero error on S and A",

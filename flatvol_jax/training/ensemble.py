@@ -37,7 +37,7 @@ class TrainSettings:
     learning_rate: float = 0.01
     batch_size: int = 32
     loss: str = "sum"
-    max_epochs: int = 1000
+    max_epochs: int = 500
     vmap_size: int = 1
 
     def __post_init__(self):
@@ -107,7 +107,8 @@ def train_ensemble(
         use: (m, N) bool, the rows that each member trains on.
         settings: optimizer, batches, loss, cap.
         train_size: |S|; rows from there on belong to A.
-        progress: called with the share of members that are done, after each segment.
+        progress: called with the share that is done, of members or of epochs, after each
+            segment.
         segment_epochs: epochs between two such calls; changes no result.
 
     Raises:
@@ -124,7 +125,7 @@ def train_ensemble(
             members = _advance(keys, spec, x, y, use, settings, train_size, members, limit)
             unfinished = int(jnp.sum(jax.vmap(_going)(members)))
             if progress is not None:
-                progress(1 - unfinished / len(keys))
+                progress(max(1 - unfinished / len(keys), limit / settings.max_epochs))
         members = to_host(members)
     last = members.epoch[:, None]
     final_loss = np.take_along_axis(members.loss, last, axis=1)[:, 0]
@@ -231,6 +232,11 @@ def _advance(keys, spec, x, y, use, settings, train_size, members, limit) -> _Me
 
 
 def _checked(keys, x, y, use, train_size):
+    if jnp.ndim(keys) != 1 or len(keys) == 0:
+        raise ValueError(
+            f"keys: got shape {jnp.shape(keys)}, wanted (m,) typed keys, one a member: "
+            "jax.random.split(jax.random.key(0), m)."
+        )
     x, y = checks.finite("x", x), checks.finite("y", y, ndim=1)
     use = checks.concrete("use", use)
     if x.ndim < 2 or len(x) != len(y):

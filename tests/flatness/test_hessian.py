@@ -111,7 +111,7 @@ def test_lanczos_can_be_continued_and_survives_an_exhausted_krylov_space():
 
 
 def test_reported_residuals_are_the_true_ones(network, monkeypatch):
-    loss, params, matrix, exact = network
+    loss, params, _, exact = network
     monkeypatch.setattr(hessian, "DENSE_UP_TO", 10)
     monkeypatch.setattr(hessian, "_MAX_DEPTH", 10)
     monkeypatch.setattr(hessian, "TOLERANCE", 1e-12)
