@@ -69,9 +69,7 @@ def main(members: int) -> None:
     few = slice(members - min(SAMPLES, members), members)  # one level: the largest |A|
     ways = {
         "one program": lambda: train(few),
-        "loop over members": lambda: [
-            train(slice(i, i + 1)) for i in range(*few.indices(members))
-        ],
+        "loop over members": lambda: [train(slice(i, i + 1)) for i in range(*few.indices(members))],
         "batched": lambda: train(few, vmap_size=SAMPLES),
     }
     best = {}

@@ -48,8 +48,7 @@ def _classes(name: str, group: Iterable[int], present: np.ndarray) -> np.ndarray
     absent = np.setdiff1d(classes, present)
     if len(absent):
         raise ValueError(
-            f"{name}: class(es) {absent.tolist()} have no examples. There are "
-            f"{_listed(present)}."
+            f"{name}: class(es) {absent.tolist()} have no examples. There are {_listed(present)}."
         )
     return classes
 

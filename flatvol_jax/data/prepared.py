@@ -41,8 +41,7 @@ def read_prepared(
         "folder": os.fspath(folder),
         "info": content_hash((folder / "dataset_info.json").read_text()),
         "files": [
-            [path.name, path.stat().length, path.stat().mtime]
-            for path in sorted(folder.iterdir())
+            [path.name, path.stat().length, path.stat().mtime] for path in sorted(folder.iterdir())
         ],
     }
     return cache.cached_arrays(

@@ -90,8 +90,7 @@ def write_report(
         panels=_panels(frame, seed),
         claims=_records(claims[claims["family"] == "primary"]),
         correlations={
-            optimizer: _records(rows)
-            for optimizer, rows in claims.groupby("optimizer", sort=False)
+            optimizer: _records(rows) for optimizer, rows in claims.groupby("optimizer", sort=False)
         },
         one_draw=bool((claims["draws"] <= 1).all()),
         bounds=_records(study_claims.bound_table(frame)),

@@ -169,9 +169,7 @@ def _spectrum(key: Array, objective: Objective, k: int) -> _Spectrum:
         if (converged[:k].all() and converged[-1]) or depth == limit:
             ends = np.r_[:k, len(values) - 1]
             residuals[ends] = np.asarray(
-                _residuals(
-                    objective.loss, objective.params, ritz.values[ends], ritz.vectors[ends]
-                )
+                _residuals(objective.loss, objective.params, ritz.values[ends], ritz.vectors[ends])
             )
             converged = residuals <= TOLERANCE * np.abs(values).max()
             return _Spectrum(values, residuals, converged, ritz.vectors)
@@ -204,9 +202,7 @@ def _residuals(loss: Partial, params: Any, values: Array, vectors: Array) -> Arr
 
 
 @partial(jax.jit, static_argnames="probes")
-def _deflated_moments(
-    key: Array, loss: Partial, params: Any, vectors: Array, probes: int
-) -> Array:
+def _deflated_moments(key: Array, loss: Partial, params: Any, vectors: Array, probes: int) -> Array:
     """z̃'Hz̃ and ‖(I - VV')Hz̃‖² for each probe, (2, probes)."""
     product, size = hessian_product(loss, params)
 

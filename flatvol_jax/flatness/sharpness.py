@@ -88,7 +88,7 @@ def sharpness(
     start = objective.value
     gradients, trace, delta, converged = 0, np.array([start]), None, False
     if method != "lbfgsb":
-        delta, best, gains, count, settled = best_corner(
+        delta, _, gains, count, settled = best_corner(
             key, objective.loss, objective.params, epsilon
         )
         gradients, trace, converged = int(count), np.asarray(gains), bool(settled)
@@ -143,9 +143,7 @@ def best_corner(key: Array, loss: Partial, params: Any, epsilon: Array | float) 
         return v / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(v.dtype).tiny)
 
     vector_key, corner_key = jax.random.split(key)
-    top = jax.lax.fori_loop(
-        0, _POWER_STEPS, power, jax.random.normal(vector_key, (size,), w.dtype)
-    )
+    top = jax.lax.fori_loop(0, _POWER_STEPS, power, jax.random.normal(vector_key, (size,), w.dtype))
     random = jax.random.rademacher(corner_key, (2, size), w.dtype)
     starts = jnp.stack([jnp.sign(gradient), jnp.sign(top), -jnp.sign(top), *random])
 

@@ -1,4 +1,4 @@
-"""spec + inputs -> NNGP kernel, analytic or Monte Carlo; the only room that uses neural-tangents."""
+"""spec + inputs -> NNGP kernel; the only room that uses neural-tangents."""
 
 from flatvol_jax.kernels.analytic import nngp_kernel
 from flatvol_jax.kernels.monte_carlo import monte_carlo_kernel

@@ -60,9 +60,7 @@ def _checked_inputs(name: str, x: np.ndarray, spec: Spec) -> jax.Array:
     """Inputs as finite (n, d) float64; the zero input needs a bias."""
     x = checks.finite(name, x)
     if x.ndim < 2 or x.size == 0:
-        raise ValueError(
-            f"{name}: got shape {x.shape}, wanted (n, ...) with at least one input."
-        )
+        raise ValueError(f"{name}: got shape {x.shape}, wanted (n, ...) with at least one input.")
     flat = x.reshape(len(x), -1)
     if spec.sigma_b == 0 and not flat.any(axis=1).all():
         row = int(np.flatnonzero(~flat.any(axis=1))[0])

@@ -50,8 +50,7 @@ def neural_tangents() -> types.ModuleType:
     """
     extend = jax.extend.core
     moved = {
-        name: getattr(extend, name)
-        for name in ("Jaxpr", "JaxprEqn", "Literal", "Var", "Primitive")
+        name: getattr(extend, name) for name in ("Jaxpr", "JaxprEqn", "Literal", "Var", "Primitive")
     }
     util = types.ModuleType("jax.util")
     util.safe_map, util.safe_zip = _strict_map, _strict_zip

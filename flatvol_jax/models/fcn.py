@@ -24,9 +24,7 @@ class _Network(nn.Module):
     def __call__(self, x):
         def dense(features, name):
             weight = normal(self.sigma_w / np.sqrt(x.shape[-1]))
-            return nn.Dense(
-                features, kernel_init=weight, bias_init=normal(self.sigma_b), name=name
-            )
+            return nn.Dense(features, kernel_init=weight, bias_init=normal(self.sigma_b), name=name)
 
         for layer, features in enumerate(self.width, start=1):
             x = nn.relu(dense(features, f"layer_{layer}")(x))
@@ -55,9 +53,7 @@ class FCN:
         width = (self.width,) if isinstance(self.width, int) else tuple(self.width)
         if not width:
             raise ValueError("width: got no hidden layer, wanted at least one, as (40, 40).")
-        object.__setattr__(
-            self, "width", tuple(checks.count("width", units) for units in width)
-        )
+        object.__setattr__(self, "width", tuple(checks.count("width", units) for units in width))
         object.__setattr__(self, "sigma_w", checks.positive("sigma_w", self.sigma_w))
         if not (np.isfinite(self.sigma_b) and self.sigma_b >= 0):
             raise ValueError(

@@ -48,9 +48,7 @@ class FlaxModel:
                 "Convert it: flax.nnx.bridge.to_linen(YourModule, ...)."
             )
         if not isinstance(module, nn.Module):
-            raise ValueError(
-                f"module: got {type(module).__name__}, wanted a flax.linen.Module."
-            )
+            raise ValueError(f"module: got {type(module).__name__}, wanted a flax.linen.Module.")
         if not (isinstance(features, str) or callable(features)):
             raise ValueError(f"features: got {features!r}, wanted a name or a function.")
         try:
@@ -58,7 +56,7 @@ class FlaxModel:
         except TypeError as error:
             raise ValueError(
                 f"module: {type(module).__name__} cannot be hashed ({error}), so no program could "
-                "be compiled for it once. Use tuples and numbers as its fields, not arrays or lists."
+                "be compiled for it. Use tuples and numbers as its fields, not arrays or lists."
             ) from error
         if not (np.isfinite(sigma_b) and sigma_b >= 0):
             raise ValueError(f"sigma_b: got {sigma_b!r}, wanted a finite number of at least 0.")

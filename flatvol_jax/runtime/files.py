@@ -35,9 +35,7 @@ def write_arrays(path: epath.PathLike, arrays: Mapping[str, np.ndarray]) -> None
     """Write named arrays as one .npz, atomically; object arrays (pickles) are refused."""
     for name, array in arrays.items():
         if np.asarray(array).dtype.hasobject:
-            raise ValueError(
-                f"{name}: got an object array, wanted numbers: no pickle is written."
-            )
+            raise ValueError(f"{name}: got an object array, wanted numbers: no pickle is written.")
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_bytes(path, buffer.getvalue())

@@ -144,9 +144,7 @@ def records_summary(
     claims = claims_table(frame, scale, seed) if claims is None else claims
     lines = []
     for optimizer, rows in claims.groupby("optimizer", sort=False):
-        lines.append(
-            f"{optimizer}: Spearman correlation with the error on {rows['error'].iloc[0]}"
-        )
+        lines.append(f"{optimizer}: Spearman correlation with the error on {rows['error'].iloc[0]}")
         lines.append(f"{'':34}{'within |A|':25}{'pooled':25}{'n':>5}")
         for row in rows.itertuples():
             within = _interval(row.within, row.within_low, row.within_high)
@@ -225,9 +223,7 @@ def _judge(row, measure, scale, error_name):
     claim = f"{row['optimizer']}: {measure.label} correlates {direction} with the error"
     note = "E2 is empty: error on E1, which log V has seen" if error_name == "E1" else ""
     judged = verdicts.correlates(claim, row["correlation"], measure.sign, scale, note)
-    p = comparison.threshold_p_value(
-        row["correlation"], measure.sign, verdicts.CORRELATES_BEYOND
-    )
+    p = comparison.threshold_p_value(row["correlation"], measure.sign, verdicts.CORRELATES_BEYOND)
     return {"claim": claim, "p": p, "verdict": judged.verdict, "reason": judged.reason}
 
 

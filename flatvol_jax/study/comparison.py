@@ -74,9 +74,7 @@ def paired_difference(
     draws, undefined = len(values), len(difference) - len(values)
     mean = float(values.mean()) if draws else np.nan
     error_of_mean = float(values.std(ddof=1) / np.sqrt(draws)) if draws > 1 else np.nan
-    reach = (
-        stats.t.ppf(0.5 + confidence / 2, draws - 1) * error_of_mean if draws > 1 else np.nan
-    )
+    reach = stats.t.ppf(0.5 + confidence / 2, draws - 1) * error_of_mean if draws > 1 else np.nan
     return Difference(
         mean,
         float(mean - reach),
@@ -100,9 +98,7 @@ def equivalence_p_value(difference: Difference, margin: float) -> float:
     return float(stats.t.sf(distance / difference.standard_error, difference.freedom))
 
 
-def threshold_p_value(
-    correlation: statistics.Correlation, sign: int, threshold: float
-) -> float:
+def threshold_p_value(correlation: statistics.Correlation, sign: int, threshold: float) -> float:
     """One-sided p-value, over draws, of: the correlation of the claimed sign is ≤ threshold."""
     if correlation.draws < 2:
         return np.nan

@@ -68,9 +68,7 @@ def measure_log_volume(problem: Problem, trained: Trained, key: jax.Array, setti
     """log V(f) on S+E1 by EP for each link, and the bound of eq. 4 from the Heaviside one."""
     row, converged = {}, True
     for link in settings["links"]:
-        result = log_volume(
-            problem.kernel, trained.labels, link, start=problem.true_cavities(link)
-        )
+        result = log_volume(problem.kernel, trained.labels, link, start=problem.true_cavities(link))
         row[f"measure.log_volume.{link}"] = float(result.log_volume)
         row[f"measure.log_volume.{link}.residual"] = float(result.residual)
         row[f"measure.log_volume.{link}.iterations"] = int(result.iterations)
@@ -84,9 +82,7 @@ def measure_log_volume(problem: Problem, trained: Trained, key: jax.Array, setti
     return row
 
 
-def measure_log_volume_null(
-    problem: Problem, trained: Trained, key: jax.Array, settings
-) -> dict:
+def measure_log_volume_null(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
     """log V of a function as wrong as f on E1, its errors at random places (Heaviside)."""
     wrong = np.where(trained.test_output > 0, 1, -1) != problem.test_y
     moved = np.asarray(jax.random.permutation(key, wrong))
@@ -142,9 +138,7 @@ def _batch_loss(spec) -> Callable:
 
 def measure_hessian(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
     """Spectrum of the Hessian of the mean loss over S."""
-    result = flatness.hessian_measures(
-        key, train_loss(problem), trained.params, k=settings["k"]
-    )
+    result = flatness.hessian_measures(key, train_loss(problem), trained.params, k=settings["k"])
     return {
         "measure.hessian.spectral_norm": result.spectral_norm,
         "measure.hessian.lambda_max": result.lambda_max,
@@ -170,18 +164,14 @@ def measure_baselines(problem: Problem, trained: Trained, key: jax.Array, settin
     signed = problem.train_y * trained.train_output.astype(np.float64)
     leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(trained.params)]
     return {
-        "measure.baseline.gp_disagreement": float(
-            np.mean(test_labels != problem.gp_prediction)
-        ),
+        "measure.baseline.gp_disagreement": float(np.mean(test_labels != problem.gp_prediction)),
         "measure.baseline.nn_disagreement": float(
             np.mean(test_labels != problem.neighbour_prediction)
         ),
         "measure.baseline.label_norm": float(labels @ cho_solve(problem.kernel_factor, labels)),
         "measure.baseline.margin": float(signed.min() / np.abs(signed).mean()),
         "measure.baseline.mean_output": float(np.abs(signed).mean()),
-        "measure.baseline.parameter_norm": float(
-            np.sqrt(sum((leaf**2).sum() for leaf in leaves))
-        ),
+        "measure.baseline.parameter_norm": float(np.sqrt(sum((leaf**2).sum() for leaf in leaves))),
         "measure.baseline.epochs": int(trained.epochs),
     }
 

@@ -47,9 +47,7 @@ def plan_runs(config: Mapping[str, Any]) -> list[Run]:
     sweep = config["sweep"]
     draws = checks.count("sweep.draws", sweep["draws"])
     samples = checks.count("sweep.samples", sweep["samples"])
-    sizes = [
-        checks.count("sweep.attack_sizes", size, least=0) for size in sweep["attack_sizes"]
-    ]
+    sizes = [checks.count("sweep.attack_sizes", size, least=0) for size in sweep["attack_sizes"]]
     pool = config["hp"]["data"]["attack_pool_size"]
     if not sizes or max(sizes) > pool or len(set(sizes)) != len(sizes):
         raise ValueError(

@@ -26,8 +26,7 @@ MODELS = {"fcn": FCN}
 def model_spec(settings: Mapping[str, Any]) -> Spec:
     """The spec that hp.model describes."""
     settings = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in settings.items()
+        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
     }
     return MODELS[checks.one_of("hp.model.name", settings.pop("name"), MODELS)](**settings)
 
@@ -66,9 +65,9 @@ class Problem:
         """K on S+E1, (n, n) float64, cached by the hash of spec and inputs."""
         inputs = np.concatenate([self.train_x, self.test_x])
         key = {"nngp_kernel": 1, "spec": self.spec.describe(), "inputs": array_hash(inputs)}
-        return cached_arrays(
-            self.cache, key, lambda: {"kernel": nngp_kernel(self.spec, inputs)}
-        )["kernel"]
+        return cached_arrays(self.cache, key, lambda: {"kernel": nngp_kernel(self.spec, inputs)})[
+            "kernel"
+        ]
 
     @functools.cached_property
     def true_labels(self) -> np.ndarray:

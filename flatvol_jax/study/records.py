@@ -47,9 +47,7 @@ def load_records(workdir: epath.PathLike) -> pd.DataFrame:
     """
     path = epath.Path(workdir) / FILE
     if not path.exists():
-        raise ValueError(
-            f"{path}: no records there; run the experiment with this --workdir first."
-        )
+        raise ValueError(f"{path}: no records there; run the experiment with this --workdir first.")
     rows = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         try:

@@ -94,9 +94,7 @@ def level_scores(values: np.ndarray, levels: np.ndarray, kind: str) -> np.ndarra
     """What is correlated: centred values or ranks (n,), for Kendall signs of pairs."""
     values = np.asarray(values, np.float64)
     if kind == "aligned":
-        return level_scores(
-            mid_ranks(level_scores(values, levels, "pearson")), levels, "pearson"
-        )
+        return level_scores(mid_ranks(level_scores(values, levels, "pearson")), levels, "pearson")
     if kind == "kendall":
         i, j = np.triu_indices(len(values), 1)
         pairs = levels[i] == levels[j]
@@ -138,9 +136,7 @@ def draw_statistics(
         levels = runs[ATTACK_SIZE].to_numpy()
         sizes = np.unique(levels, return_counts=True)[1]
         baselines = runs[list(given)].to_numpy(np.float64)
-        rho = within_level(
-            numbers(runs, measure), numbers(runs, error), levels, kind, baselines
-        )
+        rho = within_level(numbers(runs, measure), numbers(runs, error), levels, kind, baselines)
         rows.append((draw, rho, _fisher(rho, sizes), len(runs), len(sizes)))
     table = pd.DataFrame(rows, columns=["draw", "rho", "z", "runs", "levels"])
     return table.astype({"rho": float, "z": float})  # also when there are no rows

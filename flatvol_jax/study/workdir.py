@@ -70,8 +70,7 @@ def _same(path: epath.Path, stored: Mapping[str, Any], asked: Mapping[str, Any])
     changed = [n for n in names if stored.get(n, missing) != asked.get(n, missing)]
     if changed:
         lines = ", ".join(
-            f"{n}: there {stored.get(n, 'absent')}, asked {asked.get(n, 'absent')}"
-            for n in changed
+            f"{n}: there {stored.get(n, 'absent')}, asked {asked.get(n, 'absent')}" for n in changed
         )
         raise ValueError(
             f"workdir: {path} holds a study of another config ({lines}). Give this one a folder "

@@ -218,9 +218,7 @@ def _advance(keys, spec, x, y, use, settings, train_size, members, limit) -> _Me
             order = minibatch_order(jax.random.fold_in(key, 1), member.epoch, use)
             order = jnp.concatenate([order, jnp.zeros(size, order.dtype)])
             start = (member.params, member.optimizer_state, order, jnp.int32(0))
-            params, optimizer_state, *_ = jax.lax.while_loop(
-                lambda s: s[-1] < steps, step, start
-            )
+            params, optimizer_state, *_ = jax.lax.while_loop(lambda s: s[-1] < steps, step, start)
             member = member._replace(
                 params=params, optimizer_state=optimizer_state, epoch=member.epoch + 1
             )
@@ -249,9 +247,7 @@ def _checked(keys, x, y, use, train_size):
             "row a member, a column an example."
         )
     if not use.any(axis=1).all():
-        raise ValueError(
-            f"use: member {int((~use.any(axis=1)).argmax())} trains on no example."
-        )
+        raise ValueError(f"use: member {int((~use.any(axis=1)).argmax())} trains on no example.")
     if not 1 <= train_size <= len(x):
         raise ValueError(f"train_size: got {train_size}, wanted 1 to {len(x)}.")
     return x, y, use

@@ -39,9 +39,7 @@ def prior_bound(
         )
     train_size = checks.count("train_size", train_size)
     if not 0 < delta < 1:
-        raise ValueError(
-            f"delta: got {delta!r}, wanted a probability strictly between 0 and 1."
-        )
+        raise ValueError(f"delta: got {delta!r}, wanted a probability strictly between 0 and 1.")
     information = -values - np.log(delta)
     if test_size is None:
         return information / train_size

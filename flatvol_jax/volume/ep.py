@@ -77,15 +77,11 @@ def _sweep(kernel: Array, labels: Array, link_variance: Array, cavity: Cavities)
 
     root = labels * jnp.sqrt(precision)
     identity = jnp.eye(len(labels), dtype=kernel.dtype)
-    factor = jnp.linalg.cholesky(
-        root[:, None] * kernel * root + identity, symmetrize_input=False
-    )
+    factor = jnp.linalg.cholesky(root[:, None] * kernel * root + identity, symmetrize_input=False)
     inverse = solve_triangular(factor, identity, lower=True)
     uncertainty = jnp.sum(inverse**2, axis=0)  # d
     prior_mean = kernel @ (labels * shift)
-    mean = labels * (
-        prior_mean - kernel @ (root * (inverse.T @ (inverse @ (root * prior_mean))))
-    )
+    mean = labels * (prior_mean - kernel @ (root * (inverse.T @ (inverse @ (root * prior_mean)))))
     variance = (1.0 - uncertainty) / precision
 
     new = Cavities(

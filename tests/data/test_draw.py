@@ -21,9 +21,7 @@ def same(one, other):
 def test_parts_are_disjoint_rows_of_the_dataset():
     result = draw(KEY, DATASET, 20, 10, 15)
     assert [len(part.y) for part in result] == [20, 10, 15, 15]
-    assert np.array_equal(
-        np.sort(np.concatenate([part.index for part in result])), np.arange(N)
-    )
+    assert np.array_equal(np.sort(np.concatenate([part.index for part in result])), np.arange(N))
     for part in result:
         assert np.array_equal(part.x, DATASET.x[part.index])
         assert (part.x.dtype, part.y.dtype) == (np.float32, np.int8)
@@ -85,9 +83,7 @@ def test_request_larger_than_the_data_lists_the_parts(second):
     with pytest.raises(ValueError, match="examples asked") as caught:
         draw(KEY, DATASET, 40, 15, 10, second)
     total = 65 + (second or 0)
-    parts = (
-        f"train_size 40 + test_size 10 + attack_pool_size 15 + second_test_size {second or 0}"
-    )
+    parts = f"train_size 40 + test_size 10 + attack_pool_size 15 + second_test_size {second or 0}"
     assert f"{parts} = {total} examples asked, 'noise' has 60" in str(caught.value)
 
 

@@ -18,9 +18,7 @@ def test_unit_leaves_inputs_alone():
 
 def test_flat_inputs_share_one_scalar_pair():
     # Mean 1/2 and standard deviation 1/2, both exact.
-    result = preprocess(
-        np.array([[0.0, 1.0], [0.75, 0.5]]), "standardise", np.array([[0, 1.0]])
-    )
+    result = preprocess(np.array([[0.0, 1.0], [0.75, 0.5]]), "standardise", np.array([[0, 1.0]]))
     assert np.array_equal(result, [[-1, 1], [0.5, 0]])
     assert result.dtype == np.float32
 

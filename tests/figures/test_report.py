@@ -24,9 +24,7 @@ class Tags(html.parser.HTMLParser):
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.ids += [attributes["id"]] if "id" in attributes else []
-        self.links += [
-            attributes.get(k) for k in ("src", "href", "xlink:href") if k in attributes
-        ]
+        self.links += [attributes.get(k) for k in ("src", "href", "xlink:href") if k in attributes]
         self.tables += tag == "table"
         if tag not in ("meta", "link", "br"):
             self.open.append(tag)

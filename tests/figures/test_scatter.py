@@ -82,9 +82,7 @@ def test_drawing_changes_no_global_setting(one_draw):
 
 
 def test_one_row_of_panels_an_optimizer(one_draw):
-    other = one_draw.assign(
-        **{"hp.train.optimizer": "adam", "run_id": one_draw["run_id"] + "b"}
-    )
+    other = one_draw.assign(**{"hp.train.optimizer": "adam", "run_id": one_draw["run_id"] + "b"})
     figure = scatter.attack_sweep_figure(pd.concat([one_draw, other]))
     titles = [axis.get_title(loc="left") for axis in figure.axes[:4]]
     assert [title.split(":")[0] for title in titles] == ["sgd", "sgd", "adam", "adam"]

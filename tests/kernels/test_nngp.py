@@ -73,9 +73,7 @@ def test_the_monte_carlo_kernel_is_unbiased_and_falls_to_the_analytic_one(inputs
 
 def test_the_monte_carlo_kernel_is_the_sum_of_feature_products(inputs):
     spec, key = fv.FCN((20, 30), sigma_w=1.1, sigma_b=0.3), jax.random.key(3)
-    many = [
-        fv.monte_carlo_kernel(jax.random.fold_in(key, i), spec, inputs, 50) for i in range(4)
-    ]
+    many = [fv.monte_carlo_kernel(jax.random.fold_in(key, i), spec, inputs, 50) for i in range(4)]
 
     def features(key):
         return spec.features(spec.init(key, (12,)), inputs)
@@ -92,9 +90,7 @@ def test_the_callers_precision_changes_nothing(inputs, x64):
     with jax.enable_x64(x64):
         kernel = fv.nngp_kernel(fv.FCN(), inputs)
     assert kernel.dtype == np.float64
-    np.testing.assert_allclose(
-        kernel, arc_cosine(inputs.astype(float), 2, 2**0.5, 1), rtol=1e-11
-    )
+    np.testing.assert_allclose(kernel, arc_cosine(inputs.astype(float), 2, 2**0.5, 1), rtol=1e-11)
 
 
 def test_importing_neural_tangents_leaves_jax_as_it_was():

@@ -41,9 +41,7 @@ def test_the_cache_computes_once_and_again_where_it_is_damaged(tmp_path):
         return {"x": np.arange(3)}
 
     for _ in range(2):
-        np.testing.assert_array_equal(
-            cached_arrays(tmp_path, {"n": 3}, compute)["x"], [0, 1, 2]
-        )
+        np.testing.assert_array_equal(cached_arrays(tmp_path, {"n": 3}, compute)["x"], [0, 1, 2])
     assert len(calls) == 1
     (stored,) = tmp_path.iterdir()
     stored.write_bytes(b"short")

@@ -96,9 +96,7 @@ def test_fishers_z_over_draws_by_hand():
     for _, draw in frame.groupby("hp.draw"):
         levels = [level for _, level in draw.groupby("hp.attack_size")]
         # Equal sizes, no ties: the mean of the levels' Spearman correlations.
-        z = np.append(
-            z, np.arctanh(np.mean([stats.spearmanr(a["x"], a["y"])[0] for a in levels]))
-        )
+        z = np.append(z, np.arctanh(np.mean([stats.spearmanr(a["x"], a["y"])[0] for a in levels])))
     expected = np.tanh(stats.t.interval(0.9, 5, z.mean(), stats.sem(z)))
     result = statistics.within_correlation(frame, "x", "y", confidence=0.9)
     np.testing.assert_allclose((result.low, result.high), expected)

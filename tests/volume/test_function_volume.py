@@ -95,9 +95,7 @@ def test_diagonal_kernel_halves_once_a_point(n):
 def test_two_points_against_the_arcsine_formula(correlation):
     kernel = equicorrelated(2, correlation)
     exact = np.log(0.25 + np.arcsin(correlation) / (2 * np.pi))
-    assert (
-        abs(fv.log_volume(kernel, [1, 1]).log_volume - exact) < 0.05
-    )  # the error of EP itself
+    assert abs(fv.log_volume(kernel, [1, 1]).log_volume - exact) < 0.05  # the error of EP itself
 
 
 def test_three_points_against_the_arcsine_formula():
