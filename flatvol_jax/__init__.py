@@ -1,6 +1,6 @@
 """Which quantity predicts that a network generalises? `import flatvol_jax as fv`."""
 
-from flatvol_jax import data
+from flatvol_jax import data, study
 from flatvol_jax.flatness import (
     hessian_eigenvalues,
     hessian_measures,
@@ -23,4 +23,5 @@ __all__ = [
     "prior_bound",
     "sgd_sharpness",
     "sharpness",
+    "study",
 ]
