@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from flatvol_jax.figures import style
 from flatvol_jax.runtime import files
@@ -102,6 +103,7 @@ def _draw(axis: Axes, frame: pd.DataFrame, panel: Panel, seed: int) -> None:
         edgecolors=style.INK,
         alpha=0.9,
     )
+    axis.xaxis.set_major_locator(MaxNLocator(6))
     axis.set_xlabel(panel.label)
     axis.set_ylabel(f"generalisation accuracy on {error_name} (%)")
     within = statistics.within_correlation(runs, panel.measure, error)
