@@ -16,11 +16,12 @@ from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope
 
 METHODS = ("best", "lbfgsb", "sign")
-_CORNER_STEPS = 7  # gradients a start
+# Gradients from each start: the gradient's corner, ± the top eigenvector, two random corners.
+_CORNER_STEPS = np.array([12, 5, 5, 5, 5])
 _POWER_STEPS = 5  # Hessian products, two gradients each
 _BUDGET = 60  # gradients in all
-_OVERRUN = 6  # scipy looks at maxfun only between line searches
-_SETTLED = 1e-4  # a last gain below this share of the whole counts as converged
+_OVERRUN = 8  # scipy looks at maxfun only between line searches
+_SETTLED = 1e-4  # last gains (of three calls of a climb) below this share of the whole: converged
 
 
 class Sharpness(NamedTuple):
@@ -147,10 +148,12 @@ def best_corner(key: Array, loss: Partial, params: Any, epsilon: Array | float) 
     random = jax.random.rademacher(corner_key, (2, size), w.dtype)
     starts = jnp.stack([jnp.sign(gradient), jnp.sign(top), -jnp.sign(top), *random])
 
-    def search(sign):
+    def search(begin):
+        sign, limit = begin
+
         def rising(state):
             _, _, _, step, _, moved = state
-            return moved & (step < _CORNER_STEPS)
+            return moved & (step < limit)
 
         def iterate(state):
             sign, best_sign, best, step, values, _ = state
@@ -162,14 +165,14 @@ def best_corner(key: Array, loss: Partial, params: Any, epsilon: Array | float) 
             moved = jnp.any(next_sign != sign)
             return next_sign, best_sign, jnp.maximum(best, value), step + 1, values, moved
 
-        values = jnp.full(_CORNER_STEPS, start)
+        values = jnp.full(_CORNER_STEPS.max(), start)
         state = (sign, jnp.zeros_like(sign), start, 0, values, jnp.array(True))
         _, best_sign, best, step, values, moved = jax.lax.while_loop(rising, iterate, state)
-        before = jnp.max(jnp.where(jnp.arange(_CORNER_STEPS) < step - 1, values, start))
+        before = jnp.max(jnp.where(jnp.arange(len(values)) < step - 1, values, start))
         settled = ~moved | (best - before <= _SETTLED * (best - start))
         return best_sign, best, step, values, settled
 
-    signs, bests, steps, values, settled = jax.lax.map(search, starts)
+    signs, bests, steps, values, settled = jax.lax.map(search, (starts, jnp.asarray(_CORNER_STEPS)))
     winner = jnp.argmax(bests)
     trace = jax.lax.cummax(jnp.concatenate([start[None], values.ravel()]))
     count = 1 + 2 * _POWER_STEPS + jnp.sum(steps)
@@ -207,7 +210,10 @@ def _climb(loss, params, epsilon, delta, calls: int) -> tuple[np.ndarray, np.nda
         bounds=optimize.Bounds(-np.ones(size), np.ones(size)),
         options={"maxfun": calls, "ftol": _SETTLED / 10, "gtol": 0.0},
     )
-    return box * best[1], np.array(losses), bool(found.success)
+    losses = np.array(losses)
+    last_gain = losses.max() - max(losses[:-3].max(initial=-np.inf), losses[0])
+    settled = last_gain <= _SETTLED * (losses.max() - float(centre))
+    return box * best[1], losses, bool(found.success or settled)
 
 
 @jax.jit
