@@ -23,6 +23,7 @@ from flatvol_jax.study.records import merge_records
 from flatvol_jax.study.units import read_row, read_unit_arrays, write_unit
 from flatvol_jax.study.workdir import open_workdir
 from flatvol_jax.training import TrainSettings, train_ensemble
+from flatvol_jax.volume import checked_kernel
 
 Progress = Callable[[float, int, str], None]
 
@@ -49,8 +50,11 @@ def run_attack_sweep(
     settings = train_settings(config)
     size = config["ensemble"]
     cache = epath.Path(workdir) / "cache"
-    make_problem(config, 0, cache, data_dir)  # fails here, before the workdir is claimed
+    # Sizes that do not fit fail before the workdir is claimed, a missing package or a bad
+    # kernel before anything is trained.
+    problem = make_problem(config, 0, cache, data_dir)
     workdir = open_workdir(workdir, config)
+    checked_kernel(problem.kernel)
     total = len(runs) * (1 + len(measures))
     done = 0
 
