@@ -9,10 +9,10 @@ import warnings
 from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
-from tqdm import tqdm
 
 from flatvol_jax.figures import attack_sweep_figure, save_figure, write_report
-from flatvol_jax.study import load_records, records_summary
+from flatvol_jax.runtime.progress import progress_bar
+from flatvol_jax.study import claims_table, load_records, records_summary
 from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.workdir import environment
 
@@ -29,24 +29,13 @@ def main(_) -> None:
     config = CONFIG.value.to_dict()
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
     began = time.perf_counter()
-    bar = tqdm(total=1, unit="unit", dynamic_ncols=True, smoothing=0.05)
-
-    def progress(done: float, total: int, text: str) -> None:
-        if bar.total != total:  # what an earlier call did counts as done, not as speed
-            bar.reset(total)
-            bar.initial = bar.n = bar.last_print_n = int(done)
-        bar.set_description(text, refresh=False)
-        bar.update(int(done) - bar.n)
-
     try:
-        run_attack_sweep(config, workdir, DATA_DIR.value, progress)
+        with progress_bar() as progress:
+            run_attack_sweep(config, workdir, DATA_DIR.value, progress)
     except KeyboardInterrupt:
-        bar.close()
         sys.exit(f"Interrupted; what is finished is in {workdir}. The same command resumes.")
     except ValueError as error:
-        bar.close()
         sys.exit(f"error: {error}")
-    bar.close()
 
     frame = load_records(workdir)
     context = {
@@ -57,11 +46,20 @@ def main(_) -> None:
         "wall_seconds": time.perf_counter() - began,
     }
     png, svg = save_figure(attack_sweep_figure(frame), workdir / "figures" / "attack_sweep")
-    write_report(workdir / "report.html", frame, config, context)
-    print("\n".join(records_summary(frame, config["scale"])))
+    claims = claims_table(frame, config["scale"])
+    write_report(workdir / "report.html", frame, config, context, claims)
+    print("\n".join(records_summary(frame, config["scale"], claims=claims)))
     print(f"records: {workdir / 'records.jsonl'}\nfigure:  {png}, {svg}")
     print(f"report:  {workdir / 'report.html'}")
 
 
+def parse_flags(arguments: list[str]) -> list[str]:
+    """As absl does; a mistyped --config.key ends with the suggestion alone."""
+    try:
+        return app.parse_flags_with_usage(arguments)
+    except (AttributeError, KeyError) as error:
+        sys.exit(f"error: {error}")
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -1,0 +1,28 @@
+"""A progress bar with an ETA for long work, drawn by a main and fed by the library."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from tqdm import tqdm
+
+
+@contextlib.contextmanager
+def progress_bar(unit: str = "unit") -> Iterator[Callable[[float, int, str], None]]:
+    """Give a callback progress(done, total, text) that draws a bar on stderr from its first call.
+
+    What is done at the first call was done by an earlier run: it counts as done, not as speed.
+    """
+    with contextlib.ExitStack() as stack:
+        bar = None
+
+        def progress(done: float, total: int, text: str) -> None:
+            nonlocal bar
+            if bar is None:
+                bar = tqdm(
+                    total=total, initial=int(done), unit=unit, dynamic_ncols=True, smoothing=0.05
+                )
+                stack.enter_context(bar)
+            bar.set_description(text, refresh=False)
+            bar.update(int(done) - bar.n)
+
+        yield progress
