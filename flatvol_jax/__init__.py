@@ -1,6 +1,8 @@
 """Which quantity predicts that a network generalises? `import flatvol_jax as fv`."""
 
-from flatvol_jax import data, study
+import importlib
+
+from flatvol_jax import data
 from flatvol_jax.flatness import (
     hessian_eigenvalues,
     hessian_measures,
@@ -25,3 +27,10 @@ __all__ = [
     "sharpness",
     "study",
 ]
+
+
+def __getattr__(name: str):
+    """`fv.study` is imported at its first use: it brings pandas, which measuring never needs."""
+    if name == "study":
+        return importlib.import_module("flatvol_jax.study")
+    raise AttributeError(f"module 'flatvol_jax' has no attribute {name!r}")
