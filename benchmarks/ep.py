@@ -8,28 +8,15 @@ kernel (once a call, about two GEMMs) is not EP and is not counted either.
 """
 
 import sys
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import flatvol_jax as fv
+from benchmarks.timing import seconds
 from flatvol_jax.volume.ep import expectation_propagation, prior_cavities
 from flatvol_jax.volume.links import LINK_VARIANCE
-
-REPEATS = 7
-
-
-def seconds(function, *arguments):
-    """Median time of a compiled call."""
-    jax.block_until_ready(function(*arguments))
-    times = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
-        times.append(time.perf_counter() - began)
-    return float(np.median(times))
 
 
 def main(n: int) -> None:

@@ -7,8 +7,6 @@ eigenvalues no more than scipy's eigsh over the same jitted product, both to res
 1e-6 of the largest.
 """
 
-import time
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,21 +15,11 @@ from jax.tree_util import Partial
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 import flatvol_jax as fv
+from benchmarks.timing import seconds
 from flatvol_jax.flatness.objective import checked_objective, flat_loss, hessian_product
 from flatvol_jax.training import TrainSettings, train_ensemble
 
 K = 50
-
-
-def seconds(function, *arguments, repeats=5):
-    """Median time of a call after the first."""
-    jax.block_until_ready(function(*arguments))
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
-        times.append(time.perf_counter() - began)
-    return float(np.median(times))
 
 
 def trained_network():
