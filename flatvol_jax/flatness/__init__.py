@@ -7,9 +7,10 @@ from flatvol_jax.flatness.hessian import (
     hessian_measures,
 )
 from flatvol_jax.flatness.sgd_sharpness import SgdSharpness, sgd_sharpness
-from flatvol_jax.flatness.sharpness import Sharpness, sharpness
+from flatvol_jax.flatness.sharpness import METHODS, Sharpness, sharpness
 
 __all__ = [
+    "METHODS",
     "Eigenvalues",
     "HessianMeasures",
     "SgdSharpness",

@@ -14,6 +14,7 @@ import numpy as np
 from etils import epath
 
 from flatvol_jax import data
+from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.measures import MEASURES, Trained, chosen_measures
 from flatvol_jax.study.parameters import arrays_to_parameters, parameters_to_arrays
@@ -48,7 +49,12 @@ def run_attack_sweep(
     """
     runs, measures = plan_runs(config), chosen_measures(config)
     settings = train_settings(config)
-    size = config["ensemble"]
+    size = checks.count("ensemble", config["ensemble"])
+    if size % settings.vmap_size:
+        raise ValueError(
+            f"ensemble: got {size} runs and hp.train.vmap_size = {settings.vmap_size}, wanted a "
+            "multiple of it: a batch of another shape would round otherwise."
+        )
     cache = epath.Path(workdir) / "cache"
     # Sizes that do not fit fail before the workdir is claimed, a missing package or a bad
     # kernel before anything is trained.

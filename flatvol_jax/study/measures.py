@@ -18,7 +18,7 @@ from scipy.linalg import cho_solve
 from flatvol_jax import flatness
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.problem import Problem
-from flatvol_jax.volume import log_volume, prior_bound
+from flatvol_jax.volume import LINK_VARIANCE, log_volume, prior_bound
 
 DELTA = 0.05  # probability with which the bound of eq. 4 may fail
 
@@ -186,12 +186,26 @@ MEASURES: dict[str, Callable[[Problem, Trained, jax.Array, Mapping[str, Any]], d
 }
 
 
+_SETTINGS = {
+    "links": lambda name, links: [checks.one_of(name, link, LINK_VARIANCE) for link in links],
+    "epsilon": checks.positive,
+    "method": lambda name, method: checks.one_of(name, method, flatness.METHODS),
+    "learning_rate": checks.positive,
+    "batch_size": checks.count,
+    "epochs": checks.count,
+    "k": checks.count,
+}
+
+
 def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The measures that the config turns on, with their settings."""
+    """The measures that the config turns on, with their settings, checked before any work."""
     chosen = {}
     for name, settings in config["measures"].items():
         checks.one_of("measures", name, MEASURES)
         settings = dict(settings)
         if settings.pop("on"):
+            for setting, value in settings.items():
+                checks.one_of(f"measures.{name}", setting, _SETTINGS)
+                _SETTINGS[setting](f"measures.{name}.{setting}", value)
             chosen[name] = settings
     return chosen

@@ -43,7 +43,7 @@ def load_records(workdir: epath.PathLike) -> pd.DataFrame:
     A line that is no JSON object is left out with a warning that names it.
 
     Raises:
-        ValueError: the folder has no records.
+        ValueError: the folder has no records, or no line of them is one.
     """
     path = epath.Path(workdir) / FILE
     if not path.exists():
@@ -58,4 +58,6 @@ def load_records(workdir: epath.PathLike) -> pd.DataFrame:
             rows.append(row)
         else:
             warnings.warn(f"{path}, line {number}: not a record, left out.", stacklevel=2)
+    if not rows:
+        raise ValueError(f"{path}: no records in it; run the experiment with this --workdir again.")
     return pd.DataFrame(rows)

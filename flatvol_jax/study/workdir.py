@@ -41,20 +41,18 @@ def open_workdir(workdir: epath.PathLike, config: Mapping[str, Any]) -> epath.Pa
     try:
         path.mkdir(parents=True, exist_ok=True)
         if (path / "config.json").exists():
-            stored = json.loads((path / "config.json").read_text())["config"]
+            stored = _determining(json.loads((path / "config.json").read_text())["config"])
     except OSError as error:
         raise ValueError(
             f"workdir: {path} cannot be used as a folder ({error}). Choose another: --workdir=..."
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"workdir: {path / 'config.json'} is not a config of this project ({error}). Choose "
             "another --workdir=..., or delete that file to keep the units beside it."
         ) from error
     if stored is not None:
-        _same(path, dict(flatten(stored["hp"])), dict(flatten(config["hp"])))
-        seeds = {"seed": stored["sweep"]["seed"]}, {"seed": config["sweep"]["seed"]}
-        _same(path, *seeds)
+        _same(path, stored, _determining(config))
     try:
         files.write_json(path / "config.json", {"config": config, "environment": environment()})
     except OSError as error:
@@ -62,6 +60,11 @@ def open_workdir(workdir: epath.PathLike, config: Mapping[str, Any]) -> epath.Pa
             f"workdir: {path} cannot be written ({error}). Choose another: --workdir=..."
         ) from error
     return path
+
+
+def _determining(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a workdir is bound to: hp and the seed, flat."""
+    return {**dict(flatten(config["hp"])), "seed": config["sweep"]["seed"]}
 
 
 def _same(path: epath.Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
