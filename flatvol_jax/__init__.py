@@ -10,13 +10,16 @@ from flatvol_jax.flatness import (
     sharpness,
 )
 from flatvol_jax.kernels import monte_carlo_kernel, nngp_kernel
-from flatvol_jax.models import FCN, FlaxModel
-from flatvol_jax.volume import log_volume, prior_bound
+from flatvol_jax.models import CNN, FCN, FlaxModel, StaxModel
+from flatvol_jax.volume import estimate_log_volume, log_volume, prior_bound
 
 __all__ = [
+    "CNN",
     "FCN",
     "FlaxModel",
+    "StaxModel",
     "data",
+    "estimate_log_volume",
     "hessian_eigenvalues",
     "hessian_measures",
     "log_volume",

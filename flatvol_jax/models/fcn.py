@@ -55,11 +55,7 @@ class FCN:
             raise ValueError("width: got no hidden layer, wanted at least one, as (40, 40).")
         object.__setattr__(self, "width", tuple(checks.count("width", units) for units in width))
         object.__setattr__(self, "sigma_w", checks.positive("sigma_w", self.sigma_w))
-        if not (np.isfinite(self.sigma_b) and self.sigma_b >= 0):
-            raise ValueError(
-                f"sigma_b: got {self.sigma_b!r}, wanted a finite number of at least 0."
-            )
-        object.__setattr__(self, "sigma_b", float(self.sigma_b))
+        object.__setattr__(self, "sigma_b", checks.non_negative("sigma_b", self.sigma_b))
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
         """Draw float32 parameters from the prior."""

@@ -58,12 +58,10 @@ class FlaxModel:
                 f"module: {type(module).__name__} cannot be hashed ({error}), so no program could "
                 "be compiled for it. Use tuples and numbers as its fields, not arrays or lists."
             ) from error
-        if not (np.isfinite(sigma_b) and sigma_b >= 0):
-            raise ValueError(f"sigma_b: got {sigma_b!r}, wanted a finite number of at least 0.")
         object.__setattr__(self, "module", module)
         object.__setattr__(self, "features_at", features)
         object.__setattr__(self, "sigma_w", checks.positive("sigma_w", sigma_w))
-        object.__setattr__(self, "sigma_b", float(sigma_b))
+        object.__setattr__(self, "sigma_b", checks.non_negative("sigma_b", sigma_b))
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
         """Draw parameters with the module's own initialisers."""

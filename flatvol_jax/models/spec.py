@@ -33,9 +33,13 @@ class Spec(Protocol):
         """Activations of the last hidden layer, (n, N_L): what the readout multiplies."""
 
     def kernel_layers(self) -> tuple[tuple, ...] | None:
-        """The infinitely wide network as ("dense", sigma_w, sigma_b) and ("relu",) entries.
+        """The infinitely wide network, a tuple a layer; None where it has no analytic kernel.
 
-        None where it has no analytic kernel.
+        - ("dense", sigma_w, sigma_b); as the first layer it flattens the inputs.
+        - ("images", image_shape), first: inputs are images, see `cnn.as_images`.
+        - ("conv", filter, stride, padding, sigma_w, sigma_b).
+        - ("relu",), ("global_average_pool",), ("flatten",).
+        - ("stax", init_fn, apply_fn, kernel_fn): any neural_tangents.stax network.
         """
 
     def describe(self) -> dict[str, Any]:

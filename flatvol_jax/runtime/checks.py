@@ -42,6 +42,14 @@ def positive(name: str, value: float) -> float:
     return number
 
 
+def non_negative(name: str, value: float) -> float:
+    """Return a finite number of at least zero as a float."""
+    number = float(concrete(name, value))
+    if not (np.isfinite(number) and number >= 0):
+        raise ValueError(f"{name}: got {value!r}, wanted a finite number of at least 0.")
+    return number
+
+
 def count(name: str, value: int, least: int = 1) -> int:
     """Return a whole number of at least `least`."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -13,14 +13,12 @@ from scipy.spatial.distance import cdist
 
 from flatvol_jax import data
 from flatvol_jax.kernels import nngp_kernel
-from flatvol_jax.models import FCN, Spec
+from flatvol_jax.models import CNN, FCN, Spec
 from flatvol_jax.runtime import checks
-from flatvol_jax.runtime.cache import cached_arrays
-from flatvol_jax.runtime.hashing import array_hash
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.volume import Cavities, log_volume
 
-MODELS = {"fcn": FCN}
+MODELS = {"cnn": CNN, "fcn": FCN}
 
 
 def model_spec(settings: Mapping[str, Any]) -> Spec:
@@ -64,10 +62,7 @@ class Problem:
     def kernel(self) -> np.ndarray:
         """K on S+E1, (n, n) float64, cached by the hash of spec and inputs."""
         inputs = np.concatenate([self.train_x, self.test_x])
-        key = {"nngp_kernel": 1, "spec": self.spec.describe(), "inputs": array_hash(inputs)}
-        return cached_arrays(self.cache, key, lambda: {"kernel": nngp_kernel(self.spec, inputs)})[
-            "kernel"
-        ]
+        return nngp_kernel(self.spec, inputs, cache=self.cache)
 
     @functools.cached_property
     def true_labels(self) -> np.ndarray:

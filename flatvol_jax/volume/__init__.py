@@ -1,17 +1,23 @@
 """kernel + labels -> log V(f): expectation propagation, links, bounds; knows no networks."""
 
 from flatvol_jax.volume.bounds import prior_bound
-from flatvol_jax.volume.ep import Cavities
-from flatvol_jax.volume.function_volume import LogVolume, log_volume
+from flatvol_jax.volume.correction import Correction
+from flatvol_jax.volume.ep import Cavities, Sites
+from flatvol_jax.volume.function_volume import LogVolume, estimate_log_volume, log_volume
 from flatvol_jax.volume.inputs import checked_kernel, checked_labels
 from flatvol_jax.volume.links import LINK_VARIANCE
+from flatvol_jax.volume.sampling import Estimate
 
 __all__ = [
     "LINK_VARIANCE",
     "Cavities",
+    "Correction",
+    "Estimate",
     "LogVolume",
+    "Sites",
     "checked_kernel",
     "checked_labels",
+    "estimate_log_volume",
     "log_volume",
     "prior_bound",
 ]

@@ -31,6 +31,18 @@ class Cavities(NamedTuple):
     variance: Array
 
 
+class Sites(NamedTuple):
+    """Gaussian sites exp(ν_i z_i - τ_i z_i²/2) in place of P(y_i | z_i), shape (n,) each.
+
+    Attributes:
+        precision: τ, positive.
+        shift: ν, precision times mean, in the coordinates of z.
+    """
+
+    precision: Array
+    shift: Array
+
+
 class EP(NamedTuple):
     """Where an EP run ended.
 
@@ -40,8 +52,8 @@ class EP(NamedTuple):
         iterations: number of Cholesky factorisations.
         converged: whether the residual fell to the tolerance.
         cavities: the cavities at the end, in the coordinates of z.
-        site_precision: τ of each Gaussian site, shape (n,).
-        site_shift: precision times mean of each site, in the coordinates of z, shape (n,).
+        sites: the sites that these marginals and this log Z belong to.
+        increments: log P(y_i | all other labels) under each cavity, nats, shape (n,).
     """
 
     log_volume: Array
@@ -49,8 +61,8 @@ class EP(NamedTuple):
     iterations: Array
     converged: Array
     cavities: Cavities
-    site_precision: Array
-    site_shift: Array
+    sites: Sites
+    increments: Array
 
 
 class _Sweep(NamedTuple):
@@ -59,6 +71,7 @@ class _Sweep(NamedTuple):
     cavity: Cavities
     precision: Array
     shift: Array
+    increments: Array
     log_volume: Array
     residual: Array
 
@@ -100,7 +113,14 @@ def _sweep(kernel: Array, labels: Array, link_variance: Array, cavity: Cavities)
             / (1 + precision * new.variance)
         )
     )
-    return _Sweep(new, precision, shift, log_volume, _jeffreys(tilted, mean, variance))
+    return _Sweep(
+        new,
+        precision,
+        shift,
+        tilted.log_normaliser,
+        log_volume,
+        _jeffreys(tilted, mean, variance),
+    )
 
 
 def _jeffreys(tilted: Tilted, mean: Array, variance: Array) -> Array:
@@ -180,7 +200,7 @@ def expectation_propagation(
     signed = Cavities(labels * start.mean, start.variance)
     point = pack(signed)
     zero, infinite = jnp.zeros_like(prior_variance), jnp.array(jnp.inf, kernel.dtype)
-    nothing = _Sweep(signed, zero, zero, infinite, infinite)
+    nothing = _Sweep(signed, zero, zero, zero, infinite, infinite)
     memory = anderson.empty(_MEMORY, point)
     state = (point, memory, infinite, nothing, jnp.array(1.0, kernel.dtype), jnp.array(0))
     *_, sweep, _, iterations = jax.lax.while_loop(unfinished, iterate, state)
@@ -190,6 +210,6 @@ def expectation_propagation(
         iterations,
         sweep.residual <= tolerance,
         Cavities(labels * sweep.cavity.mean, sweep.cavity.variance),
-        sweep.precision,
-        labels * sweep.shift,
+        Sites(sweep.precision, labels * sweep.shift),
+        sweep.increments,
     )

@@ -9,11 +9,20 @@ import numpy as np
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
-from flatvol_jax.volume.ep import Cavities, expectation_propagation, prior_cavities
-from flatvol_jax.volume.inputs import checked_kernel, checked_labels
+from flatvol_jax.volume import inputs
+from flatvol_jax.volume.correction import Correction, second_order_correction
+from flatvol_jax.volume.ep import EP, Cavities, Sites, expectation_propagation, prior_cavities
 from flatvol_jax.volume.links import LINK_VARIANCE
+from flatvol_jax.volume.posterior import gaussian_posterior
+from flatvol_jax.volume.repetitions import (
+    Repetitions,
+    contradiction,
+    find_repetitions,
+    no_repetitions,
+)
+from flatvol_jax.volume.sampling import PROPOSALS, Estimate, impossible, sampling_estimate
 
-METHODS = ("ep",)
+METHODS = ("ep", "ep_corrected", "certified")
 
 
 class LogVolume(NamedTuple):
@@ -22,19 +31,43 @@ class LogVolume(NamedTuple):
     The leading shape of every field is `labels.shape[:-1]`.
 
     Attributes:
-        log_volume: log V(f), nats. EP is deterministic and biased: no standard error.
+        log_volume: log V(f) by the method asked for, nats.
+        standard_error: nats; NaN for EP, which is deterministic and biased.
         converged: whether EP reached its fixed point within the tolerance.
-        iterations: Cholesky factorisations used.
-        residual: nats, the distance of log_volume from EP's fixed point.
+        status: of the method: "converged" or "not converged" (EP), "correction unreliable"
+            for "ep_corrected", the words of `Estimate.status` for "certified"; where V(f) = 0,
+            "impossible: ..." with the inputs that make it so.
+        iterations: Cholesky factorisations used by EP.
+        residual: nats, the distance of EP's value from its fixed point, not its own error.
+        ep: log V(f) by EP alone, nats.
+        increments: log P(y_i | all other labels) by EP, nats, (..., n).
+        sites: EP's Gaussian sites, (..., n).
         cavities: mean and variance of each output given all other labels, (..., n); they
-            start another run (`start=`), and log P(y_i | the rest) follows from them.
+            start another run (`start=`).
+        correction: what EP leaves out to second order; None for "ep".
+        estimate: the sampling estimate; None unless "certified".
     """
 
     log_volume: np.ndarray
+    standard_error: np.ndarray
     converged: np.ndarray
+    status: np.ndarray
     iterations: np.ndarray
     residual: np.ndarray
+    ep: np.ndarray
+    increments: np.ndarray
+    sites: Sites
     cavities: Cavities
+    correction: Correction | None
+    estimate: Estimate | None
+
+
+class _Options(NamedTuple):
+    link_variance: float
+    method: str
+    proposal: str
+    particles: int
+    replicates: int
 
 
 @float64_scope
@@ -49,60 +82,190 @@ def log_volume(
     tolerance: float = 1e-8,
     max_iterations: int = 200,
     batch_size: int = 1,
+    proposal: str = "auto",
+    particles: int = 128,
+    replicates: int = 16,
     progress: Callable[[int], None] | None = None,
 ) -> LogVolume:
     """log V(f) = log ∫ N(z; 0, K) ∏_i P(y_i | z_i) dz (eqs 2 and 5, appendix A), in nats.
+
+    Inputs that occur twice (outputs of correlation ±1) count once under the Heaviside link;
+    with contradictory labels V(f) = 0 and log V = -inf.
 
     Args:
         kernel: K, (n, n) float64: the NNGP kernel on the inputs of S+E.
         labels: y, (..., n), entries ±1: the labels that the network gives to those inputs.
         link: "heaviside", P(y | z) = 1[y z > 0], or "probit", Φ(y z), which equals Heaviside
             with K + I in place of K and gives other numbers.
-        method: "ep", expectation propagation.
-        key: unused by EP, which draws nothing.
+        method: "ep", expectation propagation; "ep_corrected", EP and the third-cumulant term
+            of what it leaves out; "certified", an unbiased sampling estimate of V with its
+            standard error, EP and its correction beside it.
+        key: for "certified"; the others draw nothing.
         start: cavities of a similar labelling under the same kernel, shape (n,) each.
-        tolerance: nats, on the residual.
+        tolerance: nats, on EP's residual.
         max_iterations: of EP, a Cholesky factorisation each.
-        batch_size: labellings that run as one batch; 1 is best on a CPU.
-        progress: called with the number of labellings done, after each batch.
+        batch_size: labellings whose EP runs as one batch; 1 is best on a CPU.
+        proposal: what twists the sampling, "ep", "prior" or "auto"; see `sampling_estimate`.
+        particles: of one replicate of the estimate; the error falls as 1/√(particles
+            replicates), time and n float64 of memory each grow with their product.
+        replicates: independent estimates, whose spread gives the standard error.
+        progress: called with the number of labellings done, after each of them.
 
     Raises:
-        ValueError: kernel not float64, square, symmetric, finite or positive semidefinite;
-            labels not ±1 or of another length; unknown link or method.
+        ValueError: kernel not float64, square, symmetric, finite or positive semidefinite, or
+            too large for memory; for "certified", a nearly singular one or no key; labels not
+            ±1 or of another length; unknown link, method or proposal.
     """
-    link_variance = LINK_VARIANCE[checks.one_of("link", link, LINK_VARIANCE)]
-    checks.one_of("method", method, METHODS)
+    options = _Options(
+        LINK_VARIANCE[checks.one_of("link", link, LINK_VARIANCE)],
+        checks.one_of("method", method, METHODS),
+        checks.one_of("proposal", proposal, PROPOSALS),
+        checks.count("particles", particles, least=2),
+        checks.count("replicates", replicates, least=2),
+    )
     checks.positive("tolerance", tolerance)
     checks.count("max_iterations", max_iterations)
     batch_size = checks.count("batch_size", batch_size)
-    kernel = checked_kernel(kernel)
-    labels = checked_labels(labels, len(kernel))
+    if method == "certified" and key is None:
+        raise ValueError("key: got None; method 'certified' draws samples: jax.random.key(0).")
+    kernel = inputs.checked_kernel(kernel, matrices=4 * batch_size + 1)
+    labels = inputs.checked_labels(labels, len(kernel))
+    begin = None if start is None else _checked_start(start, len(kernel))
 
+    hard = options.link_variance == 0
+    repetitions = find_repetitions(kernel) if hard else no_repetitions(len(kernel))
+    kept = repetitions.kept
+    if len(kept) < len(kernel):
+        kernel = kernel[np.ix_(kept, kept)]
+    if method == "certified":
+        inputs.check_invertible(kernel)
     matrix = jnp.asarray(kernel)
-    begin = prior_cavities(matrix) if start is None else _checked_start(start, len(kernel))
+    begin = prior_cavities(matrix) if begin is None else Cavities(*(leaf[kept] for leaf in begin))
 
     def run(labelling):
         return expectation_propagation(
-            matrix, labelling, link_variance, begin, tolerance, max_iterations
+            matrix, labelling, options.link_variance, begin, tolerance, max_iterations
         )
 
-    run_batch = jax.vmap(run)
     rows = labels.reshape(-1, labels.shape[-1]).astype(np.float64)
-    parts = []
+    results = []
     for first in range(0, len(rows), batch_size):
         batch = rows[first : first + batch_size]
-        if batch_size == 1:
-            part = jax.tree.map(lambda leaf: leaf[None], run(batch[0]))
-        else:  # the last batch is filled up, so that one program serves all
-            filler = np.repeat(batch[-1:], batch_size - len(batch), axis=0)
-            part = run_batch(np.concatenate([batch, filler]))
-        part = (part.log_volume, part.converged, part.iterations, part.residual, part.cavities)
-        parts.append(to_host(jax.tree.map(lambda leaf, m=len(batch): leaf[:m], part)))
-        if progress is not None:
-            progress(first + len(batch))
-    stacked = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    return LogVolume(
-        *jax.tree.map(lambda leaf: leaf.reshape(labels.shape[:-1] + leaf.shape[1:]), stacked)
+        for row, ep in zip(batch, _batched(run, batch[:, kept], batch_size), strict=True):
+            clash = contradiction(repetitions, row)
+            if clash is None:
+                own_key = None if key is None else jax.random.fold_in(key, len(results))
+                result = _finished(own_key, matrix, row[kept], ep, options)
+            else:
+                result = _impossible(clash, matrix, row[kept], ep, options)
+            results.append(_spread(result, repetitions))
+            if progress is not None:
+                progress(len(results))
+    return jax.tree.map(
+        lambda *leaves: np.stack(leaves).reshape(labels.shape[:-1] + np.shape(leaves[0])), *results
+    )
+
+
+def estimate_log_volume(
+    key: jax.Array, kernel: np.ndarray, labels: np.ndarray, link: str = "heaviside", **options
+) -> Estimate:
+    """log V(f) by sampling, with a standard error: `log_volume(method="certified").estimate`.
+
+    Sequential importance sampling twisted by EP's sites (`twisted_importance_sampling`): the
+    mean of the replicates is unbiased for V(f), not for log V(f), whatever EP's own error.
+
+    Args:
+        key: for all draws.
+        kernel: K, (n, n) float64, not nearly singular.
+        labels: y, (..., n), entries ±1.
+        link: "heaviside" or "probit".
+        options: `proposal`, `particles`, `replicates`, `start`, `progress` and the others of
+            `log_volume`.
+
+    Returns:
+        The estimate, every field with the leading shape `labels.shape[:-1]`.
+    """
+    return log_volume(kernel, labels, link, "certified", key, **options).estimate
+
+
+def _batched(run: Callable[[np.ndarray], EP], rows: np.ndarray, batch_size: int) -> list[EP]:
+    """EP of each row, all in one batch; the last batch is filled up: one program serves all."""
+    if batch_size == 1:
+        return [run(row) for row in rows]
+    filler = np.repeat(rows[-1:], batch_size - len(rows), axis=0)
+    ep = jax.vmap(run)(np.concatenate([rows, filler]))
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], ep) for i in range(len(rows))]
+
+
+def _finished(
+    key: jax.Array | None, kernel: jax.Array, labels: np.ndarray, ep: EP, options: _Options
+) -> LogVolume:
+    """What the method adds to a run of EP, on the host."""
+    value, error, correction, estimate = ep.log_volume, np.nan, None, None
+    status = "converged" if ep.converged else "not converged"
+    if options.method != "ep":
+        posterior = gaussian_posterior(kernel, *ep.sites)
+        correction = second_order_correction(
+            posterior.covariance, labels, ep.cavities, options.link_variance
+        )
+        value = value + correction.third
+        if ep.converged and not correction.reliable:
+            status = "correction unreliable"
+    if options.method == "certified":
+        estimate = sampling_estimate(
+            key,
+            kernel,
+            labels,
+            options.link_variance,
+            ep,
+            posterior,
+            options.proposal,
+            options.particles,
+            options.replicates,
+        )
+        value, error, status = estimate.log_volume, estimate.standard_error, estimate.status
+    return to_host(
+        LogVolume(
+            value,
+            np.float64(error),
+            ep.converged,
+            np.str_(status),
+            ep.iterations,
+            ep.residual,
+            ep.log_volume,
+            ep.increments,
+            ep.sites,
+            ep.cavities,
+            correction,
+            estimate,
+        )
+    )
+
+
+def _impossible(
+    clash: tuple[int, int], kernel: jax.Array, labels: np.ndarray, ep: EP, options: _Options
+) -> LogVolume:
+    """The exact answer V(f) = 0; sites and cavities are those of the labels that come first."""
+    method = "ep" if options.method == "ep" else "ep_corrected"
+    rest = _finished(None, kernel, labels, ep, options._replace(method=method))
+    certified = options.method == "certified"
+    return rest._replace(
+        log_volume=np.float64(-np.inf),
+        standard_error=np.float64(0.0),
+        status=np.str_(f"impossible: inputs {clash[0]} and {clash[1]} are one, their labels two"),
+        ep=np.float64(-np.inf),
+        estimate=impossible(options.replicates, options.particles) if certified else None,
+    )
+
+
+def _spread(result: LogVolume, repetitions: Repetitions) -> LogVolume:
+    """Give each repeated output what its first occurrence has; its label is certain given it."""
+    _, place, sign = repetitions
+    repeated = np.bincount(place)[place] > 1
+    return result._replace(
+        increments=np.where(repeated, 0.0, result.increments[place]),
+        sites=Sites(result.sites.precision[place], sign * result.sites.shift[place]),
+        cavities=Cavities(sign * result.cavities.mean[place], result.cavities.variance[place]),
     )
 
 
@@ -114,4 +277,4 @@ def _checked_start(start: Cavities, n: int) -> Cavities:
             f"start: got cavities of shapes {mean.shape} and {variance.shape}, the least "
             f"variance {variance.min(initial=np.inf)}; wanted ({n},) and variances above 0."
         )
-    return Cavities(jnp.asarray(mean), jnp.asarray(variance))
+    return Cavities(mean, variance)

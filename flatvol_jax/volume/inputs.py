@@ -1,15 +1,25 @@
 """What every volume estimator asks of its kernel and labels."""
 
+import jax
 import numpy as np
+import psutil
+from scipy.linalg.lapack import dpotrf
 
 from flatvol_jax.runtime import checks
 
-_SYMMETRY = 1e-10  # relative to the largest entry
+_SYMMETRY = 1e-10  # relative to the largest variance
 _NEGATIVE = 1e-11  # eigenvalues below minus this share of the trace are not rounding
+_LEAST_PIVOT = 1e-10  # conditional variances below this share of the largest are rounding
+_ROWS = 1024
 
 
-def checked_kernel(kernel: np.ndarray) -> np.ndarray:
-    """Return a kernel that is float64, square, finite, symmetric and positive semidefinite."""
+def checked_kernel(kernel: np.ndarray, matrices: int = 1) -> np.ndarray:
+    """Return a kernel that is float64, square, finite, symmetric and positive semidefinite.
+
+    Args:
+        kernel: what the caller gave.
+        matrices: how many arrays of its size the work ahead holds at once beside it.
+    """
     kernel = checks.concrete("kernel", kernel)
     if kernel.dtype != np.float64:
         raise ValueError(
@@ -21,12 +31,8 @@ def checked_kernel(kernel: np.ndarray) -> np.ndarray:
     n = len(kernel)
     if kernel.shape != (n, n) or n == 0:
         raise ValueError(f"kernel: got shape {kernel.shape}, wanted (n, n) with n >= 1.")
-    asymmetry = np.abs(kernel - kernel.T).max()
-    if asymmetry > _SYMMETRY * np.abs(kernel).max():
-        raise ValueError(
-            f"kernel: got |K - K'| up to {asymmetry:.3g}, wanted a symmetric matrix; "
-            "if this is rounding, pass (K + K.T) / 2."
-        )
+    _check_memory(n, matrices)
+    _check_symmetric(kernel)
     diagonal = np.diagonal(kernel)
     if diagonal.min() <= 0:
         worst = int(diagonal.argmin())
@@ -36,16 +42,61 @@ def checked_kernel(kernel: np.ndarray) -> np.ndarray:
             "input): leave that input out."
         )
     slack = _NEGATIVE * np.trace(kernel)
-    try:
-        np.linalg.cholesky(kernel + slack * np.eye(n))
-    except np.linalg.LinAlgError:
+    if _least_pivot(kernel, slack) is None:
         least = np.linalg.eigvalsh(kernel)[0]
         raise ValueError(
             f"kernel: got an indefinite matrix, least eigenvalue {least:.3g}; wanted positive "
             f"semidefinite. If this is rounding, add a jitter and record it: "
             f"K + {max(-2 * least, slack):.1g} * np.eye({n})."
-        ) from None
+        )
     return kernel
+
+
+def check_invertible(kernel: np.ndarray) -> None:
+    """Refuse a kernel that is too nearly singular to sample from its conditionals."""
+    pivot = _least_pivot(kernel, 0.0)
+    scale = np.diagonal(kernel).max()
+    if pivot is None or pivot < _LEAST_PIVOT * scale:
+        least = np.linalg.eigvalsh(kernel)[0]
+        raise ValueError(
+            f"kernel: got a nearly singular matrix, least eigenvalue {least:.3g} beside a "
+            f"largest variance of {scale:.3g}; sampling wants every output to keep at least "
+            f"{_LEAST_PIVOT:g} of that given the others. Add a jitter and record it, "
+            f"K + {10 * _LEAST_PIVOT * scale:.1g} * np.eye({len(kernel)}), or use method='ep'."
+        )
+
+
+def _check_memory(n: int, matrices: int) -> None:
+    if jax.default_backend() != "cpu":
+        return
+    needed, available = 8 * n**2 * matrices, psutil.virtual_memory().available
+    if needed > available:
+        largest = int(np.sqrt(available / (8 * matrices)))
+        raise ValueError(
+            f"kernel: got n = {n}, whose work takes {needed / 1e9:.1f} GB beside the kernel "
+            f"itself; {available / 1e9:.1f} GB are free, enough for n = {largest}. Take fewer "
+            "inputs, a smaller batch_size, or a machine with more memory."
+        )
+
+
+def _check_symmetric(kernel: np.ndarray) -> None:
+    largest = np.abs(np.diagonal(kernel)).max()
+    for begin in range(0, len(kernel), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        asymmetry = np.abs(kernel[rows] - kernel[:, rows].T).max()
+        if asymmetry > _SYMMETRY * largest:
+            raise ValueError(
+                f"kernel: got |K - K'| up to {asymmetry:.3g}, wanted a symmetric matrix; "
+                "if this is rounding, pass (K + K.T) / 2."
+            )
+
+
+def _least_pivot(kernel: np.ndarray, slack: float) -> float | None:
+    """Least squared diagonal entry of the Cholesky factor of K + slack I; None where it fails."""
+    matrix = np.array(kernel, order="F")
+    matrix[np.diag_indices_from(matrix)] += slack
+    factor, failed = dpotrf(matrix, lower=True, overwrite_a=True, clean=False)
+    return None if failed else float(np.diagonal(factor).min() ** 2)
 
 
 def checked_labels(labels: np.ndarray, n: int) -> np.ndarray:

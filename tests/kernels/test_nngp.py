@@ -28,7 +28,13 @@ def inputs():
 
 @pytest.mark.parametrize(
     ("width", "sigma_w", "sigma_b"),
-    [((40,), 1.0, 0.1), ((40, 40), 2**0.5, 1.0), ((9, 9, 9), 1.3, 0.0)],
+    [
+        ((40,), 1.0, 0.1),
+        ((40, 40), 2**0.5, 1.0),
+        ((9, 9, 9), 1.3, 0.0),
+        ((9,) * 4, 1.0, 0.1),
+        ((9,) * 5, 2**0.5, 1.0),
+    ],
 )
 def test_the_kernel_is_the_arc_cosine_recursion(inputs, width, sigma_w, sigma_b):
     spec = fv.FCN(width, sigma_w=sigma_w, sigma_b=sigma_b)

@@ -7,9 +7,8 @@ import pytest
 
 from configs.mnist_fcn import get_config
 from flatvol_jax import data
-from flatvol_jax.kernels import nngp_kernel
+from flatvol_jax.kernels import analytic, nngp_kernel
 from flatvol_jax.models import FCN
-from flatvol_jax.study import problem as problem_module
 from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.measures import Trained, measure_baselines
 from flatvol_jax.study.parameters import arrays_to_parameters, parameters_to_arrays
@@ -103,31 +102,22 @@ def test_the_kernel_is_on_s_then_e1_in_float64(problem):
     np.testing.assert_allclose(np.diag(kernel), w * first / 2 + b, rtol=1e-6)
 
 
-def test_the_kernel_is_cached_reused_and_recomputed_equal(problem, config, tmp_path, monkeypatch):
-    calls = []
+def test_the_kernel_is_cached_under_the_model_and_its_inputs(config, tmp_path, monkeypatch):
+    computed, in_blocks = [], analytic.in_blocks
 
-    def counted(spec, inputs):
-        calls.append(spec)
-        return nngp_kernel(spec, inputs)
+    def counted(*args):
+        computed.append(args)
+        return in_blocks(*args)
 
-    monkeypatch.setattr(problem_module, "nngp_kernel", counted)
+    monkeypatch.setattr(analytic, "in_blocks", counted)
     first = make_problem(config, 0, tmp_path).kernel
-    (file,) = tmp_path.iterdir()
-    assert file.suffix == ".npz"
     np.testing.assert_array_equal(make_problem(config, 0, tmp_path).kernel, first)
-    assert len(calls) == 1
-
-    file.unlink()
-    np.testing.assert_array_equal(make_problem(config, 0, tmp_path).kernel, first)
-    assert len(calls) == 2
-    file.write_bytes(file.read_bytes()[:-100])  # damaged: as if it were not there
-    np.testing.assert_array_equal(make_problem(config, 0, tmp_path).kernel, first)
-    assert len(calls) == 3
+    assert len(computed) == len(list(tmp_path.iterdir())) == 1
 
     other = copy.deepcopy(config)
     other["hp"]["model"]["sigma_b"] = 0.5
     assert not np.array_equal(make_problem(other, 0, tmp_path).kernel, first)
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(computed) == len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_model_is_named_in_the_config():

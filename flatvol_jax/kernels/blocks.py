@@ -1,0 +1,64 @@
+"""A kernel in blocks, each within a budget of memory.
+
+neural_tangents.batch does not fit: its block must divide both n and n2 (1499 is prime), its size
+is the caller's guess at what the network takes, and it computes both triangles.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Progress = Callable[[int, int], None]
+
+BLOCK_BYTES = 512 * 10**6  # of values while one block is computed
+_PROBE = 8  # rows and columns of the block whose memory the compiler is asked for
+
+
+def in_blocks(
+    kernel_function: Callable,
+    x: jax.Array,
+    x2: jax.Array | None = None,
+    progress: Progress | None = None,
+    block_bytes: int = BLOCK_BYTES,
+) -> np.ndarray:
+    """K(x, x2), (n, n2) float64; without x2 K(x, x), exactly symmetric, from its upper blocks.
+
+    Args:
+        kernel_function: jitted (x, x2) -> K.
+        x: (n, ...) inputs.
+        x2: (n2, ...) inputs.
+        progress: called as `progress(done, total)` after each block.
+        block_bytes: memory for a block; a single pair is computed whatever it takes.
+    """
+    symmetric = x2 is None
+    x2 = x if symmetric else x2
+    side = max(1, math.isqrt(block_bytes // _bytes_per_pair(kernel_function, x.shape[1:])))
+    blocks = [
+        (slice(row, row + side), slice(column, column + side))
+        for row, column in itertools.product(range(0, len(x), side), range(0, len(x2), side))
+        if column >= row or not symmetric
+    ]
+    kernel = np.empty((len(x), len(x2)))
+    for done, (rows, columns) in enumerate(blocks, start=1):
+        block = np.asarray(kernel_function(x[rows], x2[columns]))
+        if symmetric and rows == columns:
+            block = 0.5 * (block + block.T)
+        kernel[rows, columns] = block
+        if symmetric:
+            kernel[columns, rows] = block.T
+        if progress is not None:
+            progress(done, len(blocks))
+    return kernel
+
+
+@functools.cache
+def _bytes_per_pair(kernel_function: Callable, input_shape: tuple[int, ...]) -> int:
+    """Intermediate and final values of one pair, by the compiler's count; nothing is run."""
+    probe = jax.ShapeDtypeStruct((_PROBE, *input_shape), jnp.float64)
+    memory = kernel_function.lower(probe, probe).compile().memory_analysis()
+    return -(-(memory.temp_size_in_bytes + memory.output_size_in_bytes) // _PROBE**2)

@@ -1,0 +1,89 @@
+"""A user's own neural_tangents.stax network as a spec."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from flatvol_jax.models.spec import Params
+from flatvol_jax.runtime import checks
+
+
+@dataclasses.dataclass(frozen=True)
+class StaxModel:
+    """Hidden layers of neural_tangents.stax, and a readout to one output on top of them.
+
+    The readout has weights from N(0, sigma_w²/N_L) and a bias from N(0, sigma_b²); the N_L
+    activations that it multiplies are the network's last hidden layer. Inputs go to the network
+    in the shape in which they come. `fv.kernels.neural_tangents().stax` is the stax module, also
+    under a JAX that neural_tangents was not written for.
+
+    Attributes:
+        network: (init_fn, apply_fn, kernel_fn) of stax.serial(...) up to the last hidden
+            layer, without the readout; it gives (n, N_L), so images are pooled or flattened.
+        name: stands for the network in hashes, of runs and of cached kernels: functions have
+            no content to hash, so another network needs another name.
+        sigma_w: standard deviation of a readout weight times √N_L.
+        sigma_b: standard deviation of the readout's bias.
+    """
+
+    network: tuple[Callable, Callable, Callable]
+    name: str
+    sigma_w: float
+    sigma_b: float
+
+    def __post_init__(self):
+        network = tuple(self.network) if isinstance(self.network, (tuple, list)) else ()
+        if len(network) != 3 or not all(callable(function) for function in network):
+            raise ValueError(
+                f"network: got {self.network!r}, wanted (init_fn, apply_fn, kernel_fn), as "
+                "stax.serial(...) returns."
+            )
+        if not (isinstance(self.name, str) and self.name):
+            raise ValueError(f"name: got {self.name!r}, wanted a name for hashes.")
+        object.__setattr__(self, "network", network)
+        object.__setattr__(self, "sigma_w", checks.positive("sigma_w", self.sigma_w))
+        object.__setattr__(self, "sigma_b", checks.non_negative("sigma_b", self.sigma_b))
+
+    def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
+        """Draw float32 parameters from the prior."""
+        keys = jax.random.split(key, 3)
+        shape, hidden = self.network[0](keys[0], (1, *input_shape))
+        if len(shape) != 2:
+            raise ValueError(
+                f"network: got activations with {len(shape) - 1} axes an input, wanted one: end it "
+                "with stax.Flatten() or stax.GlobalAvgPool()."
+            )
+        scale = self.sigma_w / np.sqrt(shape[-1])
+        readout = {
+            "kernel": scale * jax.random.normal(keys[1], (shape[-1], 1)),
+            "bias": self.sigma_b * jax.random.normal(keys[2], (1,)),
+        }
+        params = {"hidden": hidden, "readout": readout}
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params)
+
+    def apply(self, params: Params, x: Array) -> Array:
+        """Outputs of shape (n,)."""
+        readout = params["readout"]
+        return (self.features(params, x) @ readout["kernel"] + readout["bias"])[:, 0]
+
+    def features(self, params: Params, x: Array) -> Array:
+        """Activations of the last hidden layer, (n, N_L)."""
+        return self.network[1](params["hidden"], x)
+
+    def kernel_layers(self) -> tuple[tuple, ...]:
+        """The hidden layers as one entry, then the readout."""
+        return ("stax", *self.network), ("dense", self.sigma_w, self.sigma_b)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data: the name stands for the network."""
+        return {
+            "model": "stax",
+            "name": self.name,
+            "sigma_w": self.sigma_w,
+            "sigma_b": self.sigma_b,
+        }

@@ -1,0 +1,156 @@
+"""An unbiased estimate of V(f) with a standard error, and what that error is worth."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from scipy.special import logsumexp
+from scipy.stats import chi2
+
+from flatvol_jax.volume.ep import EP
+from flatvol_jax.volume.importance import Replicates, twisted_importance_sampling
+from flatvol_jax.volume.posterior import Posterior
+
+PROPOSALS = ("auto", "ep", "prior")
+CERTIFIED = "certified"
+
+_COUNTABLE = -2.0  # nats; from this EP value on the prior itself is the better proposal
+_WIDEST = 0.25  # nats; beyond it log V and its error are no longer nearly normal
+_LEAST_EFFECTIVE = 0.1  # share of the particles
+_ROUNDING = 1e-20
+_CHANCE = 1e-3  # of "replicates disagree" when they agree
+
+
+class Estimate(NamedTuple):
+    """A sampling estimate of one P(f), or of many with a leading shape.
+
+    Attributes:
+        log_volume: log of the mean of R replicates, nats. The mean is unbiased for V(f), its
+            log is below log V by about standard_error²/2 on average.
+        standard_error: nats, from the spread of the replicates: sd(V_r) / (√R mean V_r).
+        within_error: nats, the same from inside the runs (from the particles' ancestors);
+            agrees with standard_error unless the weights have a heavy tail.
+        effective_sample_size: (Σw)²/Σw², least of the run, summed over replicates.
+        particles: all particles, N R.
+        log_replicates: log V_r, nats, shape (..., R).
+        status: "certified", or why the word is only "estimate": "few effective samples"
+            (below a tenth of the particles), "replicates disagree" (their spread exceeds what
+            the runs say of themselves, at 0.1%: a heavy tail), "imprecise" (standard error
+            above 0.25 nats), "failed" (not finite: the kernel is too nearly singular).
+        proposal: "ep" or "prior", what twisted the sampling.
+    """
+
+    log_volume: np.ndarray
+    standard_error: np.ndarray
+    within_error: np.ndarray
+    effective_sample_size: np.ndarray
+    particles: np.ndarray
+    log_replicates: np.ndarray
+    status: np.ndarray
+    proposal: np.ndarray
+
+
+def sampling_estimate(
+    key: Array,
+    kernel: Array,
+    labels: Array,
+    link_variance: float,
+    ep: EP,
+    posterior: Posterior,
+    proposal: str,
+    particles: int,
+    replicates: int,
+) -> Estimate:
+    """Estimate P(y) by sequential importance sampling, the hardest coordinates first.
+
+    Args:
+        key: for all draws.
+        kernel: K, (n, n) float64.
+        labels: ±1, (n,) float64.
+        link_variance: s²; 0 for the Heaviside link, 1 for probit.
+        ep: a run of EP on them, at its fixed point or not.
+        posterior: the Gaussian of its sites.
+        proposal: "ep", or "prior", which leaves the sites out: plain Monte Carlo with each
+            half-line integrated exactly, whose weights lie in [0, 1]; "auto" takes "prior"
+            where EP's log V is above -2 nats.
+        particles: N, of one replicate.
+        replicates: R.
+    """
+    if proposal == "auto":
+        proposal = "prior" if ep.log_volume > _COUNTABLE else "ep"
+    precision, shift = ep.sites.precision, labels * ep.sites.shift
+    if proposal == "prior":
+        precision = shift = jnp.zeros_like(labels)
+        posterior = Posterior(shift, kernel, 0.0)
+    order = jnp.argsort(labels * ep.cavities.mean / jnp.sqrt(ep.cavities.variance + link_variance))
+    runs = twisted_importance_sampling(
+        key,
+        (labels * posterior.mean)[order],
+        _signed_factor(posterior.covariance, labels, order),
+        precision[order],
+        shift[order],
+        link_variance,
+        particles,
+        replicates,
+    )
+    runs = jax.device_get(runs)
+    return _combined(runs, float(posterior.log_normaliser), particles, proposal)
+
+
+@jax.jit
+def _signed_factor(covariance: Array, labels: Array, order: Array) -> Array:
+    """Cholesky factor of the covariance of y z, its coordinates reordered."""
+    signs = labels[order]
+    ordered = covariance[order][:, order] * signs[:, None] * signs
+    return jnp.linalg.cholesky(ordered, symmetrize_input=False)
+
+
+def _combined(runs: Replicates, log_normaliser: float, particles: int, proposal: str) -> Estimate:
+    """One estimate from independent replicates, with what its error is worth."""
+    replicates = len(runs.log_estimate)
+    log_total = logsumexp(runs.log_estimate)
+    relative = np.exp(runs.log_estimate - log_total) * replicates  # V_r / mean V_r
+    standard_error = float(np.std(relative, ddof=1) / np.sqrt(replicates))
+    # Each run's variance is relative to P(y)²: the mean over runs is that of one run.
+    within = float(np.sqrt(max(np.mean(runs.relative_variance), 0.0) / replicates))
+    effective = float(np.sum(runs.effective_sample_size))
+    freedom = replicates - 1
+    spread = freedom * standard_error**2
+    if not np.isfinite(log_total):
+        status = "failed"
+    elif effective < _LEAST_EFFECTIVE * particles * replicates:
+        status = "few effective samples"
+    elif standard_error > _WIDEST:
+        status = "imprecise"
+    elif spread > chi2.isf(_CHANCE, freedom) * within**2 + _ROUNDING:
+        status = "replicates disagree"
+    else:
+        status = CERTIFIED
+    return Estimate(
+        np.float64(log_normaliser + log_total - np.log(replicates)),
+        np.float64(standard_error),
+        np.float64(within),
+        np.float64(effective),
+        np.int64(particles * replicates),
+        log_normaliser + runs.log_estimate,
+        np.str_(status),
+        np.str_(proposal),
+    )
+
+
+def impossible(replicates: int, particles: int) -> Estimate:
+    """The exact answer log V = -inf, in the form of an estimate."""
+    nowhere = np.full(replicates, -np.inf)
+    total = particles * replicates
+    return Estimate(
+        np.float64(-np.inf),
+        np.float64(0.0),
+        np.float64(0.0),
+        np.float64(total),
+        np.int64(total),
+        nowhere,
+        np.str_(CERTIFIED),
+        np.str_("exact"),
+    )
