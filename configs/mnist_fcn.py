@@ -52,7 +52,13 @@ def get_config(variant: str = "paper") -> ConfigDict:
     }
     config.ensemble = 5  # runs trained together, a multiple of vmap_size; changes no result
     config.measures = {
-        "log_volume": {"on": True, "links": ("heaviside", "probit")},
+        "log_volume": {
+            "on": True,
+            "links": ("heaviside", "probit"),
+            "estimator": "certified",  # or "ep", "ep_corrected"
+            "particles": 64,  # of one replicate
+            "replicates": 16,
+        },
         "log_volume_null": {"on": True},
         "sharpness": {"on": True, "epsilon": 1e-4, "method": "best"},
         "sgd_sharpness": {

@@ -11,7 +11,12 @@ from flatvol_jax.flatness import (
 )
 from flatvol_jax.kernels import monte_carlo_kernel, nngp_kernel
 from flatvol_jax.models import CNN, FCN, FlaxModel, StaxModel
-from flatvol_jax.volume import estimate_log_volume, log_volume, prior_bound
+from flatvol_jax.volume import (
+    estimate_log_volume,
+    log_volume,
+    marginal_likelihood_bound,
+    prior_bound,
+)
 
 __all__ = [
     "CNN",
@@ -23,6 +28,7 @@ __all__ = [
     "hessian_eigenvalues",
     "hessian_measures",
     "log_volume",
+    "marginal_likelihood_bound",
     "monte_carlo_kernel",
     "nngp_kernel",
     "prior_bound",

@@ -94,6 +94,7 @@ def write_report(
         },
         one_draw=bool((claims["draws"] <= 1).all()),
         bounds=_records(study_claims.bound_table(frame)),
+        volumes=_records(study_claims.volume_table(frame)),
         informative_below=study_claims.INFORMATIVE_BELOW,
         statuses=_records(study_claims.status_table(frame)),
         rules=verdicts.rules_text(),

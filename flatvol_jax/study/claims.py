@@ -21,6 +21,7 @@ BOUNDS = {
     "measure.bound.random_split": "random split of S and E",
 }
 INFORMATIVE_BELOW = 0.5
+LINKS = ("heaviside", "probit")
 
 
 class Measure(NamedTuple):
@@ -38,6 +39,8 @@ SHARPNESS = Measure("measure.sharpness.best", "sharpness (best found)", "primary
 MEASURES = (
     LOG_VOLUME,
     SHARPNESS,
+    Measure("measure.log_volume.heaviside.corrected", "log V, EP corrected", "estimator", -1),
+    Measure("measure.log_volume.heaviside.estimate", "log V, sampling estimate", "estimator", -1),
     Measure("measure.log_volume.probit", "log V (probit)", "other link", -1),
     Measure("measure.sharpness.sgd", "sharpness (SGD, table 1)", "flatness", 1, True),
     Measure("measure.hessian.spectral_norm", "Hessian spectral norm", "flatness", 1, True),
@@ -120,11 +123,34 @@ def bound_table(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["form", "runs", "informative", "least", "median"])
 
 
+def volume_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """For each link, how far EP and corrected EP lie from the sampling estimate, nats."""
+    rows = []
+    for link in LINKS:
+        name = f"measure.log_volume.{link}"
+        estimate, error = numbers(frame, f"{name}.estimate"), numbers(frame, f"{name}.estimate.se")
+        known = np.isfinite(estimate + error)
+        if not known.any():
+            continue
+        row = {"link": link, "runs": int(known.sum()), "se": float(np.median(error[known]))}
+        for label, column in (("ep", name), ("corrected", f"{name}.corrected")):
+            distance = np.abs(numbers(frame, column) - estimate)[known]
+            row |= {label: float(np.median(distance)), f"{label}_most": float(distance.max())}
+        certified = [flag for flag in frame[f"is.certified.{link}"] if not pd.isna(flag)]
+        rows.append(row | {"certified": sum(map(bool, certified))})
+    return pd.DataFrame(rows)
+
+
 def status_table(frame: pd.DataFrame) -> pd.DataFrame:
     """How many runs reached zero error and how many of their measures converged."""
     flags = {"is.zero_error": "zero training error on S ∪ A"}
-    names = {"is.ep_converged": "EP converged", "is.sharpness_converged": "sharpness converged"}
-    names["is.hessian_converged"] = "Hessian measures converged"
+    names = {
+        "is.ep_converged": "EP converged",
+        "is.correction_reliable.heaviside": "EP's correction reliable (Heaviside)",
+        "is.certified.heaviside": "sampling estimate certified (Heaviside)",
+        "is.sharpness_converged": "sharpness converged",
+        "is.hessian_converged": "Hessian measures converged",
+    }
     flags |= {status: names[status] for status, _ in STATUS.values()}
     rows = []
     for column, name in flags.items():

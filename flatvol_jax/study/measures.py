@@ -17,8 +17,16 @@ from scipy.linalg import cho_solve
 
 from flatvol_jax import flatness
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.problem import Problem
-from flatvol_jax.volume import LINK_VARIANCE, log_volume, prior_bound
+from flatvol_jax.volume import (
+    CERTIFIED,
+    LINK_VARIANCE,
+    LogVolume,
+    log_volume,
+    prior_bound,
+)
+from flatvol_jax.volume import METHODS as ESTIMATORS
 
 DELTA = 0.05  # probability with which the bound of eq. 4 may fail
 
@@ -65,13 +73,27 @@ def train_loss(problem: Problem) -> Callable:
 
 
 def measure_log_volume(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
-    """log V(f) on S+E1 by EP for each link, and the bound of eq. 4 from the Heaviside one."""
+    """log V(f) on S+E1 for each link, by EP and what the estimator adds, side by side.
+
+    The bounds of eq. 4 are EP's; the kernel's condition stands beside them.
+    """
     row, converged = {}, True
     for link in settings["links"]:
-        result = log_volume(problem.kernel, trained.labels, link, start=problem.true_cavities(link))
-        row[f"measure.log_volume.{link}"] = float(result.log_volume)
-        row[f"measure.log_volume.{link}.residual"] = float(result.residual)
-        row[f"measure.log_volume.{link}.iterations"] = int(result.iterations)
+        result = log_volume(
+            problem.kernel,
+            trained.labels,
+            link,
+            settings["estimator"],
+            named_key(key, link),
+            start=problem.true_cavities(link),
+            particles=settings["particles"],
+            replicates=settings["replicates"],
+        )
+        name = f"measure.log_volume.{link}"
+        row[name] = float(result.ep)
+        row[f"{name}.residual"] = float(result.residual)
+        row[f"{name}.iterations"] = int(result.iterations)
+        row |= _beyond_ep(link, result)
         converged = converged and bool(result.converged)
     row["is.ep_converged"] = converged
     value = row.get("measure.log_volume.heaviside")
@@ -79,6 +101,23 @@ def measure_log_volume(problem: Problem, trained: Trained, key: jax.Array, setti
         train, test = len(problem.train_y), len(problem.test_y)
         row["measure.bound.printed"] = float(prior_bound(value, train, DELTA))
         row["measure.bound.random_split"] = float(prior_bound(value, train, DELTA, test))
+    row["measure.kernel.condition_number"] = problem.conditioning.condition_number
+    row["measure.kernel.effective_rank"] = problem.conditioning.effective_rank
+    return row
+
+
+def _beyond_ep(link: str, result: LogVolume) -> dict:
+    """The columns of EP's correction and of the sampling estimate, where there are any."""
+    name, row = f"measure.log_volume.{link}", {}
+    if result.correction is not None:
+        row[f"{name}.corrected"] = float(result.ep + result.correction.third)
+        row[f"{name}.correction.fourth"] = float(result.correction.fourth)
+        row[f"is.correction_reliable.{link}"] = bool(result.correction.reliable)
+    if result.estimate is not None:
+        row[f"{name}.estimate"] = float(result.estimate.log_volume)
+        row[f"{name}.estimate.se"] = float(result.estimate.standard_error)
+        row[f"{name}.estimate.effective_sample_size"] = float(result.estimate.effective_sample_size)
+        row[f"is.certified.{link}"] = str(result.estimate.status) == CERTIFIED
     return row
 
 
@@ -186,14 +225,27 @@ MEASURES: dict[str, Callable[[Problem, Trained, jax.Array, Mapping[str, Any]], d
 }
 
 
-_SETTINGS = {
-    "links": lambda name, links: [checks.one_of(name, link, LINK_VARIANCE) for link in links],
-    "epsilon": checks.positive,
-    "method": lambda name, method: checks.one_of(name, method, flatness.METHODS),
-    "learning_rate": checks.positive,
-    "batch_size": checks.count,
-    "epochs": checks.count,
-    "k": checks.count,
+# Every setting of every measure, and what it must be.
+_SETTINGS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
+    "log_volume": {
+        "links": lambda name, links: [checks.one_of(name, link, LINK_VARIANCE) for link in links],
+        "estimator": lambda name, method: checks.one_of(name, method, ESTIMATORS),
+        "particles": checks.count,
+        "replicates": checks.count,
+    },
+    "log_volume_null": {},
+    "sharpness": {
+        "epsilon": checks.positive,
+        "method": lambda name, method: checks.one_of(name, method, flatness.METHODS),
+    },
+    "sgd_sharpness": {
+        "epsilon": checks.positive,
+        "batch_size": checks.count,
+        "learning_rate": checks.positive,
+        "epochs": checks.count,
+    },
+    "hessian": {"k": checks.count},
+    "baselines": {},
 }
 
 
@@ -203,9 +255,17 @@ def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name, settings in config["measures"].items():
         checks.one_of("measures", name, MEASURES)
         settings = dict(settings)
-        if settings.pop("on"):
-            for setting, value in settings.items():
-                checks.one_of(f"measures.{name}", setting, _SETTINGS)
-                _SETTINGS[setting](f"measures.{name}.{setting}", value)
-            chosen[name] = settings
+        if not settings.pop("on"):
+            continue
+        wanted = _SETTINGS[name]
+        for setting, value in settings.items():
+            checks.one_of(f"measures.{name}", setting, wanted)
+            wanted[setting](f"measures.{name}.{setting}", value)
+        missing = wanted.keys() - settings.keys()
+        if missing:
+            raise ValueError(
+                f"measures.{name}: got no {', '.join(sorted(missing))}; wanted each of "
+                f"{', '.join(wanted)}. configs/mnist_fcn.py has them all."
+            )
+        chosen[name] = settings
     return chosen

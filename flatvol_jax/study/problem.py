@@ -12,7 +12,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.distance import cdist
 
 from flatvol_jax import data
-from flatvol_jax.kernels import nngp_kernel
+from flatvol_jax.kernels import Conditioning, conditioning, nngp_kernel
 from flatvol_jax.models import CNN, FCN, Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.randomness import named_key
@@ -63,6 +63,11 @@ class Problem:
         """K on S+E1, (n, n) float64, cached by the hash of spec and inputs."""
         inputs = np.concatenate([self.train_x, self.test_x])
         return nngp_kernel(self.spec, inputs, cache=self.cache)
+
+    @functools.cached_property
+    def conditioning(self) -> Conditioning:
+        """Condition number and ranks of the kernel."""
+        return conditioning(self.kernel)
 
     @functools.cached_property
     def true_labels(self) -> np.ndarray:

@@ -7,6 +7,14 @@ DRAW, ATTACK_SIZE = "hp.draw", "hp.attack_size"
 # Which status a measure depends on, by the beginning of its name.
 STATUS = {
     "measure.log_volume": ("is.ep_converged", "EP did not converge"),
+    "measure.log_volume.heaviside.corrected": (
+        "is.correction_reliable.heaviside",
+        "EP's correction is not reliable",
+    ),
+    "measure.log_volume.heaviside.estimate": (
+        "is.certified.heaviside",
+        "the estimate is not certified",
+    ),
     "measure.bound": ("is.ep_converged", "EP did not converge"),
     "measure.sharpness": ("is.sharpness_converged", "sharpness did not converge"),
     "measure.hessian": ("is.hessian_converged", "Hessian measures did not converge"),

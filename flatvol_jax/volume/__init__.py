@@ -1,15 +1,22 @@
 """kernel + labels -> log V(f): expectation propagation, links, bounds; knows no networks."""
 
-from flatvol_jax.volume.bounds import prior_bound
+from flatvol_jax.volume.bounds import marginal_likelihood_bound, prior_bound
 from flatvol_jax.volume.correction import Correction
 from flatvol_jax.volume.ep import Cavities, Sites
-from flatvol_jax.volume.function_volume import LogVolume, estimate_log_volume, log_volume
+from flatvol_jax.volume.function_volume import (
+    METHODS,
+    LogVolume,
+    estimate_log_volume,
+    log_volume,
+)
 from flatvol_jax.volume.inputs import checked_kernel, checked_labels
 from flatvol_jax.volume.links import LINK_VARIANCE
-from flatvol_jax.volume.sampling import Estimate
+from flatvol_jax.volume.sampling import CERTIFIED, Estimate
 
 __all__ = [
+    "CERTIFIED",
     "LINK_VARIANCE",
+    "METHODS",
     "Cavities",
     "Correction",
     "Estimate",
@@ -19,5 +26,6 @@ __all__ = [
     "checked_labels",
     "estimate_log_volume",
     "log_volume",
+    "marginal_likelihood_bound",
     "prior_bound",
 ]

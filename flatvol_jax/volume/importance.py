@@ -6,9 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import log_ndtr, logsumexp, ndtri
+from jax.scipy.special import erfc, logsumexp, ndtri
 
-_BLOCK = 64  # coordinates between two looks at the weights; also the depth of the GEMMs
+_BLOCK = 32  # coordinates between two looks at the weights; also the depth of the GEMMs
 _TAIL = -30.0  # below it the truncated normal is drawn through its Rayleigh envelope
 _LEAST_UNIFORM = 2.0**-53
 _HALF_LOG_2PI = 0.9189385332046727
@@ -32,7 +32,7 @@ class _Cloud(NamedTuple):
     """All particles, replicate after replicate, P = R N of them.
 
     Attributes:
-        noise: standardised coordinates ε of z = m + Lε, (n, P); zero where not yet visited.
+        noise: standardised coordinates ε of z = m + Lε, (P, n); zero where not yet visited.
         log_weight: since the last resampling, (P,).
         ancestor: each particle's ancestor at the start, (P,), numbered within its replicate.
         log_estimate: what resampling has banked, (R,).
@@ -56,14 +56,12 @@ def truncated_normal(uniform: Array, a: Array) -> tuple[Array, Array]:
     the weight is φ(a)/t: the product of draw and weight is exact in both.
     """
     tail = a < _TAIL
-    log_uniform = jnp.log(uniform)
-    envelope = jnp.sqrt(jnp.where(tail, a**2, 1.0) - 2.0 * log_uniform)
-    log_cdf = log_ndtr(jnp.maximum(a, _TAIL))
-    inverse = -ndtri(jnp.exp(log_uniform + log_cdf))
-    log_density = -0.5 * a**2 - _HALF_LOG_2PI
+    cdf = 0.5 * erfc(-jnp.maximum(a, _TAIL) * 0.5**0.5)
+    envelope = jnp.sqrt(jnp.where(tail, a**2, 0.0) - 2.0 * jnp.log(uniform))
     return (
-        jnp.where(tail, envelope, inverse),
-        jnp.where(tail, log_density - jnp.log(envelope), log_cdf),
+        jnp.where(tail, envelope, -ndtri(uniform * cdf)),
+        jnp.where(tail, -0.5 * a**2 - _HALF_LOG_2PI, 0.0)
+        + jnp.log(jnp.where(tail, 1.0 / envelope, cdf)),
     )
 
 
@@ -91,7 +89,7 @@ def twisted_importance_sampling(
 
     Whatever the sites, the mean of the final weights is unbiased; with exact ones every
     weight would be 1. Where a replicate's effective sample size has fallen below half at the
-    end of a block of 64 coordinates, its particles are resampled (multinomially).
+    end of a block of 32 coordinates, its particles are resampled (multinomially).
 
     The variance within a run follows from the ancestors (Lee and Whiteley 2018, eq. 6):
     1 - (N/(N-1))^(T+1) (1 - Σ_g W_g²), W_g the final weight of the offspring of ancestor g
@@ -120,7 +118,7 @@ def twisted_importance_sampling(
         m, tau, nu = (
             jax.lax.dynamic_slice(vector, (first,), (size,)) for vector in (mean, precision, shift)
         )
-        base = m[:, None] + rows @ cloud.noise
+        base = m[:, None] + (cloud.noise @ rows.T).T
 
         def visit(state, i):
             noise, log_weight = state
@@ -149,12 +147,12 @@ def twisted_importance_sampling(
         start = (jnp.zeros((size, total), mean.dtype), cloud.log_weight)
         (noise, log_weight), _ = jax.lax.scan(visit, start, jnp.arange(size))
         return cloud._replace(
-            noise=jax.lax.dynamic_update_slice(cloud.noise, noise, (first, 0)),
+            noise=jax.lax.dynamic_update_slice(cloud.noise, noise.T, (0, first)),
             log_weight=log_weight,
         )
 
     cloud = _Cloud(
-        noise=jnp.zeros((n, total), mean.dtype),
+        noise=jnp.zeros((total, n), mean.dtype),
         log_weight=jnp.zeros(total, mean.dtype),
         ancestor=jnp.tile(jnp.arange(particles), replicates),
         log_estimate=jnp.zeros(replicates, mean.dtype),
@@ -190,7 +188,7 @@ def _resample(key: Array, cloud: _Cloud, replicates: int) -> _Cloud:
         parent = (parent + particles * jnp.arange(replicates)[:, None]).reshape(-1)
         banked = logsumexp(log_weight, axis=-1) - jnp.log(particles)
         return cloud._replace(
-            noise=cloud.noise[:, parent],
+            noise=cloud.noise[parent],
             log_weight=jnp.where(needed[:, None], 0.0, log_weight).reshape(-1),
             ancestor=cloud.ancestor[parent],
             log_estimate=cloud.log_estimate + jnp.where(needed, banked, 0.0),

@@ -105,6 +105,12 @@ def test_rows_agree_with_the_arrays_and_with_themselves(undisturbed, config):
         )
         assert row["measure.sharpness.best"] > 0
         assert row["measure.log_volume.heaviside"] < 0
+        for link in ("heaviside", "probit"):
+            name = f"measure.log_volume.{link}"
+            spread = abs(row[f"{name}.estimate"] - row[f"{name}.corrected"])
+            assert spread < 5 * row[f"{name}.estimate.se"] + 0.05
+            assert row[f"is.certified.{link}"]
+        assert row["measure.kernel.condition_number"] > 1
         assert row["measure.bound.random_split"] > 0
     clean = [row for row in rows if row["hp.attack_size"] == 0]
     assert all(row["is.zero_error"] for row in clean)  # forty digits are fitted in 60 epochs
@@ -241,6 +247,9 @@ def test_a_diverged_network_is_recorded_and_not_measured(config, tmp_path):
     ("change", "message"),
     [
         ({"log_volume": {"on": True, "links": ("heavyside",)}}, "Did you mean 'heaviside'"),
+        ({"log_volume": {"on": True, "estimator": "ep_correct"}}, "Did you mean 'ep_corrected'"),
+        ({"sharpness": {"on": True, "epsilon": 1e-4}}, "measures.sharpness: got no method"),
+        ({"baselines": {"on": True, "k": 1}}, "measures.baselines: got 'k'"),
         ({"sharpness": {"on": True, "epsilon": -1.0, "method": "best"}}, "epsilon"),
         ({"sharpness": {"on": True, "epsilon": 1e-4, "method": "bset"}}, "Did you mean 'best'"),
         ({"hessian": {"on": True, "k": 0}}, r"k: got 0"),
