@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.linalg import solve_triangular
+from jax.scipy.linalg import cho_solve, solve_triangular
 
 from flatvol_jax.volume import anderson
 from flatvol_jax.volume.links import Tilted, tilt
@@ -89,12 +89,15 @@ def _sweep(kernel: Array, labels: Array, link_variance: Array, cavity: Cavities)
     shift = site.shift
 
     root = labels * jnp.sqrt(precision)
-    identity = jnp.eye(len(labels), dtype=kernel.dtype)
-    factor = jnp.linalg.cholesky(root[:, None] * kernel * root + identity, symmetrize_input=False)
-    inverse = solve_triangular(factor, identity, lower=True)
-    uncertainty = jnp.sum(inverse**2, axis=0)  # d
+    # B as S^½ (K + S^-1) S^½, K transposed and L^-1 S^½ in place of L^-1: LAPACK works on
+    # columns, XLA on rows, and a constant identity would be kept beside them; this way an
+    # iteration holds three matrices beside K.
+    scaled = root[:, None] * (kernel.T + jnp.diag(1.0 / precision)) * root
+    factor = jnp.linalg.cholesky(scaled, symmetrize_input=False)
+    half = solve_triangular(factor, jnp.diag(root), lower=True)
+    uncertainty = jnp.sum(half**2, axis=0) / precision  # d
     prior_mean = kernel @ (labels * shift)
-    mean = labels * (prior_mean - kernel @ (root * (inverse.T @ (inverse @ (root * prior_mean)))))
+    mean = labels * (prior_mean - kernel @ (root * cho_solve((factor, True), root * prior_mean)))
     variance = (1.0 - uncertainty) / precision
 
     new = Cavities(

@@ -1,0 +1,95 @@
+"""log V(f) on real MNIST against one float64 GEMM of the same size, measured in one run.
+
+    python -m benchmarks.volume [n ...]           500, 1500 and 5000 unless given
+
+Sizes above 5000 read the full MNIST, which TFDS must have prepared (`TFDS_DATA_DIR`). Cold:
+from nothing to 1e-6 nats of the fixed point. Warm: after ten changed labels. Corrected and
+estimate: what they cost beyond EP. Compilation is not counted. Peak memory is that of the whole
+process since the kernel was there, in matrices of n² float64, the kernel included.
+"""
+
+import resource
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import flatvol_jax as fv
+from benchmarks.timing import seconds
+from flatvol_jax.volume import LINK_VARIANCE, checked_kernel
+from flatvol_jax.volume.correction import second_order_correction
+from flatvol_jax.volume.ep import expectation_propagation, prior_cavities
+from flatvol_jax.volume.posterior import gaussian_posterior
+from flatvol_jax.volume.sampling import sampling_estimate
+
+PARTICLES, REPLICATES = 128, 16
+
+
+def main(n: int) -> None:
+    """Print one line for each link and step."""
+    name = "mnist5k" if n <= 5000 else "mnist"
+    dataset = fv.data.binarise(fv.data.load(name), *fv.data.GROUPS["mnist_halves"])
+    rows = np.random.default_rng(0).permutation(len(dataset.x))[:n]
+    kernel = fv.nngp_kernel(fv.FCN(), dataset.x[rows])
+    labels = dataset.y[rows].astype(np.float64)
+    changed = labels.copy()
+    changed[np.random.default_rng(1).choice(n, 10, replace=False)] *= -1
+
+    def measured(function, *arguments):
+        """Result and seconds of a call: the median of five, or of one where it takes minutes."""
+        if n <= 1500:
+            return function(*arguments), seconds(function, *arguments)
+        began = time.perf_counter()
+        result = jax.block_until_ready(function(*arguments))
+        return result, time.perf_counter() - began
+
+    with jax.enable_x64(True):
+        _, checking = measured(checked_kernel, kernel)
+        kernel = jnp.asarray(kernel)
+        resting = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        gemm = seconds(jax.jit(jnp.matmul), kernel, kernel, repeats=1 if n > 5000 else 5)
+        print(f"n = {n}: one GEMM {gemm:.3f} s; checking the kernel {checking / gemm:.1f} GEMMs")
+
+        def line(text, cost, value):
+            print(f"  {text:20} {cost / gemm:6.1f} GEMMs {cost:8.2f} s   {value}", flush=True)
+
+        for link, variance in LINK_VARIANCE.items():
+
+            def ep(y, start, variance=variance):
+                return expectation_propagation(kernel, y, variance, start, 1e-6, 200)
+
+            def correct(ep, variance=variance):
+                posterior = gaussian_posterior(kernel, *ep.sites)
+                cavities = ep.cavities
+                return second_order_correction(posterior.covariance, labels, cavities, variance)
+
+            def estimate(ep, variance=variance):
+                posterior = gaussian_posterior(kernel, *ep.sites)
+                problem = (kernel, labels, variance, ep, posterior)
+                return sampling_estimate(jax.random.key(0), *problem, "ep", PARTICLES, REPLICATES)
+
+            cold, cost = measured(ep, labels, prior_cavities(kernel))
+            line(f"{link} EP cold", cost, _summary(cold))
+            warm, cost = measured(ep, changed, cold.cavities)
+            line(f"{link} EP warm", cost, _summary(warm))
+            correction, cost = measured(correct, cold)
+            line(f"{link} corrected", cost, f"{float(cold.log_volume + correction.third):.6f}")
+            found, cost = measured(lambda ep: estimate(ep)[:4], cold)
+            line(f"{link} estimate", cost, f"{found[0]:.4f} ± {found[1]:.4f}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    matrix = 8 * n**2 / 1024
+    print(f"  peak memory {(peak - resting) / matrix + 1:.1f} n² float64")
+
+
+def _summary(ep) -> str:
+    return (
+        f"{float(ep.log_volume):.6f}, {int(ep.iterations)} factorisations, "
+        f"residual {float(ep.residual):.0e}"
+    )
+
+
+if __name__ == "__main__":
+    for size in sys.argv[1:] or (500, 1500, 5000):
+        main(int(size))
