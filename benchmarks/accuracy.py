@@ -76,7 +76,7 @@ def main() -> None:
             c3, c4 = found.correction.third, found.correction.fourth
             off = found.ep - found.log_volume
             print(
-                f"| {name} | {len(labels)} | {link} | {found.ep:.4f} | {found.ep + c3:.4f} | "
+                f"| {name} | {len(labels)} | {link} | {found.ep:.4f} | {found.corrected:.4f} | "
                 f"{found.log_volume:.4f} ± {found.standard_error:.4f} | {off:+.3f} | "
                 f"{off + c3:+.3f} | {c4 / c3:+.2f} | {spent:.1f} |",
                 flush=True,

@@ -55,19 +55,18 @@ def main(n: int) -> None:
         def line(text, cost, value):
             print(f"  {text:20} {cost / gemm:6.1f} GEMMs {cost:8.2f} s   {value}", flush=True)
 
-        for link, variance in LINK_VARIANCE.items():
+        for link, noise in LINK_VARIANCE.items():
+            kernel = kernel + noise * jnp.eye(n)
 
-            def ep(y, start, variance=variance):
-                return expectation_propagation(kernel, y, variance, start, 1e-6, 200)
+            def ep(y, start, kernel=kernel):
+                return expectation_propagation(kernel, y, start, 1e-6, 200)
 
-            def correct(ep, variance=variance):
+            def correct(ep, kernel=kernel):
                 posterior = gaussian_posterior(kernel, *ep.sites)
-                cavities = ep.cavities
-                return second_order_correction(posterior.covariance, labels, cavities, variance)
+                return second_order_correction(posterior.covariance, labels, ep.cavities)
 
-            def estimate(ep, variance=variance):
-                posterior = gaussian_posterior(kernel, *ep.sites)
-                problem = (kernel, labels, variance, ep, posterior)
+            def estimate(ep, kernel=kernel):
+                problem = (kernel, labels, ep, gaussian_posterior(kernel, *ep.sites))
                 return sampling_estimate(jax.random.key(0), *problem, "ep", PARTICLES, REPLICATES)
 
             cold, cost = measured(ep, labels, prior_cavities(kernel))

@@ -8,10 +8,11 @@ ROOT = Path(__file__).parents[1]
 
 def test_the_notebook_cells_of_the_readme_run():
     cells = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(cells) == 2
+    assert len(cells) == 3
     names = {}
     exec("\n".join(cells), names)
     assert names["found"].converged
+    assert names["found"].status == "certified"
     assert set(np.unique(names["f"])) <= {-1, 1}
 
 

@@ -110,7 +110,7 @@ def _beyond_ep(link: str, result: LogVolume) -> dict:
     """The columns of EP's correction and of the sampling estimate, where there are any."""
     name, row = f"measure.log_volume.{link}", {}
     if result.correction is not None:
-        row[f"{name}.corrected"] = float(result.ep + result.correction.third)
+        row[f"{name}.corrected"] = float(result.corrected)
         row[f"{name}.correction.fourth"] = float(result.correction.fourth)
         row[f"is.correction_reliable.{link}"] = bool(result.correction.reliable)
     if result.estimate is not None:

@@ -27,19 +27,16 @@ class Correction(NamedTuple):
     reliable: Array
 
 
-def tilted_cumulants(
-    mean: Array, variance: Array, link_variance: Array | float
-) -> tuple[Array, Array]:
-    """Third and fourth cumulant of N(z; m, v) Φ(z/s), in coordinates signed by the label.
+def tilted_cumulants(mean: Array, variance: Array) -> tuple[Array, Array]:
+    """Third and fourth cumulant of N(z; m, v) 1[z > 0], in coordinates signed by the label.
 
-    With c² = v + s², a = m/c, b = v/c and h = φ(a)/Φ(a), the cumulant generating function is
+    With b = √v, a = m/b and h = φ(a)/Φ(a), the cumulant generating function is
     mt + vt²/2 + log Φ(a + bt) - log Φ(a), so that κ_l = b^l (d/da)^(l-1) h for l >= 3:
     h' = -h(a+h), κ3 = b³ h [(a+h)(a+2h) - 1] and
     κ4 = b⁴ {h' [(a+h)(a+2h) - 1] + h [(1+h')(a+2h) + (a+h)(1+2h')]}.
     """
-    scale = jnp.sqrt(variance + link_variance)
-    a, b = mean / scale, variance / scale
-    tail = normal_tail(a)
+    b = jnp.sqrt(variance)
+    tail = normal_tail(mean / b)
     h, slope = tail.hazard, -tail.shrinkage
     excess = tail.shrinkage / h  # a + h, without cancellation in the lower tail
     bracket = excess * (excess + h) - 1.0
@@ -49,9 +46,7 @@ def tilted_cumulants(
 
 
 @jax.jit
-def second_order_correction(
-    covariance: Array, labels: Array, cavity: Cavities, link_variance: Array | float
-) -> Correction:
+def second_order_correction(covariance: Array, labels: Array, cavity: Cavities) -> Correction:
     """c_l = ½ Σ_{i≠j} κ_l,i κ_l,j W_ij^l / l! for l = 3 and 4, W_ij = Σ_ij / (Σ_ii Σ_jj).
 
     The tilted distributions differ from EP's Gaussian N(m, Σ) by their cumulants from the
@@ -62,11 +57,10 @@ def second_order_correction(
         covariance: Σ of EP's Gaussian at its fixed point, (n, n).
         labels: ±1, (n,).
         cavity: EP's cavities, in the coordinates of z.
-        link_variance: s²; 0 for the Heaviside link, 1 for probit.
 
     Reference: Opper, Paquet and Winther, JMLR 14 (2013), eq. 35.
     """
-    third, fourth = tilted_cumulants(labels * cavity.mean, cavity.variance, link_variance)
+    third, fourth = tilted_cumulants(labels * cavity.mean, cavity.variance)
     variance = jnp.diagonal(covariance)
     # The diagonal is left out by subtracting it: κ_i² W_ii^l with W_ii = 1/Σ_ii.
     terms = []

@@ -1,4 +1,4 @@
-"""Expectation propagation for P(y) = ∫ N(z; 0, K) ∏ P(y_i | z_i) dz, as a jittable core.
+"""Expectation propagation for P(y) = ∫ N(z; 0, K) ∏ 1[y_i z_i > 0] dz, as a jittable core.
 
 The iteration runs over the *cavities* (what the other labels say of each output) instead of
 over the sites: any cavity yields a valid site, so Anderson mixing needs no constraint, and it
@@ -32,7 +32,7 @@ class Cavities(NamedTuple):
 
 
 class Sites(NamedTuple):
-    """Gaussian sites exp(ν_i z_i - τ_i z_i²/2) in place of P(y_i | z_i), shape (n,) each.
+    """Gaussian sites exp(ν_i z_i - τ_i z_i²/2) in place of 1[y_i z_i > 0], shape (n,) each.
 
     Attributes:
         precision: τ, positive.
@@ -76,7 +76,7 @@ class _Sweep(NamedTuple):
     residual: Array
 
 
-def _sweep(kernel: Array, labels: Array, link_variance: Array, cavity: Cavities) -> _Sweep:
+def _sweep(kernel: Array, labels: Array, cavity: Cavities) -> _Sweep:
     """Sites from cavities, marginals from sites, cavities from marginals; log Z of those.
 
     With S = diag(τ), B = I + S^½ K S^½ = L L' and d = diag(B^-1), the column norms of L^-1:
@@ -84,7 +84,7 @@ def _sweep(kernel: Array, labels: Array, link_variance: Array, cavity: Cavities)
     large numbers (Rasmussen and Williams 2006, section 3.6, for the rest).
     """
     prior_variance = jnp.diagonal(kernel)
-    site = tilt(cavity.mean, cavity.variance, link_variance)
+    site = tilt(cavity.mean, cavity.variance)
     precision = jnp.maximum(site.precision, _FLOOR / prior_variance)
     shift = site.shift
 
@@ -104,7 +104,7 @@ def _sweep(kernel: Array, labels: Array, link_variance: Array, cavity: Cavities)
         (mean - variance * shift) / uncertainty,
         jnp.minimum(variance / uncertainty, prior_variance),
     )
-    tilted = tilt(new.mean, new.variance, link_variance)
+    tilted = tilt(new.mean, new.variance)
     log_volume = (
         jnp.sum(tilted.log_normaliser)
         - jnp.sum(jnp.log(jnp.diagonal(factor)))
@@ -145,12 +145,11 @@ def prior_cavities(kernel: Array) -> Cavities:
 def expectation_propagation(
     kernel: Array,
     labels: Array,
-    link_variance: Array | float,
     start: Cavities,
     tolerance: Array | float,
     max_iterations: int,
 ) -> EP:
-    """EP's log Z for the link Φ(y z / s), by parallel updates with Anderson mixing.
+    """EP's log Z for the Heaviside link, by parallel updates with Anderson mixing.
 
     The residual is the Jeffreys divergence between the marginals and the moments they should
     match, summed over points. It is zero at the fixed point and only there; log Z is
@@ -163,7 +162,6 @@ def expectation_propagation(
     Args:
         kernel: K, (n, n) float64, symmetric positive semidefinite.
         labels: y, (n,) float64, ±1.
-        link_variance: s²; 0 for the Heaviside link, 1 for probit.
         start: cavities to start from, in the coordinates of z.
         tolerance: nats; the run stops when the residual is at or below it.
         max_iterations: the run stops after so many factorisations.
@@ -171,14 +169,14 @@ def expectation_propagation(
     n = len(labels)
     prior_variance = jnp.diagonal(kernel)
 
-    # Mixing acts on (a, log v) with a = m / √(v + s²): of order one for every point.
+    # Mixing acts on (a, log v) with a = m / √v: of order one for every point.
     def pack(cavity):
-        scale = jnp.sqrt(cavity.variance + link_variance)
-        return jnp.concatenate([cavity.mean / scale, jnp.log(cavity.variance)])
+        scaled = cavity.mean / jnp.sqrt(cavity.variance)
+        return jnp.concatenate([scaled, jnp.log(cavity.variance)])
 
     def unpack(point):
         variance = jnp.minimum(jnp.exp(point[n:]), prior_variance)
-        return Cavities(point[:n] * jnp.sqrt(variance + link_variance), variance)
+        return Cavities(point[:n] * jnp.sqrt(variance), variance)
 
     def unfinished(state):
         *_, sweep, damping, iterations = state
@@ -187,7 +185,7 @@ def expectation_propagation(
 
     def iterate(state):
         point, memory, distance, _, damping, iterations = state
-        sweep = _sweep(kernel, labels, link_variance, unpack(point))
+        sweep = _sweep(kernel, labels, unpack(point))
         residual = pack(sweep.cavity) - point
         new_distance = jnp.linalg.norm(residual)
         failed = ~jnp.isfinite(sweep.residual + new_distance)

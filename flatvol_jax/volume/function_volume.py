@@ -18,7 +18,6 @@ from flatvol_jax.volume.repetitions import (
     Repetitions,
     contradiction,
     find_repetitions,
-    no_repetitions,
 )
 from flatvol_jax.volume.sampling import PROPOSALS, Estimate, impossible, sampling_estimate
 
@@ -61,9 +60,15 @@ class LogVolume(NamedTuple):
     correction: Correction | None
     estimate: Estimate | None
 
+    @property
+    def corrected(self) -> np.ndarray:
+        """EP and the third-cumulant term of what it leaves out, nats."""
+        if self.correction is None:
+            raise ValueError("corrected: got a result of method 'ep'; ask for 'ep_corrected'.")
+        return self.ep + self.correction.third
+
 
 class _Options(NamedTuple):
-    link_variance: float
     method: str
     proposal: str
     particles: int
@@ -116,8 +121,8 @@ def log_volume(
             too large for memory; for "certified", a nearly singular one or no key; labels not
             ±1 or of another length; unknown link, method or proposal.
     """
+    noise = LINK_VARIANCE[checks.one_of("link", link, LINK_VARIANCE)]
     options = _Options(
-        LINK_VARIANCE[checks.one_of("link", link, LINK_VARIANCE)],
         checks.one_of("method", method, METHODS),
         checks.one_of("proposal", proposal, PROPOSALS),
         checks.count("particles", particles, least=2),
@@ -132,20 +137,23 @@ def log_volume(
     labels = inputs.checked_labels(labels, len(kernel))
     begin = None if start is None else _checked_start(start, len(kernel))
 
-    hard = options.link_variance == 0
-    repetitions = find_repetitions(kernel) if hard else no_repetitions(len(kernel))
+    # From here on the link is the hard one, on the outputs with their noise.
+    if noise > 0:
+        kernel = kernel + noise * np.eye(len(kernel))
+    repetitions = find_repetitions(kernel)
     kept = repetitions.kept
     if len(kept) < len(kernel):
         kernel = kernel[np.ix_(kept, kept)]
     if method == "certified":
         inputs.check_invertible(kernel)
     matrix = jnp.asarray(kernel)
-    begin = prior_cavities(matrix) if begin is None else Cavities(*(leaf[kept] for leaf in begin))
+    if begin is None:
+        begin = prior_cavities(matrix)
+    else:
+        begin = Cavities(begin.mean[kept], begin.variance[kept] + noise)
 
     def run(labelling):
-        return expectation_propagation(
-            matrix, labelling, options.link_variance, begin, tolerance, max_iterations
-        )
+        return expectation_propagation(matrix, labelling, begin, tolerance, max_iterations)
 
     rows = labels.reshape(-1, labels.shape[-1]).astype(np.float64)
     results = []
@@ -158,7 +166,7 @@ def log_volume(
                 result = _finished(own_key, matrix, row[kept], ep, options)
             else:
                 result = _impossible(clash, matrix, row[kept], ep, options)
-            results.append(_spread(result, repetitions))
+            results.append(_of_outputs(result, repetitions, noise))
             if progress is not None:
                 progress(len(results))
     return jax.tree.map(
@@ -205,9 +213,7 @@ def _finished(
     status = "converged" if ep.converged else "not converged"
     if options.method != "ep":
         posterior = gaussian_posterior(kernel, *ep.sites)
-        correction = second_order_correction(
-            posterior.covariance, labels, ep.cavities, options.link_variance
-        )
+        correction = second_order_correction(posterior.covariance, labels, ep.cavities)
         value = value + correction.third
         if ep.converged and not correction.reliable:
             status = "correction unreliable"
@@ -216,7 +222,6 @@ def _finished(
             key,
             kernel,
             labels,
-            options.link_variance,
             ep,
             posterior,
             options.proposal,
@@ -258,14 +263,19 @@ def _impossible(
     )
 
 
-def _spread(result: LogVolume, repetitions: Repetitions) -> LogVolume:
-    """Give each repeated output what its first occurrence has; its label is certain given it."""
+def _of_outputs(result: LogVolume, repetitions: Repetitions, noise: float) -> LogVolume:
+    """From outputs that were computed with, noise and all, to those that the caller knows.
+
+    A repeated output has what its first occurrence has, and its label is certain given that one.
+    """
     _, place, sign = repetitions
     repeated = np.bincount(place)[place] > 1
+    cavities, (precision, shift) = result.cavities, result.sites
+    widened = 1.0 + noise * precision  # the site integrated over the noise
     return result._replace(
         increments=np.where(repeated, 0.0, result.increments[place]),
-        sites=Sites(result.sites.precision[place], sign * result.sites.shift[place]),
-        cavities=Cavities(sign * result.cavities.mean[place], result.cavities.variance[place]),
+        sites=Sites((precision / widened)[place], sign * (shift / widened)[place]),
+        cavities=Cavities(sign * cavities.mean[place], cavities.variance[place] - noise),
     )
 
 

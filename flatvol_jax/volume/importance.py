@@ -65,27 +65,26 @@ def truncated_normal(uniform: Array, a: Array) -> tuple[Array, Array]:
     )
 
 
-@partial(jax.jit, static_argnames=("link_variance", "particles", "replicates"))
+@partial(jax.jit, static_argnames=("particles", "replicates"))
 def twisted_importance_sampling(
     key: Array,
     mean: Array,
     factor: Array,
     precision: Array,
     shift: Array,
-    link_variance: float,
     particles: int,
     replicates: int,
 ) -> Replicates:
-    """Unbiased estimates of P(y)/Z_s = E over N(m, Σ) of ∏_i P(1 | z_i)/s_i(z_i).
+    """Unbiased estimates of P(y)/Z_s = E over N(m, Σ) of ∏_i 1[z_i > 0]/s_i(z_i).
 
     The sites s_i(z) = exp(ν_i z - τ_i z²/2) make N(0, K) into Z_s N(m, Σ), Σ = L L'.
     Coordinates are visited in order. Given those before it, z_i is Gaussian with mean
     m_i + Σ_{j<i} L_ij ε_j and variance L_ii²; the sites of the coordinates after it are in
     there already, those of the coordinates before it no longer matter. Its own site is taken
-    out, which leaves the cavity N(c, v); z_i is drawn from N(c, v) P(1 | z_i), and the weight
+    out, which leaves the cavity N(c, v); z_i is drawn from N(c, v) on z_i > 0, and the weight
     grows by the ratio of normalisers
 
-        Φ(c/√(v + s²)) / ∫ s_i(z) N(z; c, v) dz.
+        Φ(c/√v) / ∫ s_i(z) N(z; c, v) dz.
 
     Whatever the sites, the mean of the final weights is unbiased; with exact ones every
     weight would be 1. Where a replicate's effective sample size has fallen below half at the
@@ -101,7 +100,6 @@ def twisted_importance_sampling(
         factor: L, lower triangular, signed, (n, n).
         precision: τ >= 0, (n,).
         shift: ν, signed, (n,).
-        link_variance: s²; 0 for the Heaviside link, 1 for probit.
         particles: N, of one replicate, at least 2.
         replicates: R.
 
@@ -127,16 +125,11 @@ def twisted_importance_sampling(
             left = 1.0 - tau[i] * pivot**2  # share of the precision that is not the site's
             v = pivot**2 / left
             c = (centre - pivot**2 * nu[i]) / left
-            scale = jnp.sqrt(v + link_variance)
-            uniform_key, normal_key = jax.random.split(jax.random.fold_in(block_key, 1 + i))
-            uniform = jax.random.uniform(
-                uniform_key, (total,), mean.dtype, minval=_LEAST_UNIFORM, maxval=1.0
-            )
+            scale = jnp.sqrt(v)
+            own_key = jax.random.fold_in(block_key, 1 + i)
+            uniform = jax.random.uniform(own_key, (total,), mean.dtype, _LEAST_UNIFORM, 1.0)
             t, log_normaliser = truncated_normal(uniform, c / scale)
-            z = c + v / scale * t
-            if link_variance > 0:
-                spread = jnp.sqrt(v * link_variance) / scale
-                z += spread * jax.random.normal(normal_key, (total,), mean.dtype)
+            z = c + scale * t
             log_site = 0.5 * (
                 (nu[i] ** 2 * v + 2.0 * nu[i] * c - tau[i] * c**2) / (1.0 + tau[i] * v)
                 - jnp.log1p(tau[i] * v)

@@ -22,11 +22,6 @@ class Repetitions(NamedTuple):
     sign: np.ndarray
 
 
-def no_repetitions(n: int) -> Repetitions:
-    """Every output is its own."""
-    return Repetitions(np.arange(n), np.arange(n), np.ones(n))
-
-
 def find_repetitions(kernel: np.ndarray) -> Repetitions:
     """The pairs of outputs whose correlation is within 1e-13 of ±1."""
     n, scale = len(kernel), np.sqrt(np.diagonal(kernel))

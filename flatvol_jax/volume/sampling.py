@@ -56,7 +56,6 @@ def sampling_estimate(
     key: Array,
     kernel: Array,
     labels: Array,
-    link_variance: float,
     ep: EP,
     posterior: Posterior,
     proposal: str,
@@ -69,7 +68,6 @@ def sampling_estimate(
         key: for all draws.
         kernel: K, (n, n) float64.
         labels: ±1, (n,) float64.
-        link_variance: s²; 0 for the Heaviside link, 1 for probit.
         ep: a run of EP on them, at its fixed point or not.
         posterior: the Gaussian of its sites.
         proposal: "ep", or "prior", which leaves the sites out: plain Monte Carlo with each
@@ -84,14 +82,13 @@ def sampling_estimate(
     if proposal == "prior":
         precision = shift = jnp.zeros_like(labels)
         posterior = Posterior(shift, kernel, 0.0)
-    order = jnp.argsort(labels * ep.cavities.mean / jnp.sqrt(ep.cavities.variance + link_variance))
+    order = jnp.argsort(labels * ep.cavities.mean / jnp.sqrt(ep.cavities.variance))
     runs = twisted_importance_sampling(
         key,
         (labels * posterior.mean)[order],
         _signed_factor(posterior.covariance, labels, order),
         precision[order],
         shift[order],
-        link_variance,
         particles,
         replicates,
     )

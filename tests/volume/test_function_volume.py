@@ -152,6 +152,22 @@ def test_rescaled_outputs_keep_the_heaviside_volume_and_move_the_probit_volume()
     assert abs(probit[0] - probit[1]) > 0.1
 
 
+def test_probit_sites_match_the_moments_of_the_smooth_link():
+    """Cavities and sites are of z: N(z; m, v) Φ(y z) has the moments of cavity times site."""
+    kernel, labels = random_kernel(15), random_labels(15)
+    ours = fv.log_volume(kernel, labels, link="probit")
+    m, v = ours.cavities
+    scale = np.sqrt(v + 1)
+    a = labels * m / scale
+    hazard = np.exp(stats.norm.logpdf(a) - stats.norm.logcdf(a))
+    mean = m + labels * v * hazard / scale
+    variance = v - v**2 * hazard * (a + hazard) / scale**2
+    np.testing.assert_allclose(ours.sites.precision, 1 / variance - 1 / v, rtol=1e-4)
+    np.testing.assert_allclose(ours.sites.shift, mean / variance - m / v, rtol=1e-4)
+    covariance = np.linalg.inv(np.linalg.inv(kernel) + np.diag(ours.sites.precision))
+    np.testing.assert_allclose(np.diag(covariance), variance, rtol=1e-4)
+
+
 def test_probit_is_heaviside_with_unit_noise():
     kernel, labels = random_kernel(30), random_labels(30)
     probit = fv.log_volume(kernel, labels, link="probit").log_volume
@@ -232,7 +248,6 @@ def test_the_core_lowers_for_every_platform_with_float64(platform):
         exported = jax.export.export(expectation_propagation, platforms=[platform])(
             jax.ShapeDtypeStruct((16, 16), np.float64),
             vector,
-            0.0,
             Cavities(vector, vector),
             1e-8,
             50,
