@@ -153,7 +153,7 @@ def _entry(result: LogVolume, replicates: int) -> dict[str, Any]:
             "residual": result.residual,
         },
         "ep_corrected": {
-            "log_volume": result.ep + correction.third,
+            "log_volume": result.corrected,
             **correction._asdict(),
         },
         "estimate": {

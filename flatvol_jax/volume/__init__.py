@@ -12,6 +12,7 @@ from flatvol_jax.volume.function_volume import (
 from flatvol_jax.volume.inputs import checked_kernel, checked_labels
 from flatvol_jax.volume.links import LINK_VARIANCE
 from flatvol_jax.volume.sampling import CERTIFIED, Estimate
+from flatvol_jax.volume.splitting import Splitting, splitting_log_volume
 
 __all__ = [
     "CERTIFIED",
@@ -22,10 +23,12 @@ __all__ = [
     "Estimate",
     "LogVolume",
     "Sites",
+    "Splitting",
     "checked_kernel",
     "checked_labels",
     "estimate_log_volume",
     "log_volume",
     "marginal_likelihood_bound",
     "prior_bound",
+    "splitting_log_volume",
 ]
