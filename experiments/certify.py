@@ -64,7 +64,7 @@ def _lines(certificate: dict) -> Iterator[str]:
         yield f"log V ({link}): {entry['verdict']}"
         value, error = entry["estimate"]["log_volume"], entry["estimate"]["standard_error"]
         if value is not None:
-            yield f"  {value:.4f} ± {error:.4f} nats; log10 V = {value / np.log(10):.4f}"
+            yield f"  {value:.4f} ± {error:.2g} nats; log10 V = {value / np.log(10):.4f}"
             yield "  EP {:.4f}, corrected EP {:.4f}".format(
                 *(entry[name]["log_volume"] for name in ("ep", "ep_corrected"))
             )
