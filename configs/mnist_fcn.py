@@ -4,7 +4,7 @@ python -m experiments.attack_sweep --config=configs/mnist_fcn.py           the p
 python -m experiments.attack_sweep --config=configs/mnist_fcn.py:small     `make sweep`
 python -m experiments.attack_sweep --config=configs/mnist_fcn.py:smoke     twelve networks
 
-Cost on two cores: five to six minutes, three, one. Expected at the paper's size (one draw): test
+Cost on two cores: six to seven minutes, three, one. Expected at the paper's size (one draw): test
 error on E2 from 12% at |A| = 0 to 51% at |A| = 500; log10 V(f) from -166 to -428 (Heaviside), from
 -308 to -426 (probit); one or two of the 55 networks do not reach zero error.
 """
