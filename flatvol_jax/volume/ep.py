@@ -154,10 +154,12 @@ def expectation_propagation(
     The residual is the Jeffreys divergence between the marginals and the moments they should
     match, summed over points. It is zero at the fixed point and only there; log Z is
     stationary there too, so both go with the square of the distance and the residual
-    measures, in nats, how far log Z still is from EP's fixed point. It says nothing of EP's
-    own error. The step is full while the distance between iterates falls and half where it
-    grew; where a step leaves the numbers that float64 can hold, it is taken back and tried
-    again at a quarter, without the memory.
+    measures, in nats, how far log Z still is from EP's fixed point: within a factor of three
+    on data-like labels, of some hundred on constants. It says nothing of EP's own error.
+
+    The step is full while the distance between iterates falls and half where it grew; where a
+    step leaves the numbers that float64 can hold, it is taken back and tried again at a quarter,
+    without the memory.
 
     Args:
         kernel: K, (n, n) float64, symmetric positive semidefinite.
