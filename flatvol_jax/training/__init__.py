@@ -1,17 +1,18 @@
 """Optimizers, and the loop that trains an ensemble to zero error."""
 
-from flatvol_jax.training.ensemble import (
-    TrainedEnsemble,
-    TrainSettings,
-    minibatch_order,
-    train_ensemble,
-)
+from flatvol_jax.training.ensemble import Snapshots, TrainedEnsemble, train_ensemble
+from flatvol_jax.training.entropy_sgd import entropy_sgd, entropy_sgd_eval_params
+from flatvol_jax.training.loop import minibatch_order
 from flatvol_jax.training.optimizers import OPTIMIZERS, optimizer
+from flatvol_jax.training.settings import TrainSettings
 
 __all__ = [
     "OPTIMIZERS",
+    "Snapshots",
     "TrainSettings",
     "TrainedEnsemble",
+    "entropy_sgd",
+    "entropy_sgd_eval_params",
     "minibatch_order",
     "optimizer",
     "train_ensemble",

@@ -1,20 +1,97 @@
-"""Optimizers by name, as optax transformations.
+"""Optimizers by name, as optax transformations, with TensorFlow's defaults.
 
-To add one: a function of the learning rate here, and its name in OPTIMIZERS.
+To add one: an entry in OPTIMIZERS.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import optax
+from jax import Array
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.training.entropy_sgd import entropy_sgd
 
-OPTIMIZERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
-    "sgd": optax.sgd,
+
+class Optimizer(NamedTuple):
+    """How an optimizer is made.
+
+    Attributes:
+        make: the transformation, given every option by name.
+        defaults: all options and their defaults, `learning_rate` among them.
+        random: whether `make` takes a `key` as well.
+    """
+
+    make: Callable[..., optax.GradientTransformation]
+    defaults: Mapping[str, Any]
+    random: bool = False
+
+
+# All defaults, in one place. Learning rates refer to the mean loss of a minibatch, as
+# TensorFlow's do, but that of SGD refers to the sum.
+#
+# Adam, Adagrad and RMSProp: tf.keras.optimizers as of TensorFlow 2.0 to 2.10. Its ε stands
+# - in RMSProp without momentum outside of the root, g / (√v + ε); from 2.11 on inside;
+# - in Adagrad outside, in optax inside: a relative 5e-7 at most, as the accumulator is at
+#   least 0.1, below what float32 resolves in a parameter;
+# - in Adam beside the root of v before its bias is corrected, in optax after: a first step that
+#   is larger here by a relative 3e-6 / |g|, later ones by less.
+OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": Optimizer(optax.sgd, {"learning_rate": 0.01}),
+    # SGD on the whole set: a name of its own, so that a study compares it by name.
+    "gd": Optimizer(optax.sgd, {"learning_rate": 0.1}),
+    "momentum": Optimizer(optax.sgd, {"learning_rate": 0.01, "momentum": 0.9}),
+    "adam": Optimizer(optax.adam, {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-7}),
+    "adagrad": Optimizer(
+        optax.adagrad, {"learning_rate": 1e-3, "initial_accumulator_value": 0.1, "eps": 1e-7}
+    ),
+    "rmsprop": Optimizer(
+        optax.rmsprop, {"learning_rate": 1e-3, "decay": 0.9, "eps": 1e-7, "eps_in_sqrt": False}
+    ),
+    "entropy_sgd": Optimizer(
+        entropy_sgd,
+        {
+            "learning_rate": 1.0,
+            "langevin_steps": 20,
+            "langevin_learning_rate": 0.1,
+            "noise": 1e-4,
+            "gamma": 0.03,
+            "scoping": 1e-3,
+            "averaging": 0.75,
+            "scale_by_gamma": False,
+        },
+        random=True,
+    ),
 }
 
 
-def optimizer(name: str, learning_rate: float) -> optax.GradientTransformation:
-    """The transformation of that name."""
-    make = OPTIMIZERS[checks.one_of("optimizer", name, OPTIMIZERS)]
-    return make(checks.positive("learning_rate", learning_rate))
+def optimizer(
+    name: str,
+    learning_rate: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    key: Array | None = None,
+) -> optax.GradientTransformation:
+    """The transformation of that name.
+
+    Args:
+        name: one of OPTIMIZERS.
+        learning_rate: None for the optimizer's default.
+        options: in place of other defaults.
+        key: of a random optimizer, one a network.
+
+    Raises:
+        ValueError: an unknown name or option, a rate that is not positive, an option that is
+            not a number of at least 0.
+    """
+    make, defaults, random = OPTIMIZERS[checks.one_of("optimizer", name, OPTIMIZERS)]
+    others = {option: value for option, value in defaults.items() if option != "learning_rate"}
+    for option, value in (options or {}).items():
+        if not others:
+            raise ValueError(f"options: got {option!r}, but {name} has none.")
+        checks.one_of(f"options of {name}", option, others)
+        checks.non_negative(option, value)
+        others[option] = value
+    if learning_rate is None:
+        learning_rate = defaults["learning_rate"]
+    rate = checks.positive("learning_rate", learning_rate)
+    return make(rate, **others, **({"key": key} if random else {}))

@@ -19,9 +19,9 @@ KEYS = jax.random.split(jax.random.key(7), 6)
 class CountedFCN(fv.FCN):
     """Counts how often its outputs are traced."""
 
-    def apply(self, params, x):
+    def apply(self, params, x, state=None):
         TRACED.append(x.shape)
-        return super().apply(params, x)
+        return super().apply(params, x, state)
 
 
 TRACED: list[tuple[int, ...]] = []
@@ -78,8 +78,9 @@ def _numpy_sgd(key, attack_size, settings, epochs):
         if epoch == epochs:
             break
         order = np.asarray(minibatch_order(jax.random.fold_in(key, 1), epoch, use))[: use.sum()]
-        for first in range(0, len(order), settings.batch_size):
-            batch = order[first : first + settings.batch_size]
+        size = settings.batch_size or len(order)
+        for first in range(0, len(order), size):
+            batch = order[first : first + size]
             hidden = np.maximum(X[batch] @ w1 + b1, 0)
             output = (hidden @ w2 + b2)[:, 0]
             slope = -Y[batch] / (1 + np.exp(Y[batch] * output))
@@ -94,8 +95,11 @@ def _numpy_sgd(key, attack_size, settings, epochs):
 
 @pytest.mark.parametrize("loss", ["sum", "mean"])
 @pytest.mark.parametrize("attack_size", [0, 10])  # 13 and 23 rows: last batches of 1 and 3
-def test_training_is_sgd_on_the_minibatches(loss, attack_size):
-    settings = dataclasses.replace(SETTINGS, loss=loss, max_epochs=5)
+@pytest.mark.parametrize(("optimizer", "batch_size"), [("sgd", 4), ("gd", None)])
+def test_training_is_sgd_on_the_minibatches(loss, attack_size, optimizer, batch_size):
+    settings = dataclasses.replace(
+        SETTINGS, optimizer=optimizer, batch_size=batch_size, loss=loss, max_epochs=5
+    )
     key = KEYS[2]
     result = member(train(key[None], [attack_size], settings), 0)
     epochs = int(result.epochs)
@@ -105,6 +109,8 @@ def test_training_is_sgd_on_the_minibatches(loss, attack_size):
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(result.loss[: epochs + 1], history[:, 0], rtol=1e-4)
     np.testing.assert_array_equal(result.errors[: epochs + 1], history[:, 1])
+    used = TRAIN_SIZE + attack_size
+    assert result.gradients == epochs * (1 if batch_size is None else -(-used // 4))
 
 
 def test_members_stop_at_the_first_epoch_without_error(trained):
@@ -222,15 +228,64 @@ def test_segments_change_nothing_and_report_progress(trained):
     assert all(0 <= share <= 1 for share in shares)
 
 
-def test_other_seeds_and_attack_sets_of_one_shape_compile_nothing():
+@pytest.mark.parametrize(
+    ("changes", "overtrain"),
+    [
+        ({}, ()),
+        ({"optimizer": "gd", "batch_size": None}, (2, 5)),
+        ({"optimizer": "entropy_sgd", "options": {"langevin_steps": 3}}, ()),
+    ],
+)
+def test_other_seeds_and_attack_sets_of_one_shape_compile_nothing(changes, overtrain):
     spec = CountedFCN((5,))
-    train(KEYS, [0, 2, 4, 6, 8, 10], spec=spec)
+    settings = dataclasses.replace(SETTINGS, **changes)
+    train(KEYS, [0, 2, 4, 6, 8, 10], settings, spec, overtrain=overtrain)
     traced = len(TRACED)
     assert traced > 0
-    train(jax.random.split(jax.random.key(1), 6), [10] * 6, spec=CountedFCN((5,)))
+    keys = jax.random.split(jax.random.key(1), 6)
+    train(keys, [10] * 6, settings, CountedFCN((5,)), overtrain=overtrain)
     use = np.random.default_rng(1).permuted(rows_used([5] * 6), axis=1)
-    train_ensemble(KEYS, spec, X, -Y, use, dataclasses.replace(SETTINGS), TRAIN_SIZE)
+    again = dataclasses.replace(settings)
+    train_ensemble(KEYS, spec, X, -Y, use, again, TRAIN_SIZE, overtrain=overtrain)
     assert len(TRACED) == traced
+
+
+def test_rows_that_are_not_used_change_nothing(trained):
+    x = X.copy()
+    x[-4:] += 3
+    use = rows_used([0, 2, 4, 6])
+    changed = train_ensemble(KEYS[:4], SPEC, x, Y, use, SETTINGS, TRAIN_SIZE)
+    assert_same_bits(jax.tree.map(lambda leaf: leaf[:4], trained), changed)
+
+
+def test_entropy_sgd_is_evaluated_where_it_counts():
+    options = {"langevin_steps": 20, "noise": 0.1}  # 13 rows in batches of 4: five epochs a step
+    settings = dataclasses.replace(
+        SETTINGS, optimizer="entropy_sgd", learning_rate=None, loss="mean", options=options
+    )
+    result = train(KEYS[:4], [0, 0, 0, 10], settings)
+    for i in range(3):
+        last = int(result.epochs[i])
+        assert last % 5 == 0  # max_epochs is a multiple of it too
+        full = result.loss[i, :last].reshape(-1, 5)
+        np.testing.assert_array_equal(full, np.broadcast_to(full[:, :1], full.shape))
+    assert result.epochs[0] > 0
+    assert result.loss[0, 5] != result.loss[0, 4]
+    assert_same_bits(member(result, 1), member(train(KEYS[1:2], [0], settings), 0))
+    for i, attack_size in enumerate([0, 0, 0, 10]):
+        wrong = (np.asarray(SPEC.apply(member(result.params, i), X)) > 0) != (Y > 0)
+        assert wrong[rows_used([attack_size])[0]].sum() == result.errors[i, result.epochs[i]]
+
+
+def test_entropy_sgd_without_langevin_steps_is_sgd_bit_for_bit(trained):
+    settings = dataclasses.replace(SETTINGS, optimizer="entropy_sgd", options={"langevin_steps": 0})
+    assert_same_bits(trained, train(KEYS, [0, 2, 4, 6, 8, 10], settings))
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_optimizers_with_a_state_reach_zero_error(optimizer):
+    settings = TrainSettings(optimizer, 0.02, batch_size=4, loss="mean", max_epochs=300)
+    assert train(KEYS, [0] * 6, settings).zero_error.all()
 
 
 def test_training_is_float32_whatever_the_setting(trained):
@@ -253,6 +308,10 @@ def test_training_is_float32_whatever_the_setting(trained):
         ({"use": np.zeros((1, ROWS), bool)}, "member 0 trains on no example"),
         ({"train_size": 0}, "train_size: got 0"),
         ({"train_size": ROWS + 1}, "train_size: got 24"),
+        ({"segment_epochs": 0}, "segment_epochs: got 0"),
+        ({"overtrain": (0, 3)}, "overtrain: got 0"),
+        ({"overtrain": (3, 1)}, "overtrain: got \\(3, 1\\), wanted increasing"),
+        ({"overtrain": (2, 2)}, "overtrain: got \\(2, 2\\), wanted increasing"),
     ],
 )
 def test_bad_input_is_refused(changes, message):

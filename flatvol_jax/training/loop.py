@@ -1,0 +1,164 @@
+"""The training loop as one compiled program for all members, each to its own epoch."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from flatvol_jax.models import Params, Spec, State
+from flatvol_jax.training.entropy_sgd import entropy_sgd_eval_params
+
+
+class Member(NamedTuple):
+    """One network under way.
+
+    Attributes:
+        params: where the next gradient is taken.
+        state: batch statistics and the like; {} of a network without.
+        optimizer_state: that of optax.
+        epoch: passes over the data so far.
+        epoch_train: the first epoch with zero error on S alone, -1 until then.
+        epoch_zero: the first epoch with zero error on S ∪ A, -1 until then.
+        kept: the (params, state) that count, at `epoch_zero` and at each epoch of `overtrain`
+            beyond, NaN until then; None without `overtrain`.
+        loss: mean cross-entropy over the used rows after each epoch.
+        errors: misclassified used rows after each epoch.
+    """
+
+    params: Params
+    state: State
+    optimizer_state: optax.OptState
+    epoch: Array
+    epoch_train: Array
+    epoch_zero: Array
+    kept: Any
+    loss: Array
+    errors: Array
+
+
+def minibatch_order(key: Array, epoch: Array | int, use: Array) -> Array:
+    """The order of one epoch: the used rows in random order, then the others, (N,) indices."""
+    shuffled = jax.random.permutation(jax.random.fold_in(key, epoch), len(use))
+    return shuffled[jnp.argsort(~use[shuffled], stable=True)]
+
+
+def going(member: Member, max_epochs: int, overtrain: tuple[int, ...]) -> Array:
+    """Whether the member has epochs left to train."""
+    beyond = member.epoch_zero + max(overtrain, default=0)
+    last = jnp.where(member.epoch_zero < 0, max_epochs, beyond)
+    return (member.epoch < last) & jnp.isfinite(member.loss[member.epoch])
+
+
+@partial(jax.jit, static_argnames=("spec", "settings", "train_size", "overtrain"))
+def begin(keys, spec: Spec, x, y, use, settings, train_size, overtrain) -> Member:
+    """Initialise and evaluate all members."""
+    epochs = settings.max_epochs + 1 + max(overtrain, default=0)
+
+    def empty(leaf):
+        return jnp.full((1 + len(overtrain), *leaf.shape), jnp.nan, leaf.dtype)
+
+    def begin_one(args):
+        key, use = args
+        transform = settings.transformation(jax.random.fold_in(key, 2))
+        params = spec.init(jax.random.fold_in(key, 0), x.shape[1:])
+        state = spec.init_state(x.shape[1:])
+        member = Member(
+            params,
+            state,
+            transform.init(params),
+            jnp.int32(0),
+            jnp.int32(-1),
+            jnp.int32(-1),
+            jax.tree.map(empty, (params, state)) if overtrain else None,
+            jnp.full(epochs, jnp.nan),
+            jnp.full(epochs, -1, jnp.int32),
+        )
+        return _evaluated(member, spec, x, y, use, train_size, overtrain)
+
+    return jax.lax.map(begin_one, (keys, use), batch_size=settings.vmap_size)
+
+
+@partial(jax.jit, static_argnames=("spec", "settings", "train_size", "overtrain"))
+def advance(
+    keys, spec: Spec, x, y, use, settings, train_size, overtrain, members: Member, limit
+) -> Member:
+    """Train every member until it is done or at epoch `limit`."""
+    size = settings.batch_size or len(x)
+
+    def advance_one(args):
+        key, use, member = args
+        transform = settings.transformation(jax.random.fold_in(key, 2))
+        count = jnp.sum(use)
+        steps = (count + size - 1) // size
+
+        def loss(params, state, rows, mask):
+            output, state = spec.train_apply(params, state, x[rows], mask)
+            weights = mask.astype(jnp.float32)
+            total = jnp.sum(_cross_entropy(output, y[rows]) * weights)
+            return total if settings.loss == "sum" else total / jnp.sum(weights), state
+
+        def step(carry):
+            params, state, optimizer_state, order, index = carry
+            rows = jax.lax.dynamic_slice(order, (index * size,), (size,))
+            mask = index * size + jnp.arange(size) < count
+            gradient, state = jax.grad(loss, has_aux=True)(params, state, rows, mask)
+            updates, optimizer_state = transform.update(gradient, optimizer_state, params)
+            params = optax.apply_updates(params, updates)
+            return params, state, optimizer_state, order, index + 1
+
+        def epoch(member):
+            order = minibatch_order(jax.random.fold_in(key, 1), member.epoch, use)
+            order = jnp.concatenate([order, jnp.zeros(size, order.dtype)])
+            start = (member.params, member.state, member.optimizer_state, order, jnp.int32(0))
+            params, state, optimizer_state, *_ = jax.lax.while_loop(
+                lambda carry: carry[-1] < steps, step, start
+            )
+            member = member._replace(
+                params=params,
+                state=state,
+                optimizer_state=optimizer_state,
+                epoch=member.epoch + 1,
+            )
+            return _evaluated(member, spec, x, y, use, train_size, overtrain)
+
+        def more(member):
+            return going(member, settings.max_epochs, overtrain) & (member.epoch < limit)
+
+        return jax.lax.while_loop(more, epoch, member)
+
+    return jax.lax.map(advance_one, (keys, use, members), batch_size=settings.vmap_size)
+
+
+def _cross_entropy(output: Array, y: Array) -> Array:
+    return optax.sigmoid_binary_cross_entropy(output, (y + 1) / 2)
+
+
+def _evaluated(member: Member, spec, x, y, use, train_size: int, overtrain) -> Member:
+    """Write loss and errors at the member's epoch, the epochs without error, what is kept."""
+    params = entropy_sgd_eval_params(member.optimizer_state, member.params)
+    output = spec.apply(params, x, member.state)
+    wrong = (output > 0) != (y > 0)
+    mean_loss = jnp.sum(_cross_entropy(output, y), where=use) / jnp.sum(use)
+    errors = jnp.sum(wrong & use, dtype=jnp.int32)
+    fits = ~jnp.any(wrong[:train_size]) & (member.epoch_train < 0)
+    fits_all = (errors == 0) & jnp.isfinite(mean_loss) & (member.epoch_zero < 0)
+    member = member._replace(
+        epoch_train=jnp.where(fits, member.epoch, member.epoch_train),
+        epoch_zero=jnp.where(fits_all, member.epoch, member.epoch_zero),
+        loss=member.loss.at[member.epoch].set(mean_loss),
+        errors=member.errors.at[member.epoch].set(errors),
+    )
+    if not overtrain:
+        return member
+    beyond = jnp.array([0, *overtrain])
+    due = (member.epoch_zero >= 0) & (member.epoch == member.epoch_zero + beyond)
+    slot = jnp.where(jnp.any(due), jnp.argmax(due), len(due))  # past the end: dropped
+    kept = jax.tree.map(
+        lambda all_kept, leaf: all_kept.at[slot].set(leaf, mode="drop"),
+        member.kept,
+        (params, member.state),
+    )
+    return member._replace(kept=kept)

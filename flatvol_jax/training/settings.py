@@ -1,0 +1,60 @@
+"""What determines how a network is trained, beside its key and its data."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from flatvol_jax.runtime import checks
+from flatvol_jax.training.optimizers import optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """How a network is trained.
+
+    An epoch is one pass over the data for every optimizer: the examples in minibatches, a
+    gradient evaluation each. Entropy-SGD spends L of them on one step of the parameters that
+    count, which may thus be the same after an epoch as before it.
+
+    Attributes:
+        optimizer: a name in `training.optimizers.OPTIMIZERS`.
+        learning_rate: refers to the loss of a minibatch as `loss` says; None for the
+            optimizer's default.
+        batch_size: examples a step; the last step of an epoch takes what is left. None for the
+            whole set, which "gd" requires.
+        loss: "sum" or "mean" of the cross-entropy over the minibatch. TensorFlow's defaults and
+            entropy-SGD's are meant for the mean.
+        max_epochs: a member that is not done by then is kept and marked.
+        vmap_size: members that are batched into one operation; the others follow one after
+            another. 1 is fastest on a CPU, where a small network's step is no faster batched
+            and a member that is done would wait for the slowest; an accelerator wants many.
+            A member's rounding depends on it.
+        options: further options of the optimizer by name, in place of its defaults; held as
+            sorted pairs.
+    """
+
+    optimizer: str = "sgd"
+    learning_rate: float | None = None
+    batch_size: int | None = 32
+    loss: str = "sum"
+    max_epochs: int = 500
+    vmap_size: int = 1
+    options: Mapping[str, Any] | tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "options", tuple(sorted(dict(self.options).items())))
+        self.transformation(key=None)
+        checks.one_of("loss", self.loss, ("sum", "mean"))
+        for name in ("max_epochs", "vmap_size"):
+            checks.count(name, getattr(self, name))
+        if self.batch_size is not None:
+            checks.count("batch_size", self.batch_size)
+            if self.optimizer == "gd":
+                raise ValueError(
+                    f"batch_size: got {self.batch_size} with optimizer 'gd', wanted None, the "
+                    "whole set. Minibatches: optimizer 'sgd'."
+                )
+
+    def transformation(self, key):
+        """The optimizer; `key` is that of a random one."""
+        return optimizer(self.optimizer, self.learning_rate, dict(self.options), key)
