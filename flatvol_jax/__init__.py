@@ -10,7 +10,7 @@ from flatvol_jax.flatness import (
     sharpness,
 )
 from flatvol_jax.kernels import monte_carlo_kernel, nngp_kernel
-from flatvol_jax.models import CNN, FCN, FlaxModel, StaxModel
+from flatvol_jax.models import CNN, FCN, FlaxModel, ResNet, StaxModel
 from flatvol_jax.volume import (
     estimate_log_volume,
     log_volume,
@@ -22,6 +22,7 @@ __all__ = [
     "CNN",
     "FCN",
     "FlaxModel",
+    "ResNet",
     "StaxModel",
     "alpha_scale",
     "data",

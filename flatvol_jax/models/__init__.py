@@ -3,7 +3,27 @@
 from flatvol_jax.models.cnn import CNN
 from flatvol_jax.models.fcn import FCN
 from flatvol_jax.models.flax_model import FlaxModel
-from flatvol_jax.models.spec import Params, Spec, parameter_shapes
+from flatvol_jax.models.resnet import ResNet
+from flatvol_jax.models.spec import (
+    NormalisedLayer,
+    Params,
+    RectifiedLayer,
+    Spec,
+    State,
+    parameter_shapes,
+)
 from flatvol_jax.models.stax_model import StaxModel
 
-__all__ = ["CNN", "FCN", "FlaxModel", "Params", "Spec", "StaxModel", "parameter_shapes"]
+__all__ = [
+    "CNN",
+    "FCN",
+    "FlaxModel",
+    "NormalisedLayer",
+    "Params",
+    "RectifiedLayer",
+    "ResNet",
+    "Spec",
+    "State",
+    "StaxModel",
+    "parameter_shapes",
+]

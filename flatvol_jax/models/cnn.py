@@ -12,6 +12,8 @@ from jax.nn.initializers import normal
 from flatvol_jax.models.spec import (
     Params,
     RectifiedLayer,
+    State,
+    Stateless,
     dense_rectified_layers,
     scaled_prior_std,
 )
@@ -57,7 +59,7 @@ class _Network(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class CNN:
+class CNN(Stateless):
     """A convolutional ReLU network with one output.
 
     Weights are drawn from N(0, sigma_w²/fan-in), biases from N(0, sigma_b²), at initialisation
@@ -101,22 +103,18 @@ class CNN:
             checks.one_of("pooling", self.pooling, ["global"])
         object.__setattr__(self, "sigma_w", checks.positive("sigma_w", self.sigma_w))
         object.__setattr__(self, "sigma_b", checks.non_negative("sigma_b", self.sigma_b))
-        if self.image_shape is not None:
-            shape = tuple(checks.count("image_shape", size) for size in self.image_shape)
-            if len(shape) not in (2, 3):
-                raise ValueError(f"image_shape: got {shape}, wanted (h, w) or (h, w, c).")
-            object.__setattr__(self, "image_shape", shape)
+        object.__setattr__(self, "image_shape", checked_image_shape(self.image_shape))
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
         """Draw float32 parameters from the prior."""
         inputs = jnp.zeros((1, *input_shape), jnp.float32)
         return _Network(self).init(key, as_images(inputs, self.image_shape))["params"]
 
-    def apply(self, params: Params, x: Array) -> Array:
+    def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Outputs of shape (n,)."""
         return _Network(self).apply({"params": params}, as_images(x, self.image_shape))[0]
 
-    def features(self, params: Params, x: Array) -> Array:
+    def features(self, params: Params, x: Array, state: State | None = None) -> Array:
         """What the readout multiplies, (n, channels[-1]), or without pooling (n, h w c)."""
         return _Network(self).apply({"params": params}, as_images(x, self.image_shape))[1]
 
@@ -148,6 +146,16 @@ class CNN:
         return {"model": "cnn", **fields}
 
 
+def checked_image_shape(image_shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """(h, w) or (h, w, c) as a tuple of counts."""
+    if image_shape is None:
+        return None
+    shape = tuple(checks.count("image_shape", size) for size in image_shape)
+    if len(shape) not in (2, 3):
+        raise ValueError(f"image_shape: got {shape}, wanted (h, w) or (h, w, c).")
+    return shape
+
+
 def as_images(x: Array, image_shape: tuple[int, ...] | None) -> Array:
     """Inputs as (n, h, w, c): a channel axis added, rows brought into `image_shape`."""
     if image_shape is not None:
@@ -162,7 +170,7 @@ def as_images(x: Array, image_shape: tuple[int, ...] | None) -> Array:
     if x.ndim not in (3, 4):
         raise ValueError(
             f"x: got inputs of shape {x.shape[1:]}, wanted images: (h, w) or (h, w, c). "
-            "Where images come as rows, give their shape: fv.CNN(..., image_shape=(28, 28))."
+            "Where images come as rows, give the spec their shape: image_shape=(28, 28)."
         )
     return x if x.ndim == 4 else x[..., None]
 

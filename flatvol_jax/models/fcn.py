@@ -12,6 +12,8 @@ from jax.nn.initializers import normal
 from flatvol_jax.models.spec import (
     Params,
     RectifiedLayer,
+    State,
+    Stateless,
     dense_rectified_layers,
     scaled_prior_std,
 )
@@ -37,7 +39,7 @@ class _Network(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class FCN:
+class FCN(Stateless):
     """A fully connected ReLU network with one output.
 
     Weights are drawn from N(0, sigma_w²/fan-in), biases from N(0, sigma_b²), at initialisation
@@ -67,11 +69,11 @@ class FCN:
         inputs = jnp.zeros((1, int(np.prod(input_shape))), jnp.float32)
         return self._network.init(key, inputs)["params"]
 
-    def apply(self, params: Params, x: Array) -> Array:
+    def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Outputs of shape (n,)."""
         return self._network.apply({"params": params}, _flat(x))[0]
 
-    def features(self, params: Params, x: Array) -> Array:
+    def features(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Activations of the last hidden layer, (n, width[-1])."""
         return self._network.apply({"params": params}, _flat(x))[1]
 

@@ -10,9 +10,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from flax.errors import InvalidRngError
 from jax import Array
 
-from flatvol_jax.models.spec import Params
+from flatvol_jax.models.spec import Params, State
 from flatvol_jax.runtime import checks
 
 
@@ -20,23 +21,32 @@ from flatvol_jax.runtime import checks
 class FlaxModel:
     """Wrap a `flax.linen.Module` with one output, so that all of this library measures it.
 
-    Parameters are the module's "params" collection. Other collections (BatchNorm's running
-    statistics) are constants with the values that initialisation gives them: in inference
-    mode, mean 0 and variance 1, where BatchNorm is the identity up to its scale and shift.
-    A module whose `__call__` takes `train`, or the negation `deterministic` or
-    `use_running_average`, is always called in inference mode.
+    Parameters are the module's "params" collection. The others (BatchNorm's running statistics,
+    constants) are the state, but for those that a call only adds to, as `sow` does. Without a
+    state they have the values that initialisation gives them: mean 0 and variance 1, where
+    BatchNorm in inference mode is the identity up to its scale and shift.
+
+    A module whose `__call__` takes `train` or `training`, or the negation `deterministic` or
+    `use_running_average`, is put into training mode by `train_apply` if it has a state. Without
+    one `train_apply` is `apply`: a network with dropout and without BatchNorm trains without
+    dropout; with both it is refused, as `train_apply` has no randomness to give.
+
+    The mask of `train_apply` goes to `__call__` where it takes `mask` (n,), and to every
+    `flax.linen.BatchNorm` that got no mask of its own. Statistics of any other kind see all rows
+    of a batch, unless the module masks them.
 
     Attributes:
         module: the module; hashable, so without arrays among its fields.
         features: where the activations are that the readout multiplies: the name of a
             submodule whose output they are, of a value that the module sows, or of a method;
-            or a function (params, x) -> (n, N_L). Only the Monte Carlo kernel needs it.
+            or a function (params, x) -> (n, N_L), called as (params, x, state) where a state is
+            given. Only the Monte Carlo kernel needs it.
         sigma_w: a readout weight has variance sigma_w² / N_L at the module's initialisation.
         sigma_b: standard deviation of the readout's bias there.
     """
 
     module: nn.Module
-    features_at: str | Callable[[Params, Array], Array]
+    features_at: str | Callable[..., Array]
     sigma_w: float
     sigma_b: float
 
@@ -66,25 +76,50 @@ class FlaxModel:
         """Draw parameters with the module's own initialisers."""
         return self._variables(key, input_shape)["params"]
 
-    def apply(self, params: Params, x: Array) -> Array:
+    def init_state(self, input_shape: tuple[int, ...]) -> State:
+        """The collections other than "params" that a call in training mode keeps in form."""
+        variables = self._variables(jax.random.key(0), input_shape)
+        inputs = jnp.zeros((1, *input_shape), jnp.float32)
+        state = _state(variables)
+        _, moved = jax.eval_shape(
+            lambda key: self._train(variables["params"], state, inputs, None, rngs={"params": key}),
+            jax.random.key(0),
+        )
+        return {
+            name: values
+            for name, values in state.items()
+            if jax.tree.structure(values) == jax.tree.structure(moved[name])
+        }
+
+    def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Outputs of shape (n,); the module gives (n, 1) or (n,)."""
         output = self.module.apply(
-            self._with_constants(params, x), x, **_inference(type(self.module).__call__)
+            self._with_state(params, x, state), x, **_flags(type(self.module).__call__, train=False)
         )
-        if output.shape not in ((len(x),), (len(x), 1)):
-            raise ValueError(
-                f"module: got outputs of shape {output.shape} for {len(x)} inputs, wanted one "
-                "logit an input, (n, 1) or (n,): this library studies binary classification."
-            )
-        return output.reshape(len(x))
+        return _logits(output, x)
 
-    def features(self, params: Params, x: Array) -> Array:
+    def train_apply(
+        self, params: Params, state: State, x: Array, mask: Array | None = None
+    ) -> tuple[Array, State]:
+        """Outputs (n,) in training mode and the state after it."""
+        if not state:
+            return self.apply(params, x, state), state
+        try:
+            output, moved = self._train(params, state, x, mask)
+        except InvalidRngError as error:
+            raise ValueError(
+                f"module: {type(self.module).__name__} draws random numbers in training mode, and "
+                "training has none to give it. Set its dropout rate to 0."
+            ) from error
+        return _logits(output, x), moved
+
+    def features(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Activations at `features`, flattened to (n, N_L)."""
         name = self.features_at
-        if not isinstance(name, str):
-            found = name(params, x)
+        if isinstance(name, str):
+            found = self._named_features(params, x, state, name)
         else:
-            found = self._named_features(params, x, name)
+            found = name(params, x, state) if state else name(params, x)
         return found.reshape(len(x), -1)
 
     def kernel_layers(self) -> None:
@@ -93,6 +128,10 @@ class FlaxModel:
 
     def rectified_layers(self) -> None:
         """Not known: fv.flatness.rescale takes the paths of a layer's arrays."""
+        return None
+
+    def normalised_layers(self) -> None:
+        """Not known: fv.flatness.rescale_normalised takes the paths of a layer's arrays."""
         return None
 
     def prior_std(self, input_shape: tuple[int, ...]) -> None:
@@ -111,19 +150,19 @@ class FlaxModel:
             "sigma_b": self.sigma_b,
         }
 
-    def _named_features(self, params: Params, x: Array, name: str) -> Array:
-        variables = self._with_constants(params, x)
+    def _named_features(self, params: Params, x: Array, state: State | None, name: str) -> Array:
+        variables = self._with_state(params, x, state)
         if hasattr(type(self.module), name):
             method = getattr(type(self.module), name)
-            return self.module.apply(variables, x, method=name, **_inference(method))
-        _, state = self.module.apply(
+            return self.module.apply(variables, x, method=name, **_flags(method, train=False))
+        _, found = self.module.apply(
             variables,
             x,
             capture_intermediates=lambda module, _: module.name == name,
             mutable=["intermediates"],
-            **_inference(type(self.module).__call__),
+            **_flags(type(self.module).__call__, train=False),
         )
-        found = jax.tree.leaves(_at(state.get("intermediates", {}), name))
+        found = jax.tree.leaves(_at(found.get("intermediates", {}), name))
         if len(found) != 1:
             raise ValueError(
                 f"features: found {len(found)} values named {name!r} in "
@@ -134,27 +173,70 @@ class FlaxModel:
 
     def _variables(self, key: Array, input_shape: tuple[int, ...]) -> dict[str, Any]:
         inputs = jnp.zeros((1, *input_shape), jnp.float32)
-        return dict(self.module.init(key, inputs, **_inference(type(self.module).__call__)))
+        call = type(self.module).__call__
+        return dict(self.module.init(key, inputs, **_flags(call, train=False)))
 
-    def _with_constants(self, params: Params, x: Array) -> dict[str, Any]:
-        variables = self._variables(jax.random.key(0), x.shape[1:])
-        variables.pop("intermediates", None)
-        return {**variables, "params": params}
+    def _with_state(self, params: Params, x: Array, state: State | None) -> dict[str, Any]:
+        if state is None:
+            state = _state(self._variables(jax.random.key(0), x.shape[1:]))
+        return {**state, "params": params}
+
+    def _train(
+        self, params: Params, state: State, x: Array, mask: Array | None, **rngs: Any
+    ) -> tuple[Array, State]:
+        """The module's own output in training mode, and the state after it."""
+        call = type(self.module).__call__
+        flags = _flags(call, train=True)
+        if "mask" in inspect.signature(call).parameters:
+            flags["mask"] = mask
+        with nn.intercept_methods(_masking(mask)):
+            return self.module.apply(
+                {**state, "params": params}, x, mutable=list(state), **flags, **rngs
+            )
 
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_INFERENCE = {
-    "train": False,
-    "training": False,
-    "deterministic": True,
-    "use_running_average": True,
-}
+# Flags of a module's methods, and whether each means training.
+_FLAGS = {"train": True, "training": True, "deterministic": False, "use_running_average": False}
 
 
-def _inference(method: Callable) -> dict[str, bool]:
-    """The flags among the method's parameters that put it into inference mode."""
+def _flags(method: Callable, train: bool) -> dict[str, bool]:
+    """The flags among the method's parameters that put it into this mode."""
     taken = inspect.signature(method).parameters
-    return {name: value for name, value in _INFERENCE.items() if name in taken}
+    return {name: train is training for name, training in _FLAGS.items() if name in taken}
+
+
+def _masking(mask: Array | None) -> Callable:
+    """An interceptor that gives each BatchNorm the rows that count."""
+
+    def masked(call, args, kwargs, context):
+        normalises = isinstance(context.module, nn.BatchNorm)
+        if mask is None or not normalises or kwargs.get("mask") is not None:
+            return call(*args, **kwargs)
+        x = args[0] if args else kwargs["x"]
+        if len(x) != len(mask):
+            raise ValueError(
+                f"module: the BatchNorm {context.module.name!r} gets activations of shape "
+                f"{x.shape} for {len(mask)} inputs, so it cannot be told which of them fill the "
+                "batch up. Let the module's __call__ take `mask` (n,) and pass it on."
+            )
+        return call(*args, **kwargs | {"mask": mask.reshape(-1, *[1] * (x.ndim - 1))})
+
+    return masked
+
+
+def _state(variables: dict[str, Any]) -> State:
+    """The collections other than the parameters and what the module sows."""
+    return {name: v for name, v in variables.items() if name not in ("params", "intermediates")}
+
+
+def _logits(output: Array, x: Array) -> Array:
+    if output.shape not in ((len(x),), (len(x), 1)):
+        raise ValueError(
+            f"module: got outputs of shape {output.shape} for {len(x)} inputs, wanted one "
+            "logit an input, (n, 1) or (n,): this library studies binary classification."
+        )
+    return output.reshape(len(x))
 
 
 def _source(thing: Any) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 from jax import Array
 
 Params = Any  # a pytree of arrays
-Path = tuple[str, ...]  # keys that lead to an array of params
+State = Any  # a pytree of arrays: what training moves beside the parameters
+Path = tuple[str, ...]  # keys that lead to an array of params or of the state
 
 
 class RectifiedLayer(NamedTuple):
@@ -22,12 +23,30 @@ class RectifiedLayer(NamedTuple):
     outgoing: tuple[Path, ...]
 
 
+class NormalisedLayer(NamedTuple):
+    """A layer that a BatchNorm follows: the arguments of fv.flatness.rescale_normalised.
+
+    Attributes:
+        incoming: paths in params of what makes the units, weights (..., fan_in, units) first.
+        mean: path in the state of their running mean.
+        variance: path in the state of their running variance.
+        epsilon: what the BatchNorm adds to the variance.
+    """
+
+    incoming: tuple[Path, ...]
+    mean: Path
+    variance: Path
+    epsilon: float
+
+
 @runtime_checkable
 class Spec(Protocol):
     """A frozen, hashable description of a network with one output.
 
     A spec is a static argument of jitted programs; `describe` names it in hashes. The label
-    that a network gives to x is +1 if and only if its output is above 0 (def. 2.2).
+    that a network gives to x is +1 if and only if its output is above 0 (def. 2.2), in
+    inference mode: BatchNorm then normalises with the running statistics in the state, so that
+    the output of an input depends on no other input.
 
     Attributes:
         sigma_w: a weight of the readout has variance sigma_w² / fan-in at initialisation.
@@ -40,10 +59,22 @@ class Spec(Protocol):
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
         """Draw float32 parameters from the prior; `input_shape` is that of one input."""
 
-    def apply(self, params: Params, x: Array) -> Array:
-        """Outputs (logits) of shape (n,) for inputs of shape (n, ...)."""
+    def init_state(self, input_shape: tuple[int, ...]) -> State:
+        """What training moves beside the parameters; {} for a network without BatchNorm."""
 
-    def features(self, params: Params, x: Array) -> Array:
+    def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
+        """Outputs (logits) of shape (n,) for inputs (n, ...); no state: that of `init_state`."""
+
+    def train_apply(
+        self, params: Params, state: State, x: Array, mask: Array | None = None
+    ) -> tuple[Array, State]:
+        """Outputs (n,) in training mode, normalised by the batch, and the state after it.
+
+        `mask` (n,), bool: the rows that count, at least one, all by default. The others, which
+        fill a batch up, enter no statistics; their outputs mean nothing.
+        """
+
+    def features(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Activations of the last hidden layer, (n, N_L): what the readout multiplies."""
 
     def kernel_layers(self) -> tuple[tuple, ...] | None:
@@ -59,11 +90,32 @@ class Spec(Protocol):
     def rectified_layers(self) -> tuple[RectifiedLayer, ...] | None:
         """The layers that a ReLU follows, from the input on; None where they are not known."""
 
+    def normalised_layers(self) -> tuple[NormalisedLayer, ...] | None:
+        """The layers that a BatchNorm follows, from the input on; None where not known."""
+
     def prior_std(self, input_shape: tuple[int, ...]) -> Params | None:
         """Standard deviation of each parameter in the prior, a number a leaf; None if unknown."""
 
     def describe(self) -> dict[str, Any]:
         """Plain data that determines the network."""
+
+
+class Stateless:
+    """The methods of a spec whose training moves nothing but the parameters."""
+
+    def init_state(self, input_shape: tuple[int, ...]) -> dict:
+        """No state."""
+        return {}
+
+    def train_apply(
+        self, params: Params, state: State, x: Array, mask: Array | None = None
+    ) -> tuple[Array, State]:
+        """Outputs (n,), the same as in inference mode, and the state as it came."""
+        return self.apply(params, x), state
+
+    def normalised_layers(self) -> tuple[NormalisedLayer, ...]:
+        """No layer."""
+        return ()
 
 
 def parameter_shapes(spec: Spec, input_shape: tuple[int, ...]) -> Params:

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from flatvol_jax.models.spec import Params
+from flatvol_jax.models.spec import Params, State, Stateless
 from flatvol_jax.runtime import checks
 
 
 @dataclasses.dataclass(frozen=True)
-class StaxModel:
+class StaxModel(Stateless):
     """Hidden layers of neural_tangents.stax, and a readout to one output on top of them.
 
     The readout has weights from N(0, sigma_w²/N_L) and a bias from N(0, sigma_b²); the N_L
@@ -66,12 +66,12 @@ class StaxModel:
         params = {"hidden": hidden, "readout": readout}
         return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params)
 
-    def apply(self, params: Params, x: Array) -> Array:
+    def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Outputs of shape (n,)."""
         readout = params["readout"]
         return (self.features(params, x) @ readout["kernel"] + readout["bias"])[:, 0]
 
-    def features(self, params: Params, x: Array) -> Array:
+    def features(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Activations of the last hidden layer, (n, N_L)."""
         return self.network[1](params["hidden"], x)
 
