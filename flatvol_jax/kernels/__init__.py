@@ -2,14 +2,23 @@
 
 from flatvol_jax.kernels.analytic import nngp_kernel
 from flatvol_jax.kernels.conditioning import Conditioning, Jittered, add_jitter, conditioning
-from flatvol_jax.kernels.monte_carlo import monte_carlo_kernel
+from flatvol_jax.kernels.monte_carlo import (
+    MonteCarloKernel,
+    monte_carlo_estimate,
+    monte_carlo_kernel,
+)
+from flatvol_jax.kernels.monte_carlo_jackknife import Jackknife, jackknife
 from flatvol_jax.kernels.neural_tangents_import import neural_tangents
 
 __all__ = [
     "Conditioning",
+    "Jackknife",
     "Jittered",
+    "MonteCarloKernel",
     "add_jitter",
     "conditioning",
+    "jackknife",
+    "monte_carlo_estimate",
     "monte_carlo_kernel",
     "neural_tangents",
     "nngp_kernel",

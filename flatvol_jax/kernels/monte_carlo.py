@@ -1,63 +1,226 @@
 """spec + inputs -> the NNGP kernel of any network, from freshly initialised copies (eq. 6)."""
 
-import functools
-from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import psutil
+from etils import epath
 
-from flatvol_jax.kernels.neural_tangents_import import neural_tangents
-from flatvol_jax.models import Spec, parameter_shapes
+from flatvol_jax.kernels.blocks import Progress
+from flatvol_jax.kernels.monte_carlo_features import feature_width, sample_keys
+from flatvol_jax.kernels.monte_carlo_sums import SumFiles, feature_sums
+from flatvol_jax.models import Spec
 from flatvol_jax.runtime import checks
-from flatvol_jax.runtime.precision import float64_scope
+from flatvol_jax.runtime.hashing import array_hash, content_hash
+
+_VERSION = 1  # of the sums: raise it when the same key, spec and inputs give others
+_FEATURES = 1024  # a product of this many columns is bound by arithmetic, not by memory
+_ROWS = 1024
 
 
-@float64_scope
-def monte_carlo_kernel(key: jax.Array, spec: Spec, x: np.ndarray, samples: int) -> np.ndarray:
-    """K(x, x') ≈ σ_w²/(M N_L) Σ_m Σ_c h_mc(x) h_mc(x') + σ_b² (eq. 6), by neural-tangents.
+class MonteCarloKernel(NamedTuple):
+    """An estimate of a kernel with what its groups of samples say about its error.
+
+    Attributes:
+        kernel: K from all samples, (n, n) float64; the mean of `group_kernels`, weighted by
+            `group_samples`.
+        relative_error: ‖standard error of the entries‖ / ‖K‖, Frobenius norms.
+        group_kernels: (g, n, n) float64, independent estimates; for g = 2 the two halves.
+        group_samples: (g,), the samples M_j of each group.
+    """
+
+    kernel: np.ndarray
+    relative_error: float
+    group_kernels: np.ndarray
+    group_samples: np.ndarray
+
+    @property
+    def standard_error(self) -> np.ndarray:
+        """Of each entry, (n, n), computed when asked for.
+
+        √((1/g) Σ_j (K_j - K)² M_j/(M - M_j)): unbiased for the variance, whatever the M_j.
+        """
+        squares, difference = np.zeros_like(self.kernel), np.empty_like(self.kernel)
+        weights = self.group_samples / (self.group_samples.sum() - self.group_samples)
+        for weight, kernel in zip(weights, self.group_kernels, strict=True):
+            np.subtract(kernel, self.kernel, out=difference)
+            np.square(difference, out=difference)
+            difference *= weight / len(weights)
+            squares += difference
+        return np.sqrt(squares, out=squares)
+
+
+def monte_carlo_kernel(
+    key: jax.Array,
+    spec: Spec,
+    x: np.ndarray,
+    samples: int,
+    cache: epath.PathLike | None = None,
+    progress: Progress | None = None,
+    block: int | None = None,
+) -> np.ndarray:
+    """K(x, x') ≈ σ_w²/(M N_L) Σ_m Σ_c h_mc(x) h_mc(x') + σ_b² (eq. 6).
 
     h_m are the N_L activations of the last hidden layer of the m-th of M initialisations;
     they are computed in float32, as the network computes them, and summed in float64. The
-    estimate is unbiased, its entries' relative error falls as 1/√(M N_L), and its rank is at
-    most M N_L + 1: the paper takes M = 0.1 n at N_L = 2048.
+    estimate is unbiased, its entries' relative error falls as 1/√(M N_L) or, where the features
+    of one network depend on each other, more slowly, and its rank is at most M N_L + 1: the
+    paper takes M = 0.1 n at N_L = 2048. `monte_carlo_estimate` gives its error too.
+
+    Sample m is that of neural_tangents.monte_carlo_kernel_fn with the same key, whatever M, the
+    block and the number of devices, and the sum agrees to rounding. It is not left to that
+    function because it splits x over devices, not the samples, so that each device computes
+    every network's features on all of x; its batches must divide n; and it starts at the first
+    sample. Here each of the local devices takes a sample at a time, and the host's BLAS adds the
+    products, one triangle of them, in the order of m. Memory is one array of n² numbers, three
+    with a cache. The features of an input must not depend on the other inputs.
 
     Args:
         key: for the initialisations.
         spec: any network; `init` and `features` are used, and sigma_w, sigma_b of the readout.
         x: (n, ...) inputs, preprocessed as the network sees them.
         samples: M.
+        cache: folder where the sums are kept, checksummed, under the hash of key, spec, inputs
+            and block, and written every minute: a killed call continues and ends with the
+            same bits. A call with more samples starts from what is there (the same bits
+            where the earlier M is a multiple of the block, else to rounding).
+        progress: called as `progress(done, total)`, in samples, before the first block with
+            what was done earlier, and after each block.
+        block: samples whose features enter the sum in one product; left out, as many as make
+            1024 features. Changes rounding.
 
     Returns:
         (n, n) float64, exactly symmetric.
 
     Raises:
-        ValueError: inputs not finite, or M N_L < n, where K would be singular.
+        ValueError: inputs not finite, M N_L < n, where K would be singular, more memory than is
+            there, or a network whose features are not finite.
     """
+    _, kernels, _ = _group_kernels(key, spec, x, samples, 1, cache, progress, block)
+    return kernels[0]
+
+
+def monte_carlo_estimate(
+    key: jax.Array,
+    spec: Spec,
+    x: np.ndarray,
+    samples: int,
+    groups: int = 10,
+    cache: epath.PathLike | None = None,
+    progress: Progress | None = None,
+    block: int | None = None,
+) -> MonteCarloKernel:
+    """The kernel of eq. 6 with its standard error, from g groups of the same M samples.
+
+    Sample m belongs to group m mod g. The groups are independent, so their spread is the error
+    of their mean, with a relative uncertainty of its own of about 1/√(2 (g - 1)), and
+    `jackknife` carries it on to any functional of K. Two groups are the split halves.
+
+    Args:
+        key: as in `monte_carlo_kernel`, and so are spec, x, samples, cache, progress, block; the
+            kernel is the same to rounding, from the same samples.
+        spec: any network.
+        x: (n, ...) inputs.
+        samples: M.
+        groups: g; memory is g + 3 arrays of n² numbers.
+        cache: folder where the sums are kept, a file a group.
+        progress: called as `progress(done, total)`, in samples.
+        block: samples in one product.
+
+    Raises:
+        ValueError: as `monte_carlo_kernel`; fewer than 2 groups; or so many samples in one that
+            the others' kernel would be singular.
+    """
+    groups = checks.count("groups", groups, least=2)
+    kernel, kernels, counts = _group_kernels(key, spec, x, samples, groups, cache, progress, block)
+    estimate = MonteCarloKernel(kernel, np.nan, kernels, counts)
+    error = np.linalg.norm(estimate.standard_error) / np.linalg.norm(kernel)
+    return estimate._replace(relative_error=float(error))
+
+
+def _group_kernels(key, spec, x, samples, groups, cache, progress, block):
+    """(mean kernel, kernels of the groups, their samples)."""
     x = checks.finite("x", x)
     samples = checks.count("samples", samples)
     if x.ndim < 2 or x.size == 0:
         raise ValueError(f"x: got shape {x.shape}, wanted (n, ...) with at least one input.")
-    inputs = jnp.asarray(x, jnp.float32)
-    init_fn, apply_fn = _network(spec, inputs.shape[1:])
-    params = parameter_shapes(spec, inputs.shape[1:])
-    width = jax.eval_shape(apply_fn, params, inputs[:1]).shape[-1]
-    if samples * width < len(x):
+    n, inputs = len(x), np.asarray(x, np.float32)
+    width = feature_width(spec, inputs.shape[1:])
+    _check_rank(n, width, samples, groups)
+    default = -(-_FEATURES // width)
+    block = default if block is None else checks.count("block", block)
+    matrices = groups + 3 if groups > 1 else 1 + 2 * (cache is not None)
+    _check_memory(n, matrices, 8 * (min(block, samples) + jax.local_device_count()) * width)
+    keys = sample_keys(key, samples)
+    counts = np.array([len(range(group, samples, groups)) for group in range(groups)])
+    kernels = np.empty((groups, n, n)) if groups > 1 else None
+    for group in range(groups):
+        determined_by = {
+            "monte_carlo_sums": _VERSION,
+            "key": [str(jax.random.key_impl(key)), np.asarray(jax.random.key_data(key)).tolist()],
+            "spec": spec.describe(),
+            "inputs": array_hash(inputs),
+            "block": block,
+            "group": [group, groups],
+        }
+        name, before = content_hash(determined_by), int(counts[:group].sum())
+
+        def in_all(done, before=before):
+            if progress is not None:
+                progress(before + done, samples)
+
+        store = SumFiles(None if cache is None else epath.Path(cache), name, int(counts[group]))
+        sums = feature_sums(spec, inputs, keys[group::groups], width, block, store, in_all)
+        sums *= spec.sigma_w**2 / (counts[group] * width)
+        sums += spec.sigma_b**2
+        _mirror(sums)
+        if kernels is None:
+            return sums.T, sums.T[None], counts
+        kernels[group] = sums.T
+    mean = np.zeros((n, n))
+    for share, kernel in zip(counts / samples, kernels, strict=True):
+        mean += share * kernel
+    return mean, kernels, counts
+
+
+def _mirror(kernel: np.ndarray) -> None:
+    """Copy the upper triangle onto the lower one, in place."""
+    for begin in range(0, len(kernel), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        kernel[rows, :begin] = kernel[:begin, rows].T
+        square = kernel[rows, rows]
+        kernel[rows, rows] = np.triu(square) + np.triu(square, 1).T
+
+
+def _check_rank(n: int, width: int, samples: int, groups: int) -> None:
+    if samples * width < n:
         raise ValueError(
             f"samples: got M = {samples}; with N_L = {width} features M N_L = {samples * width} "
-            f"is below n = {len(x)}, so K is singular. Take at least "
-            f"M = {-(-10 * len(x) // width)} (M N_L = 10 n)."
+            f"is below n = {n}, so K is singular. Take at least "
+            f"M = {-(-10 * n // width)} (M N_L = 10 n)."
         )
-    kernel_fn = neural_tangents().monte_carlo_kernel_fn(
-        init_fn, apply_fn, key, samples, trace_axes=(-1,), device_count=0
-    )
-    kernel = spec.sigma_w**2 * np.asarray(kernel_fn(inputs, None, "nngp")) + spec.sigma_b**2
-    return 0.5 * (kernel + kernel.T)
+    if groups > samples:
+        raise ValueError(
+            f"groups: got g = {groups}, wanted at most M = {samples}. Take fewer groups or more "
+            "samples."
+        )
+    left = samples - -(-samples // groups)
+    if groups > 1 and left * width < n:
+        raise ValueError(
+            f"groups: got g = {groups} for M = {samples}; without one of them {left} samples are "
+            f"left, with {left * width} features for n = {n} inputs, so their K is singular. Take "
+            f"more groups, up to M, or M = {-(-10 * n // width)} (M N_L = 10 n)."
+        )
 
 
-@functools.cache
-def _network(spec: Spec, input_shape: tuple[int, ...]) -> tuple[Callable, Callable]:
-    """The pair (init_fn, apply_fn) that neural-tangents wants, compiled once a spec."""
-    init = jax.jit(lambda key: spec.init(key, input_shape))
-    features = jax.jit(lambda params, batch: spec.features(params, batch).astype(jnp.float64))
-    return lambda key, _: (None, init(key)), lambda params, batch, **_: features(params, batch)
+def _check_memory(n: int, matrices: int, bytes_a_row: int) -> None:
+    """Refuse what the host cannot hold: the sums, their copies, and a block of features."""
+    needed, available = n * (8 * n * matrices + bytes_a_row), psutil.virtual_memory().available
+    if needed > available:
+        raise ValueError(
+            f"x: got n = {n}; the Monte Carlo kernel takes {needed / 1e9:.1f} GB ({matrices} "
+            f"arrays of n² numbers and a block of features), {available / 1e9:.1f} GB are free. "
+            "Take fewer inputs, fewer groups, no cache, a smaller block, or a machine with more "
+            "memory."
+        )

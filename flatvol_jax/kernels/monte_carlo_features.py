@@ -1,0 +1,106 @@
+"""The last hidden features of freshly initialised networks, a network a device at a time."""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from flatvol_jax.kernels.blocks import BLOCK_BYTES
+from flatvol_jax.models import Spec, parameter_shapes
+
+_ROWS = 128  # inputs at a time, fewer where the network's activations exceed the budget
+
+
+def feature_width(spec: Spec, input_shape: tuple[int, ...]) -> int:
+    """N_L, the number of last hidden activations; nothing is run."""
+    with jax.enable_x64(False):
+        params = parameter_shapes(spec, input_shape)
+        one = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
+        return jax.eval_shape(spec.features, params, one).shape[-1]
+
+
+def sample_keys(key: jax.Array, samples: int) -> jax.Array:
+    """The first M keys that neural_tangents.monte_carlo_kernel_fn initialises networks with."""
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key)
+    return _chain(key, samples)
+
+
+@functools.partial(jax.jit, static_argnames="samples")
+def _chain(key: jax.Array, samples: int) -> jax.Array:
+    def one(key, _):
+        key, sample = jax.random.split(key)
+        return key, jax.random.split(sample)[0]  # the other one is for dropout
+
+    return jax.lax.scan(one, key, length=samples)[1]
+
+
+def sample_features(spec: Spec, x: np.ndarray, keys: jax.Array) -> Iterator[np.ndarray]:
+    """The features (n, N_L) float32 of the network of each key, in the order of keys.
+
+    Each local device takes one network, and while its features are used the next is under way.
+    """
+    devices = tuple(jax.local_devices())
+    with jax.enable_x64(False):
+        data = np.asarray(jax.random.key_data(keys))  # rows of a key array cost 0.4 ms each
+        program, rows = _program(spec, x.shape, jax.random.key_impl(keys), data.shape[1:], devices)
+        padded = np.pad(x, [(0, -len(x) % rows)] + [(0, 0)] * (x.ndim - 1))
+        shared, split = _shardings(devices)
+        inputs = jax.device_put(padded.reshape(-1, rows, *x.shape[1:]), shared)
+
+    def launch(first):
+        with jax.enable_x64(False):
+            indices = np.minimum(np.arange(first, first + len(devices)), len(keys) - 1)
+            return program(jax.device_put(data[indices], split), inputs)
+
+    ahead = launch(0)
+    for first in range(0, len(keys), len(devices)):
+        current = ahead
+        if first + len(devices) < len(keys):
+            ahead = launch(first + len(devices))
+        yield from np.asarray(current)[: len(keys) - first, : len(x)]
+
+
+@functools.cache
+def _program(spec, shape, key_impl, key_shape, devices) -> tuple[Callable, int]:
+    """The compiled (key data, inputs) -> features, and the inputs that it takes at a time."""
+
+    def one(data, inputs):
+        params = spec.init(jax.random.wrap_key_data(data[0], impl=key_impl), shape[1:])
+        features = jax.lax.map(lambda rows: spec.features(params, rows), inputs)
+        return features.astype(jnp.float32).reshape(1, -1, features.shape[-1])
+
+    shared, split = _shardings(devices)
+    sharded = jax.jit(
+        jax.shard_map(
+            one, mesh=split.mesh, in_specs=(split.spec, shared.spec), out_specs=split.spec
+        )
+    )
+
+    def compiled(rows):
+        batches = -(-shape[0] // rows)
+        rows = -(-shape[0] // batches)
+        data = jax.ShapeDtypeStruct((len(devices), *key_shape), jnp.uint32, sharding=split)
+        inputs = jax.ShapeDtypeStruct((batches, rows, *shape[1:]), jnp.float32, sharding=shared)
+        return sharded.lower(data, inputs).compile(), rows
+
+    program, rows = compiled(min(_ROWS, shape[0]))
+    memory = _temporary_bytes(program)
+    if memory > BLOCK_BYTES and rows > 1:
+        one_row = _temporary_bytes(compiled(1)[0])
+        a_row = max(1, (memory - one_row) // (rows - 1))
+        program, rows = compiled(max(1, min(rows, (BLOCK_BYTES - one_row) // a_row)))
+    return program, rows
+
+
+def _temporary_bytes(program) -> int:
+    return program.memory_analysis().temp_size_in_bytes
+
+
+def _shardings(devices: tuple) -> tuple[NamedSharding, NamedSharding]:
+    """Of what all devices share, and of what has one entry a device."""
+    mesh = Mesh(np.array(devices), ("samples",))
+    return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("samples"))

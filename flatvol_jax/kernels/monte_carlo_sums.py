@@ -1,0 +1,120 @@
+"""Sums of feature products in float64, kept while they grow so that a killed run continues."""
+
+import contextlib
+import dataclasses
+import re
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from etils import epath
+from scipy.linalg.blas import dsyrk
+
+from flatvol_jax.kernels.monte_carlo_features import sample_features
+from flatvol_jax.models import Spec
+from flatvol_jax.runtime import files
+
+_SECONDS = 60.0  # between two writes
+
+
+@dataclasses.dataclass(frozen=True)
+class SumFiles:
+    """The files of one sum, `name`-`done`-of-`wanted`.npz; without a folder there are none.
+
+    A file of any `wanted` continues any other, since samples have an order. A folder that cannot
+    be written only costs the time of computing again.
+
+    Attributes:
+        folder: where the files lie; made when missing.
+        name: hash of what determines the sum.
+        wanted: samples of the whole sum.
+    """
+
+    folder: epath.Path | None
+    name: str
+    wanted: int
+
+    def read(self, n: int) -> tuple[int, np.ndarray]:
+        """(done, sums): the intact file with the most samples, at most those wanted, else 0."""
+        for done, _, path in sorted(self._files(), reverse=True):
+            if done > self.wanted:
+                continue
+            with contextlib.suppress(OSError, ValueError):
+                sums = files.read_arrays(path).get("sums")
+                if sums is not None and sums.shape == (n, n) and sums.dtype == np.float64:
+                    return done, np.asfortranarray(sums)
+        return 0, np.zeros((n, n), order="F")
+
+    def write(self, done: int, sums: np.ndarray) -> None:
+        """Write the sums of the first `done` samples, then drop what they continue."""
+        if self.folder is None:
+            return
+        path = self.folder / f"{self.name}-{done}-of-{self.wanted}.npz"
+        with contextlib.suppress(OSError):
+            files.write_arrays(path, {"sums": sums})
+            for older, wanted, part in self._files():
+                if wanted == self.wanted and older < done:
+                    part.unlink(missing_ok=True)
+
+    def _files(self) -> list[tuple[int, int, epath.Path]]:
+        found = []
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir() if self.folder is not None else ():
+                match = re.fullmatch(rf"{self.name}-(\d+)-of-(\d+)\.npz", path.name)
+                if match:
+                    found.append((int(match[1]), int(match[2]), path))
+        return found
+
+
+def feature_sums(
+    spec: Spec,
+    x: np.ndarray,
+    keys: jax.Array,
+    width: int,
+    block: int,
+    store: SumFiles,
+    progress: Callable[[int], None],
+) -> np.ndarray:
+    """Σ_m h_m h_m' over the networks of all keys: the upper triangle of (n, n) float64.
+
+    Features of `block` samples side by side enter in one symmetric product. They are added in
+    the order of the keys, so that the sum depends on the block but not on devices, on how often
+    the work was killed, or on the number of keys that follow.
+
+    Args:
+        spec: the network.
+        x: (n, ...) float32 inputs.
+        keys: one a sample.
+        width: N_L, features of a sample.
+        block: samples in one product.
+        store: where the sums are read, and written every minute.
+        progress: called with the number of samples done, after each block.
+
+    Raises:
+        ValueError: features that are not finite.
+    """
+    done, sums = store.read(len(x))
+    progress(done)
+    if done == len(keys):
+        return sums
+    columns = np.empty((len(x), min(block, len(keys) - done) * width))
+    filled, written = 0, time.monotonic()
+    for features in sample_features(spec, x, keys[done:]):
+        columns[:, filled : filled + width] = features
+        filled += width
+        if filled < columns.shape[1] and done + filled // width < len(keys):
+            continue
+        sums = dsyrk(1.0, columns[:, :filled].T, beta=1.0, c=sums, trans=1, overwrite_c=1)
+        done, filled = done + filled // width, 0
+        finished = done == len(keys)
+        if finished and not np.isfinite(sums).all():
+            raise ValueError(
+                "spec: got NaN or infinite features at initialisation, wanted finite ones. Look "
+                "at spec.features(spec.init(key, x.shape[1:]), x) and the scale of x."
+            )
+        if finished or time.monotonic() - written > _SECONDS:
+            store.write(done, sums)
+            written = time.monotonic()
+        progress(done)
+    return sums
