@@ -28,10 +28,10 @@ ROUNDS = 3  # each way is timed this often, in turn; the shortest time counts
 class CountedFCN(fv.FCN):
     """An FCN that counts how often it is traced; only tracing calls Python."""
 
-    def apply(self, params, x):
+    def apply(self, params, x, state=None):
         """Outputs of shape (n,)."""
         TRACED.append(x.shape)
-        return super().apply(params, x)
+        return super().apply(params, x, state)
 
 
 TRACED: list[tuple[int, ...]] = []

@@ -18,7 +18,7 @@ from flatvol_jax.models import parameter_shapes
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.measures import MEASURES, chosen_measures
-from flatvol_jax.study.parameters import arrays_to_parameters, parameters_to_arrays
+from flatvol_jax.study.parameters import STATE, arrays_to_parameters, parameters_to_arrays
 from flatvol_jax.study.plan import Run, measure_unit, plan_runs, training_unit
 from flatvol_jax.study.problem import Problem, make_problem
 from flatvol_jax.study.records import merge_records
@@ -146,7 +146,8 @@ def _train(workdir, config, problem: Problem, settings, group, size: int, progre
     seconds = (time.perf_counter() - began) / len(group)
     for i, run in enumerate(group):
         params = jax.tree.map(lambda leaf, i=i: leaf[i], ensemble.params)
-        outputs = _outputs(problem, params)
+        state = jax.tree.map(lambda leaf, i=i: leaf[i], ensemble.state)
+        outputs = _outputs(problem, params, state)
         train_error = _error(outputs["train"], problem.train_y)
         last = int(ensemble.epochs[i])
         row = {
@@ -172,18 +173,23 @@ def _train(workdir, config, problem: Problem, settings, group, size: int, progre
             workdir,
             training_unit(run),
             row,
-            {**parameters_to_arrays(params), **named, **curves},
+            {
+                **parameters_to_arrays(params),
+                **parameters_to_arrays(state, STATE),
+                **named,
+                **curves,
+            },
         )
 
 
-def _outputs(problem: Problem, params) -> dict[str, np.ndarray]:
+def _outputs(problem: Problem, params, state) -> dict[str, np.ndarray]:
     apply = jax.jit(problem.spec.apply)
     parts = {
         "train": problem.train_x,
         "test": problem.test_x,
         "second_test": problem.second_test_x,
     }
-    return {name: np.asarray(apply(params, x)) for name, x in parts.items()}
+    return {name: np.asarray(apply(params, x, state)) for name, x in parts.items()}
 
 
 def _error(output: np.ndarray, y: np.ndarray) -> float | None:
@@ -207,9 +213,10 @@ def read_trained(workdir: epath.PathLike, problem: Problem, run: Run) -> Trained
     row, arrays = read_row(workdir, unit), read_unit_arrays(workdir, unit)
     if row["is.diverged"]:
         return None
-    shapes = parameter_shapes(problem.spec, problem.train_x.shape[1:])
+    shape = problem.train_x.shape[1:]
     return Trained(
-        arrays_to_parameters(arrays, shapes),
+        arrays_to_parameters(arrays, parameter_shapes(problem.spec, shape)),
+        arrays_to_parameters(arrays, problem.spec.init_state(shape), STATE),
         arrays["output.train"],
         arrays["output.test"],
         row["epoch"],

@@ -2,18 +2,28 @@
 
 import jax
 import numpy as np
+from jax.tree_util import Partial
 
 from flatvol_jax import flatness
 from flatvol_jax.models.spec import Path, Spec
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.problem import Problem
-from flatvol_jax.study.trained import Trained, batch_loss, train_loss, train_losses
+from flatvol_jax.study.trained import (
+    Trained,
+    batch_loss,
+    host_float64,
+    train_loss,
+    train_losses,
+)
 
 
 def measure_sharpness(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
     """Box sharpness (def. 2.1, eq. 7), the best found."""
     result = flatness.sharpness(
-        train_loss(problem), trained.params, settings["epsilon"], method=settings["method"]
+        train_loss(problem, trained.state),
+        trained.params,
+        settings["epsilon"],
+        method=settings["method"],
     )
     name = "measure.sharpness.best"
     return {
@@ -32,7 +42,7 @@ def measure_sgd_sharpness(problem: Problem, trained: Trained, key: jax.Array, se
     """The paper's procedure (table 1): projected SGD ascent, read from minibatch losses."""
     result = flatness.sgd_sharpness(
         key,
-        batch_loss(problem.spec),
+        Partial(batch_loss(problem.spec), host_float64(trained.state)),
         trained.params,
         (problem.train_x, problem.train_y),
         settings["epsilon"],
@@ -57,7 +67,7 @@ def measure_hessian(problem: Problem, trained: Trained, key: jax.Array, settings
 
     For a ReLU network both matrices have one trace, so the exact one checks the estimate.
     """
-    loss = train_loss(problem)
+    loss = train_loss(problem, trained.state)
     result = flatness.hessian_measures(key, loss, trained.params, k=settings["k"])
     diagonal = flatness.gauss_newton_diagonal(loss, trained.params)
     return {
@@ -85,7 +95,11 @@ def measure_spectral_density(problem: Problem, trained: Trained, key: jax.Array,
     most of its mass at zero, which a quadrature of few nodes sees as one node close to it.
     """
     result = flatness.spectral_density(
-        key, train_loss(problem), trained.params, settings["probes"], settings["depth"]
+        key,
+        train_loss(problem, trained.state),
+        trained.params,
+        settings["probes"],
+        settings["depth"],
     )
     zero = 1e-3 * np.abs(result.nodes).max()
     (negative, positive), errors = result.mean(
@@ -104,7 +118,7 @@ def measure_spectral_density(problem: Problem, trained: Trained, key: jax.Array,
 
 def measure_scale_invariant(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
     """Relative flatness, normalised and adaptive sharpness, Fisher-Rao norm, on S."""
-    loss, params = train_loss(problem), trained.params
+    loss, params = train_loss(problem, trained.state), trained.params
     row = {}
     for norm in ("inf", "2"):
         worst = flatness.adaptive_sharpness(loss, params, settings["rho"], norm)
@@ -140,7 +154,7 @@ def measure_scale_invariant(problem: Problem, trained: Trained, key: jax.Array, 
     )
     row["measure.normalized_sharpness"] = normalized.value
     row["is.normalized_sharpness_converged"] = bool(normalized.converged)
-    fisher = flatness.fisher_rao_norm(train_losses(problem), params)
+    fisher = flatness.fisher_rao_norm(train_losses(problem, trained.state), params)
     row["measure.fisher_rao"] = fisher.norm
     return row
 

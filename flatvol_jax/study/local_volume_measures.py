@@ -13,7 +13,7 @@ from flatvol_jax.flatness.paths import leaf_at
 from flatvol_jax.models import Spec
 from flatvol_jax.runtime.precision import float64_scope, to_float64
 from flatvol_jax.study.problem import Problem
-from flatvol_jax.study.trained import Trained, batch_loss, train_loss
+from flatvol_jax.study.trained import Trained, batch_loss, host_float64, train_loss
 
 CRITERIA = ("function", "loss", "kl")
 PRECONDITIONERS = ("none", "curvature")
@@ -35,14 +35,14 @@ def measure_basin_volume(problem: Problem, trained: Trained, key: jax.Array, set
         )
     preconditioner = None
     if settings["preconditioner"] == "curvature":
-        diagonal = flatness.gauss_newton_diagonal(train_loss(problem), params)
+        diagonal = flatness.gauss_newton_diagonal(train_loss(problem, trained.state), params)
         size = len(problem.train_y)
         preconditioner = flatness.Preconditioner(
             jax.tree.map(lambda s, h: 1.0 / (1.0 / s**2 + size * np.asarray(h)), std, diagonal)
         )
     found = flatness.basin_volume(
         key,
-        _inside(problem, params, settings["criterion"], settings["cutoff"]),
+        _inside(problem, trained, settings["criterion"], settings["cutoff"]),
         params,
         std,
         directions=settings["directions"],
@@ -62,17 +62,17 @@ def measure_basin_volume(problem: Problem, trained: Trained, key: jax.Array, set
 
 
 @float64_scope
-def _inside(problem: Problem, params, criterion: str, cutoff: float) -> Partial:
+def _inside(problem: Problem, trained: Trained, criterion: str, cutoff: float) -> Partial:
     """params -> whether the criterion holds; data bound to it are NumPy float64."""
-    start = to_float64(params)
+    start, state = to_float64(trained.params), host_float64(trained.state)
     if criterion == "loss":
-        loss = train_loss(problem)
+        loss = train_loss(problem, state)
         return Partial(_loss_below, loss, float(loss(start)) + cutoff)
     x = np.concatenate([problem.train_x, problem.test_x]).astype(np.float64)
-    logits = np.asarray(jax.jit(problem.spec.apply)(start, x))
+    logits = np.asarray(jax.jit(problem.spec.apply)(start, x, state))
     if criterion == "function":
-        return Partial(_same_labels(problem.spec), x, logits > 0)
-    return Partial(_divergence_below(problem.spec), x, logits, cutoff)
+        return Partial(_same_labels(problem.spec), x, state, logits > 0)
+    return Partial(_divergence_below(problem.spec), x, state, logits, cutoff)
 
 
 def _loss_below(loss: Callable, limit: jax.Array, params) -> jax.Array:
@@ -81,15 +81,15 @@ def _loss_below(loss: Callable, limit: jax.Array, params) -> jax.Array:
 
 @functools.cache
 def _same_labels(spec: Spec) -> Callable:
-    return lambda x, labels, params: jnp.all((spec.apply(params, x) > 0) == labels)
+    return lambda x, state, labels, params: jnp.all((spec.apply(params, x, state) > 0) == labels)
 
 
 @functools.cache
 def _divergence_below(spec: Spec) -> Callable:
     """Mean KL(Bernoulli(p) || Bernoulli(q)), p and q the probabilities at w and at w'."""
 
-    def below(x, logits, limit, params):
-        moved = spec.apply(params, x)
+    def below(x, state, logits, limit, params):
+        moved = spec.apply(params, x, state)
         p = jax.nn.sigmoid(logits)
         divergence = p * (jax.nn.log_sigmoid(logits) - jax.nn.log_sigmoid(moved)) + (1 - p) * (
             jax.nn.log_sigmoid(-logits) - jax.nn.log_sigmoid(-moved)
@@ -105,7 +105,7 @@ def measure_learning_coefficient(
     """The local learning coefficient on S by SGLD."""
     found = flatness.learning_coefficient(
         key,
-        batch_loss(problem.spec),
+        Partial(batch_loss(problem.spec), host_float64(trained.state)),
         trained.params,
         (problem.train_x, problem.train_y),
         **settings,

@@ -120,7 +120,7 @@ def run_symmetry_audit(
     try:
         for transform in transforms:
             params = transformed(key, problem.spec, trained.params, transform)
-            form = _answered(problem, params, trained.epochs)
+            form = _answered(problem, params, trained.state, trained.epochs)
             rows.append(row | _described(transform) | _checked(trained, form))
             for name, settings in measures.items():
                 if progress is not None:
@@ -149,7 +149,8 @@ def _network(config, workdir, data_dir, problem: Problem, run: Run, params):
     """The network and the columns that all rows share; it must be a function to measure."""
     hp = {f"hp.{name}": value for name, value in run.hp.items()}
     if params is not None:
-        return _answered(problem, params, None), {"run_id": None, "epoch": None, **hp}
+        state = problem.spec.init_state(problem.train_x.shape[1:])
+        return _answered(problem, params, state, None), {"run_id": None, "epoch": None, **hp}
     run_attack_sweep({**config, "measures": {}}, workdir, data_dir)
     trained = read_trained(workdir, problem, run)
     if trained is None:
@@ -160,10 +161,10 @@ def _network(config, workdir, data_dir, problem: Problem, run: Run, params):
     return trained, {"run_id": run.run_id, **hp, **read_row(workdir, training_unit(run))}
 
 
-def _answered(problem: Problem, params: Params, epochs: int | None) -> Trained:
+def _answered(problem: Problem, params: Params, state: Any, epochs: int | None) -> Trained:
     apply = jax.jit(problem.spec.apply)
-    train, test = (np.asarray(apply(params, x)) for x in (problem.train_x, problem.test_x))
-    return Trained(params, train, test, epochs)
+    train, test = (np.asarray(apply(params, x, state)) for x in (problem.train_x, problem.test_x))
+    return Trained(params, state, train, test, epochs)
 
 
 def _described(transform: Transform) -> dict[str, Any]:

@@ -18,12 +18,13 @@ class Trained(NamedTuple):
     """A trained network: its parameters and what it answers.
 
     Attributes:
-        params: as `spec.apply` takes them.
+        params, state: as `spec.apply` takes them; flatness moves the parameters alone.
         train_output, test_output: logits on S and on E1.
         epochs: epochs to zero error on S and A; None where they are not known.
     """
 
     params: Any
+    state: Any
     train_output: np.ndarray
     test_output: np.ndarray
     epochs: int | None
@@ -35,34 +36,42 @@ class Trained(NamedTuple):
         return np.where(output > 0, 1, -1)
 
 
-def train_loss(problem: Problem) -> Composed:
+def train_loss(problem: Problem, state: Any) -> Composed:
     """L(params), the mean cross-entropy over clean S, float64, with S as leaves, not constants."""
     x, y = _train_set(problem)
-    return composed(Partial(_mean_cross_entropy, y), Partial(outputs(problem.spec), x))
+    network = Partial(outputs(problem.spec), x, host_float64(state))
+    return composed(Partial(_mean_cross_entropy, y), network)
 
 
-def train_losses(problem: Problem) -> Partial:
+def train_losses(problem: Problem, state: Any) -> Partial:
     """params -> the cross-entropy of each example of S, (m,)."""
     x, y = _train_set(problem)
-    return Partial(_losses(problem.spec), x, y)
+    return Partial(_losses(problem.spec), x, y, host_float64(state))
+
+
+def host_float64(tree: Any) -> Any:
+    """NumPy float64 leaves, which no setting of x64 cuts short before a measure takes them."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
 
 
 @functools.cache
 def batch_loss(spec: Spec) -> Callable:
-    """(params, (x, y)) -> mean cross-entropy; one object a spec, so compiled once."""
+    """(state, params, (x, y)) -> mean cross-entropy; one object a spec, so compiled once."""
     network = outputs(spec)
-    return lambda params, batch: _mean_cross_entropy(batch[1], network(batch[0], params))
+    return lambda state, params, batch: _mean_cross_entropy(
+        batch[1], network(batch[0], state, params)
+    )
 
 
 @functools.cache
 def outputs(spec: Spec) -> Callable:
-    """(x, params) -> logits; one object a spec."""
-    return lambda x, params: spec.apply(params, x)
+    """(x, state, params) -> logits in inference mode; one object a spec."""
+    return lambda x, state, params: spec.apply(params, x, state)
 
 
 @functools.cache
 def _losses(spec: Spec) -> Callable:
-    return lambda x, y, params: _cross_entropy(y, spec.apply(params, x))
+    return lambda x, y, state, params: _cross_entropy(y, spec.apply(params, x, state))
 
 
 def _cross_entropy(y: jax.Array, logits: jax.Array) -> jax.Array:

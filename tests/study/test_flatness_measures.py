@@ -34,12 +34,12 @@ def network(tmp_path_factory):
     )
     params = jax.tree.map(lambda leaf: leaf[0], trained.params)
     outputs = [np.asarray(problem.spec.apply(params, part)) for part in (x, problem.test_x)]
-    return problem, Trained(params, *outputs, int(trained.epochs[0]))
+    return problem, Trained(params, {}, *outputs, int(trained.epochs[0]))
 
 
 def test_top_eigenvalues_are_those_of_an_independent_solver(network):
     problem, trained = network
-    loss = train_loss(problem)
+    loss = train_loss(problem, {})
     with jax.enable_x64(True):
         params = to_float64(trained.params)
         size = flat_loss(loss, params)[1].size
@@ -71,8 +71,8 @@ def test_both_forms_of_the_loss_agree(network):
     problem, trained = network
     signed = problem.train_y * trained.train_output.astype(np.float64)
     with jax.enable_x64(True):
-        losses = np.asarray(train_losses(problem)(to_float64(trained.params)))
-        mean = float(train_loss(problem)(to_float64(trained.params)))
+        losses = np.asarray(train_losses(problem, {})(to_float64(trained.params)))
+        mean = float(train_loss(problem, {})(to_float64(trained.params)))
     np.testing.assert_allclose(losses, np.logaddexp(0, -signed), rtol=1e-4)
     np.testing.assert_allclose(losses.mean(), mean, rtol=1e-12)
 

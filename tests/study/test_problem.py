@@ -160,7 +160,7 @@ def test_baselines_against_direct_formulas(problem):
     train_output[7] *= -0.25  # one error on S: the margin is negative
     test_output = generator.normal(size=30).astype(np.float32)
     test_output[0] = 0.0  # counts as -1
-    row = measure_baselines(problem, Trained(params, train_output, test_output, 12), None, {})
+    row = measure_baselines(problem, Trained(params, {}, train_output, test_output, 12), None, {})
 
     answers = np.array([1 if value > 0 else -1 for value in test_output])
     assert answers[0] == -1
