@@ -73,6 +73,27 @@ def load_records(workdir: epath.PathLike) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def load_sweeps(root: epath.PathLike) -> pd.DataFrame:
+    """The records of every sweep under `root`: its own, or those of its folders, one level down.
+
+    `meta.workdir` names the folder of each row, for `load_arrays`.
+
+    Raises:
+        ValueError: no records there.
+    """
+    root = epath.Path(root)
+    folders = [root] if (root / FILE).exists() else []
+    if not folders and root.is_dir():
+        folders = sorted(folder for folder in root.iterdir() if (folder / FILE).exists())
+    if not folders:
+        raise ValueError(
+            f"{root}: no {FILE} in it or in a folder of it. Run an experiment first, or name "
+            "another --workdir."
+        )
+    frames = [load_records(folder).assign(**{"meta.workdir": str(folder)}) for folder in folders]
+    return pd.concat(frames, ignore_index=True)
+
+
 def load_arrays(workdir: epath.PathLike, row: Mapping[str, Any], stage: str) -> dict:
     """The arrays of one row's stage, name to array; none where the row names none."""
     path = row.get(f"meta.arrays.{stage}")
