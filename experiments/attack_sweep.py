@@ -18,6 +18,7 @@ from flatvol_jax.study.workdir import environment
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/mnist_fcn.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
+CACHE = flags.DEFINE_string("cache", None, "Where kernels are kept; default WORKDIR/cache.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS data sets are prepared.")
 
 
@@ -31,7 +32,7 @@ def main(_) -> None:
     began = time.perf_counter()
     try:
         with progress_bar() as progress:
-            run_attack_sweep(config, workdir, DATA_DIR.value, progress)
+            run_attack_sweep(config, workdir, DATA_DIR.value, progress, CACHE.value)
     except KeyboardInterrupt:
         sys.exit(f"Interrupted; what is finished is in {workdir}. The same command resumes.")
     except ValueError as error:

@@ -10,6 +10,7 @@ from flatvol_jax.models.spec import (
     RectifiedLayer,
     Spec,
     State,
+    apply_in_batches,
     parameter_shapes,
 )
 from flatvol_jax.models.stax_model import StaxModel
@@ -25,5 +26,6 @@ __all__ = [
     "Spec",
     "State",
     "StaxModel",
+    "apply_in_batches",
     "parameter_shapes",
 ]

@@ -123,6 +123,20 @@ def parameter_shapes(spec: Spec, input_shape: tuple[int, ...]) -> Params:
     return jax.eval_shape(lambda key: spec.init(key, tuple(input_shape)), jax.random.key(0))
 
 
+def apply_in_batches(
+    spec: Spec, params: Params, x: Array, state: State | None, batch_size: int | None
+) -> Array:
+    """`spec.apply` on a batch of inputs after another, (n,); None for all at once.
+
+    Memory holds the activations of one batch, also where it is differentiated: they are
+    computed again.
+    """
+    if batch_size is None:
+        return spec.apply(params, x, state)
+    one = jax.checkpoint(lambda row: spec.apply(params, row[None], state)[0])
+    return jax.lax.map(one, x, batch_size=batch_size)
+
+
 def dense_rectified_layers(layers: int) -> tuple[RectifiedLayer, ...]:
     """Of `layer_1` ... `layer_L`, each with kernel and bias, all but the last."""
     return tuple(

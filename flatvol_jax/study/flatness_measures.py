@@ -42,7 +42,7 @@ def measure_sgd_sharpness(problem: Problem, trained: Trained, key: jax.Array, se
     """The paper's procedure (table 1): projected SGD ascent, read from minibatch losses."""
     result = flatness.sgd_sharpness(
         key,
-        Partial(batch_loss(problem.spec), host_float64(trained.state)),
+        Partial(batch_loss(problem.spec, problem.batch_size), host_float64(trained.state)),
         trained.params,
         (problem.train_x, problem.train_y),
         settings["epsilon"],

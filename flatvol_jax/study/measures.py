@@ -21,6 +21,7 @@ from flatvol_jax.study.flatness_measures import (
     measure_sharpness,
     measure_spectral_density,
 )
+from flatvol_jax.study.kernel_settings import kernel_settings
 from flatvol_jax.study.local_volume_measures import (
     CRITERIA,
     PRECONDITIONERS,
@@ -29,13 +30,18 @@ from flatvol_jax.study.local_volume_measures import (
 )
 from flatvol_jax.study.problem import Problem
 from flatvol_jax.study.trained import Trained
-from flatvol_jax.study.volume_measures import measure_log_volume, measure_log_volume_null
+from flatvol_jax.study.volume_measures import (
+    measure_kernel_error,
+    measure_log_volume,
+    measure_log_volume_null,
+)
 from flatvol_jax.volume import LINK_VARIANCE
 from flatvol_jax.volume import METHODS as ESTIMATORS
 
 MEASURES: dict[str, Callable[[Problem, Trained, jax.Array, Mapping[str, Any]], dict]] = {
     "log_volume": measure_log_volume,
     "log_volume_null": measure_log_volume_null,
+    "kernel_error": measure_kernel_error,
     "sharpness": measure_sharpness,
     "sgd_sharpness": measure_sgd_sharpness,
     "hessian": measure_hessian,
@@ -45,6 +51,10 @@ MEASURES: dict[str, Callable[[Problem, Trained, jax.Array, Mapping[str, Any]], d
     "learning_coefficient": measure_learning_coefficient,
     "baselines": measure_baselines,
 }
+
+
+# What is computed from the kernel, and so depends on how the kernel is.
+_FROM_KERNEL = ("log_volume", "log_volume_null", "kernel_error", "baselines")
 
 
 def _choice(options) -> Callable[[str, Any], Any]:
@@ -60,6 +70,7 @@ _SETTINGS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
         "replicates": checks.count,
     },
     "log_volume_null": {},
+    "kernel_error": {},
     "sharpness": {"epsilon": checks.positive, "method": _choice(flatness.METHODS)},
     "sgd_sharpness": {
         "epsilon": checks.positive,
@@ -94,8 +105,11 @@ _SETTINGS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
 
 
 def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The measures that the config turns on, with their settings, checked before any work."""
-    chosen = {}
+    """The measures that the config turns on, with their settings, checked before any work.
+
+    An estimated kernel is a setting of what is computed from it: `kernel`.
+    """
+    chosen, kernel = {}, kernel_settings(config)
     for name, settings in config["measures"].items():
         checks.one_of("measures", name, MEASURES)
         settings = dict(settings)
@@ -109,7 +123,14 @@ def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if missing:
             raise ValueError(
                 f"measures.{name}: got no {', '.join(sorted(missing))}; wanted each of "
-                f"{', '.join(wanted)}. configs/mnist_fcn.py has them all."
+                f"{', '.join(wanted)}. configs/base.py has them all."
             )
+        if name == "kernel_error" and not kernel:
+            raise ValueError(
+                "measures.kernel_error: got kernel.method 'analytic', which has no sampling error; "
+                "wanted 'monte_carlo'. Turn the measure off."
+            )
+        if kernel and name in _FROM_KERNEL:
+            settings["kernel"] = kernel
         chosen[name] = settings
     return chosen

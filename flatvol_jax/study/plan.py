@@ -19,12 +19,13 @@ STAGE_VERSIONS = {
     "scale_invariant": 1,
     "basin_volume": 1,
     "learning_coefficient": 1,
+    "kernel_error": 1,
     "baselines": 1,
 }
 
 
 class Run(NamedTuple):
-    """One network of a sweep.
+    """One network of a sweep, at zero error or some epochs later.
 
     Attributes:
         run_id: hash of `hp`.
@@ -32,6 +33,7 @@ class Run(NamedTuple):
         attack_size: |A|.
         sample: which of the networks at this draw and |A|.
         hp: all that determines the trained network, flat, the names without "hp.".
+        overtrain: epochs after zero error; one run has a place in the plan for each.
     """
 
     run_id: str
@@ -39,14 +41,15 @@ class Run(NamedTuple):
     attack_size: int
     sample: int
     hp: dict[str, Any]
+    overtrain: int = 0
 
 
 def plan_runs(config: Mapping[str, Any]) -> list[Run]:
-    """All runs of the sweep, by draw, then |A|, then sample.
+    """All runs of the sweep, by draw, then |A|, then sample, then epoch.
 
     Args:
         config: plain data with `hp` (data, model, train) and `sweep` (seed, draws,
-            attack_sizes, samples).
+            attack_sizes, samples, and overtrain if networks are measured beyond zero error).
     """
     sweep = config["sweep"]
     draws = checks.count("sweep.draws", sweep["draws"])
@@ -60,25 +63,37 @@ def plan_runs(config: Mapping[str, Any]) -> list[Run]:
         )
     shared = {**dict(flatten(config["hp"])), "seed": sweep["seed"]}
     return [
-        _run({**shared, "draw": draw, "attack_size": size, "sample": sample})
+        _run({**shared, "draw": draw, "attack_size": size, "sample": sample}, beyond)
         for draw in range(draws)
         for size in sizes
         for sample in range(samples)
+        for beyond in (0, *overtrain_epochs(config))
     ]
 
 
-def _run(hp: dict[str, Any]) -> Run:
-    return Run(content_hash(hp), hp["draw"], hp["attack_size"], hp["sample"], hp)
+def _run(hp: dict[str, Any], overtrain: int) -> Run:
+    return Run(content_hash(hp), hp["draw"], hp["attack_size"], hp["sample"], hp, overtrain)
+
+
+def overtrain_epochs(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """Epochs after zero error at which networks are measured again, increasing."""
+    epochs = config["sweep"].get("overtrain", ())
+    return tuple(sorted({checks.count("sweep.overtrain", epoch) for epoch in epochs}))
 
 
 def training_unit(run: Run) -> Unit:
     """The unit that trains this run."""
-    return Unit("train", content_hash([run.run_id, STAGE_VERSIONS["train"]]))
+    return Unit("train", content_hash([*_network(run), STAGE_VERSIONS["train"]]))
 
 
 def measure_unit(run: Run, name: str, settings: Mapping[str, Any]) -> Unit:
     """The unit that measures this run, named by run, measure, settings and version."""
-    return Unit(name, content_hash([run.run_id, name, dict(settings), STAGE_VERSIONS[name]]))
+    return Unit(name, content_hash([*_network(run), name, dict(settings), STAGE_VERSIONS[name]]))
+
+
+def _network(run: Run) -> list:
+    """What names the network: the run, and how far beyond zero error it is."""
+    return [run.run_id, run.overtrain] if run.overtrain else [run.run_id]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,13 +12,20 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.distance import cdist
 
 from flatvol_jax import data
-from flatvol_jax.kernels import Conditioning, conditioning, nngp_kernel
-from flatvol_jax.models import CNN, FCN, Spec
+from flatvol_jax.kernels import (
+    Conditioning,
+    MonteCarloKernel,
+    conditioning,
+    monte_carlo_estimate,
+    nngp_kernel,
+)
+from flatvol_jax.models import CNN, FCN, ResNet, Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.study.kernel_settings import kernel_settings
 from flatvol_jax.volume import Cavities, log_volume
 
-MODELS = {"cnn": CNN, "fcn": FCN}
+MODELS = {"cnn": CNN, "fcn": FCN, "resnet": ResNet}
 
 
 def model_spec(settings: Mapping[str, Any]) -> Spec:
@@ -44,7 +51,10 @@ class Problem:
         attack_x, attack_y: the pool of A, labels flipped.
         test_x, test_y: E1, which defines f together with S.
         second_test_x, second_test_y: E2, which neither f nor K sees; may be empty.
+        batch_size: inputs that are evaluated at a time, None for all; memory, not results.
+        kernel_key, kernel_samples: of a Monte Carlo kernel; without samples it is analytic.
         cache: folder for the kernel.
+        progress: called as progress(done, total) while a kernel is computed.
     """
 
     spec: Spec
@@ -56,13 +66,34 @@ class Problem:
     test_y: np.ndarray
     second_test_x: np.ndarray
     second_test_y: np.ndarray
+    batch_size: int | None
+    kernel_key: jax.Array
+    kernel_samples: Mapping[str, int]
     cache: epath.Path
+    progress: Callable[[int, int], None] | None = None
 
     @functools.cached_property
     def kernel(self) -> np.ndarray:
-        """K on S+E1, (n, n) float64, cached by the hash of spec and inputs."""
-        inputs = np.concatenate([self.train_x, self.test_x])
-        return nngp_kernel(self.spec, inputs, cache=self.cache)
+        """K on S+E1, (n, n) float64, cached by the hash of what determines it."""
+        if self.kernel_samples:
+            return self.kernel_estimate.kernel
+        return nngp_kernel(self.spec, self._inputs, cache=self.cache, progress=self.progress)
+
+    @functools.cached_property
+    def kernel_estimate(self) -> MonteCarloKernel:
+        """The Monte Carlo kernel on S+E1 with its error."""
+        return monte_carlo_estimate(
+            self.kernel_key,
+            self.spec,
+            self._inputs,
+            **self.kernel_samples,
+            cache=self.cache,
+            progress=self.progress,
+        )
+
+    @property
+    def _inputs(self) -> np.ndarray:
+        return np.concatenate([self.train_x, self.test_x])
 
     @functools.cached_property
     def conditioning(self) -> Conditioning:
@@ -113,14 +144,15 @@ def make_problem(
     draw_index: int,
     cache: epath.PathLike,
     data_dir: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Problem:
     """The problem of one draw; the same for the same config and index."""
     settings = config["hp"]["data"]
     groups = checks.one_of("hp.data.groups", settings["groups"], data.GROUPS)
     dataset = _binary_dataset(settings["name"], groups, data_dir)
-    key = named_key(jax.random.key(config["sweep"]["seed"]), "draw", draw_index)
+    root = jax.random.key(config["sweep"]["seed"])
     parts = data.draw(
-        key,
+        named_key(root, "draw", draw_index),
         dataset,
         train_size=settings["train_size"],
         attack_pool_size=settings["attack_pool_size"],
@@ -141,5 +173,9 @@ def make_problem(
         parts.test.y,
         inputs(parts.second_test),
         parts.second_test.y,
+        config["hp"]["train"].get("evaluation_batch_size"),
+        named_key(root, "kernel", draw_index),
+        kernel_settings(config),
         epath.Path(cache),
+        progress,
     )

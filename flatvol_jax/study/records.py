@@ -16,9 +16,16 @@ FILE = "records.jsonl"
 
 
 def merge_records(
-    workdir: epath.PathLike, runs: Iterable[Run], measures: Mapping[str, Mapping[str, Any]]
+    workdir: epath.PathLike,
+    runs: Iterable[Run],
+    measures: Mapping[str, Mapping[str, Any]],
+    experiment: str | None = None,
+    scale: str | None = None,
 ) -> list[dict[str, Any]]:
     """Join each trained run with its measures, write records.jsonl, return the rows.
+
+    The keys of a row are `run_id`, `epoch` (with `overtrain`, the epochs since zero error) and
+    `transform`; `meta.experiment` and `meta.scale` say which sweep it belongs to.
 
     A measure that is not done yet leaves its columns out of the row; `meta.arrays.STAGE` names the
     .npz of a unit that has one.
@@ -29,7 +36,9 @@ def merge_records(
         if row is None:
             continue
         hp = {f"hp.{name}": value for name, value in run.hp.items()}
-        row = {"run_id": run.run_id, "transform": "none", **hp, **row}
+        keys = {"run_id": run.run_id, "overtrain": run.overtrain, "transform": "none"}
+        sweep = {"meta.experiment": experiment, "meta.scale": scale}
+        row = {**keys, **hp, **row, **sweep}
         units = [measure_unit(run, name, settings) for name, settings in measures.items()]
         for unit in units:
             row.update(read_row(workdir, unit) or {})

@@ -16,13 +16,14 @@ from flatvol_jax.models.spec import Params, Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study.attack_sweep import read_trained, run_attack_sweep, run_key
+from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.measures import MEASURES, chosen_measures
 from flatvol_jax.study.plan import STAGE_VERSIONS, Run, plan_runs, training_unit
 from flatvol_jax.study.problem import Problem, make_problem
 from flatvol_jax.study.records import write_records
 from flatvol_jax.study.symmetries import alpha_scale, permute_units, rectified_layer
 from flatvol_jax.study.trained import Trained
+from flatvol_jax.study.training_units import read_trained, run_key
 from flatvol_jax.study.units import Unit, read_row, split_arrays, write_unit
 from flatvol_jax.study.workdir import open_workdir
 

@@ -10,7 +10,7 @@ import optax
 from jax.tree_util import Partial
 
 from flatvol_jax.flatness import Composed, composed
-from flatvol_jax.models import Spec
+from flatvol_jax.models import Spec, apply_in_batches
 from flatvol_jax.study.problem import Problem
 
 
@@ -39,7 +39,7 @@ class Trained(NamedTuple):
 def train_loss(problem: Problem, state: Any) -> Composed:
     """L(params), the mean cross-entropy over clean S, float64, with S as leaves, not constants."""
     x, y = _train_set(problem)
-    network = Partial(outputs(problem.spec), x, host_float64(state))
+    network = Partial(outputs(problem.spec, problem.batch_size), x, host_float64(state))
     return composed(Partial(_mean_cross_entropy, y), network)
 
 
@@ -55,18 +55,18 @@ def host_float64(tree: Any) -> Any:
 
 
 @functools.cache
-def batch_loss(spec: Spec) -> Callable:
+def batch_loss(spec: Spec, batch_size: int | None = None) -> Callable:
     """(state, params, (x, y)) -> mean cross-entropy; one object a spec, so compiled once."""
-    network = outputs(spec)
+    network = outputs(spec, batch_size)
     return lambda state, params, batch: _mean_cross_entropy(
         batch[1], network(batch[0], state, params)
     )
 
 
 @functools.cache
-def outputs(spec: Spec) -> Callable:
-    """(x, state, params) -> logits in inference mode; one object a spec."""
-    return lambda x, state, params: spec.apply(params, x, state)
+def outputs(spec: Spec, batch_size: int | None = None) -> Callable:
+    """(x, state, params) -> logits in inference mode; one object a spec and batch size."""
+    return lambda x, state, params: apply_in_batches(spec, params, x, state, batch_size)
 
 
 @functools.cache

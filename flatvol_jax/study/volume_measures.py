@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from flatvol_jax.kernels import jackknife
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.problem import Problem
 from flatvol_jax.study.trained import Trained
@@ -70,4 +71,19 @@ def measure_log_volume_null(problem: Problem, trained: Trained, key: jax.Array, 
         "measure.log_volume_null.heaviside": float(result.log_volume),
         "measure.log_volume_null.heaviside.residual": float(result.residual),
         "is.null_converged": bool(result.converged),
+    }
+
+
+def measure_kernel_error(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
+    """What the error of the Monte Carlo kernel does to log V(f) (Heaviside, EP), by a jackknife."""
+
+    def value(kernel):
+        start = problem.true_cavities("heaviside")
+        return log_volume(kernel, trained.labels, start=start).log_volume
+
+    found = jackknife(problem.kernel_estimate, value)
+    return {
+        "measure.kernel.relative_error": problem.kernel_estimate.relative_error,
+        "measure.log_volume.heaviside.kernel_se": float(found.standard_error),
+        "measure.log_volume.heaviside.kernel_bias": float(found.bias),
     }

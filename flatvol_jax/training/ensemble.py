@@ -106,6 +106,11 @@ def train_ensemble(
             rows, epochs that do not increase.
     """
     x, y, use = _checked(keys, x, y, use, train_size)
+    if settings.augmentation is not None and x.ndim != 4:
+        raise ValueError(
+            f"x: got shape {x.shape} with augmentation {settings.augmentation!r}, wanted images "
+            "(N, height, width, channels). Reshape them, or train without."
+        )
     checks.count("segment_epochs", segment_epochs)
     overtrain = _increasing(overtrain)
     with jax.enable_x64(False):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from flatvol_jax.models import Params, Spec, State
+from flatvol_jax.models import Params, Spec, State, apply_in_batches
+from flatvol_jax.training.augmentation import AUGMENTATIONS
 from flatvol_jax.training.entropy_sgd import entropy_sgd_eval_params
 
 
@@ -56,6 +57,7 @@ def going(member: Member, max_epochs: int, overtrain: tuple[int, ...]) -> Array:
 def begin(keys, spec: Spec, x, y, use, settings, train_size, overtrain) -> Member:
     """Initialise and evaluate all members."""
     epochs = settings.max_epochs + 1 + max(overtrain, default=0)
+    rows_at_once = settings.evaluation_batch_size
 
     def empty(leaf):
         return jnp.full((1 + len(overtrain), *leaf.shape), jnp.nan, leaf.dtype)
@@ -76,7 +78,7 @@ def begin(keys, spec: Spec, x, y, use, settings, train_size, overtrain) -> Membe
             jnp.full(epochs, jnp.nan),
             jnp.full(epochs, -1, jnp.int32),
         )
-        return _evaluated(member, spec, x, y, use, train_size, overtrain)
+        return _evaluated(member, spec, x, y, use, train_size, overtrain, rows_at_once)
 
     return jax.lax.map(begin_one, (keys, use), batch_size=settings.vmap_size)
 
@@ -86,7 +88,7 @@ def advance(
     keys, spec: Spec, x, y, use, settings, train_size, overtrain, members: Member, limit
 ) -> Member:
     """Train every member until it is done or at epoch `limit`."""
-    size = settings.batch_size or len(x)
+    size, rows_at_once = settings.batch_size or len(x), settings.evaluation_batch_size
 
     def advance_one(args):
         key, use, member = args
@@ -94,17 +96,26 @@ def advance(
         count = jnp.sum(use)
         steps = (count + size - 1) // size
 
-        def loss(params, state, rows, mask):
-            output, state = spec.train_apply(params, state, x[rows], mask)
+        def loss(params, state, inputs, labels, mask):
+            output, state = spec.train_apply(params, state, inputs, mask)
             weights = mask.astype(jnp.float32)
-            total = jnp.sum(_cross_entropy(output, y[rows]) * weights)
+            total = jnp.sum(_cross_entropy(output, labels) * weights)
             return total if settings.loss == "sum" else total / jnp.sum(weights), state
 
-        def step(carry):
+        def inputs(epoch, index, rows):
+            if settings.augmentation is None:
+                return x[rows]
+            of_epoch = jax.random.fold_in(jax.random.fold_in(key, 3), epoch)
+            augment = AUGMENTATIONS[settings.augmentation]
+            return augment(jax.random.fold_in(of_epoch, index), x[rows])
+
+        def step(epoch, carry):
             params, state, optimizer_state, order, index = carry
             rows = jax.lax.dynamic_slice(order, (index * size,), (size,))
             mask = index * size + jnp.arange(size) < count
-            gradient, state = jax.grad(loss, has_aux=True)(params, state, rows, mask)
+            gradient, state = jax.grad(loss, has_aux=True)(
+                params, state, inputs(epoch, index, rows), y[rows], mask
+            )
             updates, optimizer_state = transform.update(gradient, optimizer_state, params)
             params = optax.apply_updates(params, updates)
             return params, state, optimizer_state, order, index + 1
@@ -114,7 +125,7 @@ def advance(
             order = jnp.concatenate([order, jnp.zeros(size, order.dtype)])
             start = (member.params, member.state, member.optimizer_state, order, jnp.int32(0))
             params, state, optimizer_state, *_ = jax.lax.while_loop(
-                lambda carry: carry[-1] < steps, step, start
+                lambda carry: carry[-1] < steps, partial(step, member.epoch), start
             )
             member = member._replace(
                 params=params,
@@ -122,7 +133,7 @@ def advance(
                 optimizer_state=optimizer_state,
                 epoch=member.epoch + 1,
             )
-            return _evaluated(member, spec, x, y, use, train_size, overtrain)
+            return _evaluated(member, spec, x, y, use, train_size, overtrain, rows_at_once)
 
         def more(member):
             return going(member, settings.max_epochs, overtrain) & (member.epoch < limit)
@@ -136,10 +147,12 @@ def _cross_entropy(output: Array, y: Array) -> Array:
     return optax.sigmoid_binary_cross_entropy(output, (y + 1) / 2)
 
 
-def _evaluated(member: Member, spec, x, y, use, train_size: int, overtrain) -> Member:
+def _evaluated(
+    member: Member, spec, x, y, use, train_size: int, overtrain, rows_at_once: int | None
+) -> Member:
     """Write loss and errors at the member's epoch, the epochs without error, what is kept."""
     params = entropy_sgd_eval_params(member.optimizer_state, member.params)
-    output = spec.apply(params, x, member.state)
+    output = apply_in_batches(spec, params, x, member.state, rows_at_once)
     wrong = (output > 0) != (y > 0)
     mean_loss = jnp.sum(_cross_entropy(output, y), where=use) / jnp.sum(use)
     errors = jnp.sum(wrong & use, dtype=jnp.int32)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.training.augmentation import AUGMENTATIONS
 from flatvol_jax.training.optimizers import optimizer
 
 
@@ -29,6 +30,10 @@ class TrainSettings:
             another. 1 is fastest on a CPU, where a small network's step is no faster batched
             and a member that is done would wait for the slowest; an accelerator wants many.
             A member's rounding depends on it.
+        augmentation: a name in `training.augmentation.AUGMENTATIONS`, applied to the images of
+            every minibatch; None for none. Evaluations see the images as they are.
+        evaluation_batch_size: examples at a time when all rows are evaluated after an epoch,
+            where their activations together exceed memory; None for all at once.
         options: further options of the optimizer by name, in place of its defaults; held as
             sorted pairs.
     """
@@ -39,6 +44,8 @@ class TrainSettings:
     loss: str = "sum"
     max_epochs: int = 500
     vmap_size: int = 1
+    augmentation: str | None = None
+    evaluation_batch_size: int | None = None
     options: Mapping[str, Any] | tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self):
@@ -47,6 +54,10 @@ class TrainSettings:
         checks.one_of("loss", self.loss, ("sum", "mean"))
         for name in ("max_epochs", "vmap_size"):
             checks.count(name, getattr(self, name))
+        if self.augmentation is not None:
+            checks.one_of("augmentation", self.augmentation, AUGMENTATIONS)
+        if self.evaluation_batch_size is not None:
+            checks.count("evaluation_batch_size", self.evaluation_batch_size)
         if self.batch_size is not None:
             checks.count("batch_size", self.batch_size)
             if self.optimizer == "gd":

@@ -53,7 +53,7 @@ def copied(undisturbed, tmp_path):
     return workdir
 
 
-UNITS = 4 * (1 + len(MEASURES))  # four networks, trained and measured
+UNITS = 4 * len(MEASURES)  # four networks, trained and measured
 
 
 def bits(rows):

@@ -1,0 +1,34 @@
+"""MNIST, |S| = 10,000, FCN 784-40-40-1: figure S18.
+
+python -m experiments.attack_sweep --config=configs/mnist_fcn_10k.py            SGD
+python -m experiments.attack_sweep --config=configs/mnist_fcn_10k.py:adam       Adam
+python -m experiments.attack_sweep --config=configs/mnist_fcn_10k.py:cpu,adam   six networks
+python -m experiments.attack_sweep --config=configs/mnist_fcn_10k.py:smoke      no download
+
+Needs all 70,000 digits (TFDS, --data_dir or TFDS_DATA_DIR). n = 11,000: EP holds up to 5.3 GB.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import mnist_fcn
+
+SCALES = ("paper", "cpu", "smoke")
+
+
+def get_config(variant: str = "paper") -> ConfigDict:
+    """The sweep of configs/mnist_fcn.py with twenty times the training set."""
+    scale, optimizer = mnist_fcn.words(variant, SCALES)
+    config = mnist_fcn.get_config(f"{scale},{optimizer}")
+    config.name = config.name.replace("mnist_fcn", "mnist_fcn_10k")
+    config.experiment = "mnist_fcn_10k"
+    if scale == "smoke":
+        return config
+    config.hp.data.update(name="mnist", train_size=10_000, attack_pool_size=9_000)
+    config.sweep.update(draws=1, attack_sizes=tuple(range(1000, 9001, 1000)), samples=5)
+    config.measures.hessian.on = False
+    config.measures.log_volume_null.on = False
+    if scale == "cpu":
+        config.sweep.update(attack_sizes=(1000, 5000, 9000), samples=2)
+        config.measures.sgd_sharpness.on = False
+        config.measures.log_volume.estimator = "ep"
+    return config
