@@ -31,7 +31,7 @@ def merged(runs, tmp_path):
         write_unit(tmp_path, measure_unit(runs[i], "hessian", MEASURES["hessian"]), row)
     baselines = measure_unit(runs[0], "baselines", {})
     write_unit(tmp_path, baselines, {"measure.baseline.margin": 0.1})
-    return tmp_path, merge_records(tmp_path, runs, MEASURES)
+    return tmp_path, merge_records(tmp_path, runs, MEASURES, "mnist_fcn", "smoke")
 
 
 def test_a_row_joins_hp_training_and_measures(merged, runs):
@@ -39,6 +39,7 @@ def test_a_row_joins_hp_training_and_measures(merged, runs):
     run = runs[0]
     assert rows[0] == {
         "run_id": run.run_id,
+        "overtrain": 0,
         "transform": "none",
         **{f"hp.{name}": value for name, value in run.hp.items()},
         "epoch": 0,
@@ -46,6 +47,8 @@ def test_a_row_joins_hp_training_and_measures(merged, runs):
         "measure.hessian.trace": 2.0,
         "meta.hessian.seconds": 1.5,
         "measure.baseline.margin": 0.1,
+        "meta.experiment": "mnist_fcn",
+        "meta.scale": "smoke",
     }
 
 
