@@ -1,20 +1,17 @@
 """One self-contained report.html: what was run, the figure, verdicts, tables, the rules."""
 
-import re
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from typing import Any
 
-import jinja2
 import markupsafe
 import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures import formatting, scatter, style
+from flatvol_jax.figures import page, scatter
 from flatvol_jax.runtime import files
 from flatvol_jax.study import claims as study_claims
-from flatvol_jax.study import flatness_tables, selection, verdicts
+from flatvol_jax.study import flatness_tables, selection
 
 RUN_COLUMNS = {
     "hp.train.optimizer": "optimizer",
@@ -59,32 +56,9 @@ def write_report(
     scale = context.get("scale")
     if claims is None:
         claims = study_claims.claims_table(frame, scale, seed)
-    template = resources.files("flatvol_jax.figures").joinpath("report.html.j2")
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        name: getattr(formatting, name)
-        for name in (
-            "number",
-            "correlation",
-            "interval",
-            "p_value",
-            "percent",
-            "duration",
-            "cell",
-        )
-    }
-    page = environment.from_string(template.read_text("utf-8")).render(
-        title=context.get("title") or "Attack-set sweep",
-        command=context.get("command"),
-        commit=context.get("commit"),
-        scale=scale,
-        versions=dict(context.get("versions") or {}),
-        wall_seconds=context.get("wall_seconds"),
+    text = page.render_page(
+        "report.html.j2",
+        {"title": "Attack-set sweep", **context},
         config=list(flatten(config)),
         runs=len(frame),
         draws=frame[selection.DRAW].nunique(),
@@ -101,18 +75,14 @@ def write_report(
         sharpness=_records(flatness_tables.sharpness_table(frame)),
         local_volumes=_records(flatness_tables.local_volume_table(frame)),
         pictures=[
-            inline_svg(scatter.svg_text(figure, transparent=True), f"picture{i}", label)
+            page.inline_svg(scatter.svg_text(figure, transparent=True), f"picture{i}", label)
             for i, (label, figure) in enumerate((pictures or {}).items())
         ],
         informative_below=study_claims.INFORMATIVE_BELOW,
         statuses=_records(study_claims.status_table(frame)),
-        rules=verdicts.rules_text(),
-        rules_hash=verdicts.rules_hash(),
-        least_draws=verdicts.LEAST_DRAWS,
-        scales=verdicts.SCALES,
         table=_run_table(frame),
     )
-    files.write_text(path, page)
+    files.write_text(path, text)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -124,16 +94,6 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value
 
 
-def inline_svg(svg: str, prefix: str, label: str) -> markupsafe.Markup:
-    """SVG for the middle of a page: its own ids, ink of the page's colour, no fixed size."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = svg.replace(style.INK, "currentColor").replace(style.GRID, "var(--grid)")
-    label = markupsafe.escape(label)
-    return markupsafe.Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
-
-
 def _panels(frame: pd.DataFrame, seed: int) -> list[markupsafe.Markup]:
     panels = []
     for optimizer in study_claims.optimizer_names(frame):
@@ -141,7 +101,7 @@ def _panels(frame: pd.DataFrame, seed: int) -> list[markupsafe.Markup]:
         for panel in scatter.PANELS:
             svg = scatter.svg_text(scatter.panel_figure(runs, panel, seed), transparent=True)
             label = f"{optimizer}: {panel.label} against generalisation accuracy"
-            panels.append(inline_svg(svg, f"panel{len(panels)}", label))
+            panels.append(page.inline_svg(svg, f"panel{len(panels)}", label))
     return panels
 
 

@@ -1,6 +1,7 @@
-"""The paper's figure 3: log volume and log sharpness against accuracy, coloured by |A|."""
+"""A panel of networks as points, coloured by |A|, with its correlations; figure 3 out of two."""
 
 import io
+import textwrap
 from typing import NamedTuple
 
 import numpy as np
@@ -17,16 +18,40 @@ from flatvol_jax.runtime import files
 from flatvol_jax.study import claims, selection, statistics
 
 
-class Panel(NamedTuple):
-    """What stands on the x axis of a panel: a measure, its label, how log10 is taken."""
+class Coordinate(NamedTuple):
+    """What stands along an axis of a panel: a measure, its label, how log10 is taken."""
 
     measure: str
     label: str
     natural_log: bool  # the column is a natural logarithm already
 
 
-VOLUME = Panel(claims.LOG_VOLUME.column, "log₁₀ V(f), Heaviside link, EP", True)
-SHARPNESS = Panel(claims.SHARPNESS.column, "log₁₀ sharpness (best found)", False)
+class Look(NamedTuple):
+    """Sizes of a panel: its title, the characters in a line of it, its points, ticks of x."""
+
+    font: float = 7
+    line: int = 70
+    points: float = 16
+    ticks: int = 6
+
+
+class PanelNumbers(NamedTuple):
+    """Who is in a panel, who is not, and how the two columns correlate.
+
+    `hidden` counts runs at or below 0, which have a rank but no place on a logarithmic axis.
+    """
+
+    x: str
+    y: str
+    runs: int
+    left_out: dict[str, int]
+    hidden: int
+    within: statistics.Correlation
+    pooled: statistics.Correlation
+
+
+VOLUME = Coordinate(claims.LOG_VOLUME.column, "log₁₀ V(f), Heaviside link, EP", True)
+SHARPNESS = Coordinate(claims.SHARPNESS.column, "log₁₀ sharpness (best found)", False)
 PANELS = (VOLUME, SHARPNESS)
 
 
@@ -46,19 +71,20 @@ def attack_sweep_figure(frame: pd.DataFrame, seed: int = 0) -> Figure:
         axes = figure.subplots(len(optimizers), len(PANELS), squeeze=False, sharey="row")
         for row, optimizer in zip(axes, optimizers, strict=True):
             runs = frame[frame[claims.OPTIMIZER] == optimizer]
-            for axis, panel in zip(row, PANELS, strict=True):
-                _draw(axis, runs, panel, seed)
+            heading, norm = _heading(runs), attack_size_norm(frame)
+            for axis, x in zip(row, PANELS, strict=True):
+                draw_panel(axis, runs, x, heading=heading, norm=norm, seed=seed)
             row[1].set_ylabel("")  # the same as on the left
         colour_bar(figure, axes.ravel().tolist(), frame)
     return figure
 
 
-def panel_figure(frame: pd.DataFrame, panel: Panel, seed: int = 0) -> Figure:
+def panel_figure(frame: pd.DataFrame, x: Coordinate, seed: int = 0) -> Figure:
     """One panel of one optimizer's runs as a figure of a column's width."""
     with style.applied():
         figure = style.new_figure(1)
-        axis = figure.subplots()
-        _draw(axis, frame, panel, seed)
+        axis, norm = figure.subplots(), attack_size_norm(frame)
+        draw_panel(axis, frame, x, heading=_heading(frame), norm=norm, seed=seed)
         colour_bar(figure, [axis], frame)
     return figure
 
@@ -83,41 +109,83 @@ def svg_text(figure: Figure, transparent: bool = False) -> str:
     return buffer.getvalue()
 
 
-def _draw(axis: Axes, frame: pd.DataFrame, panel: Panel, seed: int) -> None:
+def draw_panel(
+    axis: Axes,
+    frame: pd.DataFrame,
+    x: Coordinate,
+    y: Coordinate | None = None,
+    *,
+    heading: str,
+    norm: Normalize,
+    look: Look = Look(),
+    empty: str | None = None,
+    seed: int = 0,
+) -> PanelNumbers:
+    """Points of the usable runs, and a title with n and both correlations.
+
+    Args:
+        axis: where to draw.
+        frame: records of one optimizer and one epoch, one row a network.
+        x: what stands on the x axis.
+        y: the same of the y axis; None for the accuracy, where correlations are with the error.
+        heading: first lines of the title.
+        norm: |A| to the range of the colours.
+        look: sizes.
+        empty: stands in the panel where no run is usable; None for the reasons.
+        seed: fixes the bootstrap of the pooled interval.
+    """
     error, error_name = selection.error_column(frame)
-    name = ", ".join(claims.optimizer_names(frame))
-    runs, left_out = selection.usable(frame, panel.measure, error)
-    values = selection.numbers(runs, panel.measure)
-    if panel.natural_log:
-        x = values / np.log(10)
-    else:
-        x = np.log10(np.where(values > 0, values, np.nan))  # NaN is not drawn
+    columns = x.measure, error if y is None else y.measure
+    runs, left_out = selection.usable(frame, *columns)
+    values = _values(runs, x)
+    heights = 100 * (1 - selection.numbers(runs, error)) if y is None else _values(runs, y)
     axis.scatter(
-        x,
-        100 * (1 - selection.numbers(runs, error)),
+        values,
+        heights,
         c=runs[selection.ATTACK_SIZE].to_numpy(np.float64),
         cmap=style.COLOURS,
-        norm=attack_size_norm(frame),
-        s=16,
+        norm=norm,
+        s=look.points,
         linewidths=0.35,
         edgecolors=style.INK,
         alpha=0.9,
     )
-    axis.xaxis.set_major_locator(MaxNLocator(6))
-    axis.set_xlabel(panel.label)
-    axis.set_ylabel(f"generalisation accuracy on {error_name} (%)")
-    within = statistics.within_correlation(runs, panel.measure, error)
-    pooled = statistics.pooled_correlation(seed, runs, panel.measure, error)
-    left = f"{sum(left_out.values())} left out"
-    if hidden := int(np.isnan(x).sum()):
-        left += f", {hidden} at or below 0 not drawn"
-    lines = [
-        f"{name}: Spearman ρ with the error, n = {len(runs)} ({left})",
-        *correlation_lines(within, pooled),
-    ]
-    axis.set_title("\n".join(lines), loc="left", fontsize=7, linespacing=1.35)
+    axis.xaxis.set_major_locator(MaxNLocator(look.ticks))
+    axis.set_xlabel(x.label)
+    axis.set_ylabel(f"accuracy on {error_name} (%)" if y is None else y.label)
+    numbers = PanelNumbers(
+        *columns,
+        len(runs),
+        left_out,
+        int(np.isnan(values + heights).sum()),
+        statistics.within_correlation(runs, *columns),
+        statistics.pooled_correlation(seed, runs, *columns),
+    )
+    write_title(axis, [heading, *_lines(numbers)], look)
     if not len(runs):
-        axis.text(0.5, 0.5, "no usable runs", transform=axis.transAxes, ha="center")
+        reasons = [f"{count}: {reason}" for reason, count in left_out.items()]
+        write_inside(axis, empty or "\n".join(["no usable runs", *reasons]), look)
+    return numbers
+
+
+def write_title(axis: Axes, lines: list[str], look: Look) -> None:
+    """`lines` above the panel, long ones wrapped."""
+    text = _wrapped("\n".join(lines), look.line)
+    axis.set_title(text, loc="left", fontsize=look.font, linespacing=1.35)
+
+
+def write_inside(axis: Axes, text: str, look: Look) -> None:
+    """`text` in the middle of a panel without points, which then has no ticks."""
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(True)
+    where = {"ha": "center", "va": "center", "transform": axis.transAxes}
+    axis.text(0.5, 0.5, _wrapped(text, look.line - 8), fontsize=look.font - 1, **where)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Each line of `text` broken at spaces."""
+    wrap = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrap.fill(line) for line in text.split("\n"))
 
 
 def attack_size_norm(frame: pd.DataFrame) -> Normalize:
@@ -127,10 +195,15 @@ def attack_size_norm(frame: pd.DataFrame) -> Normalize:
 
 
 def colour_bar(figure: Figure, axes: list[Axes], frame: pd.DataFrame) -> None:
-    """The colours' key beside `axes`."""
-    mappable = ScalarMappable(attack_size_norm(frame), style.COLOURS)
-    bar = figure.colorbar(mappable, ax=axes, fraction=0.05, aspect=28, pad=0.02)
-    bar.set_label("attack set size |A|")
+    """The colours' key beside `axes` for the sizes |A| in `frame`."""
+    norm_bar(figure, axes, attack_size_norm(frame), "attack set size |A|")
+
+
+def norm_bar(figure: Figure, axes: list[Axes], norm: Normalize, label: str, **place) -> None:
+    """The colours' key beside `axes`, or where `place` says (options of `Figure.colorbar`)."""
+    place = {"fraction": 0.05, "aspect": 28, "pad": 0.02} | place
+    bar = figure.colorbar(ScalarMappable(norm, style.COLOURS), ax=axes, **place)
+    bar.set_label(label)
     bar.outline.set_linewidth(0.4)
 
 
@@ -138,22 +211,40 @@ def correlation_lines(
     within: statistics.Correlation, pooled: statistics.Correlation
 ) -> tuple[str, str]:
     """Both correlations and their intervals as two lines for a title."""
-    return (
-        f"within |A|: {_interval(within)}{_over(within)}",
-        f"pooled: {_interval(pooled)}; 95% intervals",
-    )
+    first = f"within |A|: {_interval(within)}{_over(within)}"
+    return first, f"pooled: {_interval(pooled)}; 95% intervals"
+
+
+def _heading(runs: pd.DataFrame) -> str:
+    return f"{', '.join(claims.optimizer_names(runs))}: Spearman ρ with the error, 95% intervals"
+
+
+def _values(runs: pd.DataFrame, coordinate: Coordinate) -> np.ndarray:
+    """log10 of a measure, (n,); NaN, which is not drawn, where it has none."""
+    values = selection.numbers(runs, coordinate.measure)
+    if coordinate.natural_log:
+        return values / np.log(10)
+    return np.log10(np.where(values > 0, values, np.nan))
+
+
+def _lines(numbers: PanelNumbers) -> list[str]:
+    """The title of a panel below its heading."""
+    left_out = sum(numbers.left_out.values())
+    return [
+        f"n = {numbers.runs} ({left_out} left out){_over(numbers.within)}",
+        *([f"{numbers.hidden} at or below 0 not drawn"] if numbers.hidden else []),
+        f"within |A|: {_interval(numbers.within)}",
+        f"pooled: {_interval(numbers.pooled)}",
+    ]
 
 
 def _interval(correlation: statistics.Correlation) -> str:
-    if not np.isfinite(correlation.estimate):
+    numbers = np.round([correlation.estimate, correlation.low, correlation.high], 2)
+    if np.isnan(numbers[0]):
         return "not defined"
-    if not np.isfinite([correlation.low, correlation.high]).all():
-        return f"{correlation.estimate:.2f}".replace("-", "−")
-    text = f"{correlation.estimate:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]"
-    return text.replace("-", "−")
+    estimate, low, high = (f"{number + 0.0:.2f}".replace("-", "−") for number in numbers)
+    return estimate if np.isnan(numbers).any() else f"{estimate} [{low}, {high}]"
 
 
 def _over(correlation: statistics.Correlation) -> str:
-    if correlation.draws == 0:
-        return ""
-    return ", this S, E only" if correlation.draws == 1 else f" ({correlation.basis})"
+    return {0: "", 1: ", this S, E only"}.get(correlation.draws, f", {correlation.basis}")

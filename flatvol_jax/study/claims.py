@@ -1,10 +1,12 @@
 """The tables of an attack sweep: every measure's correlations, the primary claims' verdicts."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from flatvol_jax.runtime import checks
 from flatvol_jax.study import comparison, statistics, verdicts
 from flatvol_jax.study.selection import (
     ATTACK_SIZE,
@@ -65,7 +67,12 @@ MEASURES = (
 )
 
 
-def claims_table(frame: pd.DataFrame, scale: str | None = None, seed: int = 0) -> pd.DataFrame:
+def claims_table(
+    frame: pd.DataFrame,
+    scale: str | None = None,
+    seed: int = 0,
+    primary_claims: int | None = None,
+) -> pd.DataFrame:
     """One row for each optimizer and measure: correlations with the error, n, verdict.
 
     The primary claims, per optimizer: log V (Heaviside) correlates negatively with the error,
@@ -78,6 +85,7 @@ def claims_table(frame: pd.DataFrame, scale: str | None = None, seed: int = 0) -
         frame: records of one epoch and one transform, one row a run.
         scale: of the study; without "cpu" or "paper" there is no verdict.
         seed: fixes permutations and bootstrap.
+        primary_claims: how many claims are made together; without it those of this table.
 
     Returns:
         Columns optimizer, family, measure, column, claim, error; within, within_low,
@@ -90,7 +98,9 @@ def claims_table(frame: pd.DataFrame, scale: str | None = None, seed: int = 0) -
     if not len(frame):
         raise ValueError("frame: got no records, wanted at least one finished run.")
     optimizers = optimizer_names(frame)
-    confidence = comparison.simultaneous_confidence(2 * len(optimizers))
+    own = 2 * len(optimizers)
+    claims = own if primary_claims is None else checks.count("primary_claims", primary_claims, own)
+    confidence = comparison.simultaneous_confidence(claims)
     error, error_name = error_column(frame)
     rows = []
     for optimizer in optimizers:
@@ -107,10 +117,25 @@ def claims_table(frame: pd.DataFrame, scale: str | None = None, seed: int = 0) -
         if baselines and LOG_VOLUME in present:
             row = {"optimizer": optimizer, "error": error_name}
             rows.append(row | _increment(group, error, baselines))
-    table = pd.DataFrame(rows).drop(columns="correlation")
-    tested = {i: p for i, p in table["p"].items() if table["family"][i] == "primary"}
-    table["p_holm"] = pd.Series(comparison.holm(tested), dtype=float)
-    return table
+    return holm_together([pd.DataFrame(rows).drop(columns="correlation")], claims)[0]
+
+
+def holm_together(tables: Sequence[pd.DataFrame], claims: int) -> list[pd.DataFrame]:
+    """The tables with `p_holm`: Holm's adjustment over the primary rows of all of them.
+
+    `claims` beyond those rows count as made and not shown, which only makes `p_holm` larger.
+    """
+    tested = {
+        (number, row): p
+        for number, table in enumerate(tables)
+        for row, p in table.loc[table["family"] == "primary", "p"].items()
+    }
+    unseen = {("unseen", i): np.nan for i in range(claims - len(tested))}
+    adjusted = comparison.holm(tested | unseen)
+    return [
+        table.assign(p_holm=[adjusted.get((number, row), np.nan) for row in table.index])
+        for number, table in enumerate(tables)
+    ]
 
 
 def optimizer_names(frame: pd.DataFrame) -> list[str]:

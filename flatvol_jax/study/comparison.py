@@ -98,6 +98,16 @@ def equivalence_p_value(difference: Difference, margin: float) -> float:
     return float(stats.t.sf(distance / difference.standard_error, difference.freedom))
 
 
+def excess_p_value(difference: Difference, threshold: float) -> float:
+    """One-sided p-value of a t test of: the difference is ≤ threshold."""
+    if not difference.freedom:
+        return np.nan
+    distance = difference.estimate - threshold
+    if difference.standard_error == 0:
+        return 0.0 if distance > 0 else 1.0
+    return float(stats.t.sf(distance / difference.standard_error, difference.freedom))
+
+
 def threshold_p_value(correlation: statistics.Correlation, sign: int, threshold: float) -> float:
     """One-sided p-value, over draws, of: the correlation of the claimed sign is ≤ threshold."""
     if correlation.draws < 2:

@@ -1,3 +1,5 @@
+import html.parser
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,3 +83,36 @@ def ten_draws():
 @pytest.fixture(scope="session")
 def one_draw():
     return synthetic_records(1, draws=1)
+
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.ids, self.links, self.open, self.tables = [], [], [], 0
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.links += [attributes.get(k) for k in ("src", "href", "xlink:href") if k in attributes]
+        self.tables += tag == "table"
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="session")
+def tags_of():
+    """The ids, links, tables of a page and the tags that it leaves open."""
+
+    def read(page):
+        tags = Tags()
+        tags.feed(page)
+        return tags
+
+    return read

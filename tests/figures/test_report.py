@@ -1,6 +1,3 @@
-import html.parser
-import xml.etree.ElementTree as ElementTree
-
 import numpy as np
 import pytest
 
@@ -17,27 +14,6 @@ CONTEXT = {
 }
 
 
-class Tags(html.parser.HTMLParser):
-    def __init__(self):
-        super().__init__()
-        self.ids, self.links, self.open, self.tables = [], [], [], 0
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.ids += [attributes["id"]] if "id" in attributes else []
-        self.links += [attributes.get(k) for k in ("src", "href", "xlink:href") if k in attributes]
-        self.tables += tag == "table"
-        if tag not in ("meta", "link", "br"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-        self.handle_endtag(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 @pytest.fixture(scope="module")
 def table(ten_draws):
     return claims.claims_table(ten_draws, "cpu")
@@ -50,18 +26,16 @@ def page(tmp_path_factory, ten_draws, table):
     return path.read_text("utf-8")
 
 
-def test_page_is_well_formed_and_loads_nothing(page):
-    tags = Tags()
-    tags.feed(page)
+def test_page_is_well_formed_and_loads_nothing(page, tags_of):
+    tags = tags_of(page)
     assert tags.open == []
     assert all(link.startswith(("#", "data:")) for link in tags.links)
     assert "url(http" not in page
     assert "@import" not in page
 
 
-def test_ids_are_unique_and_every_reference_is_there(page):
-    tags = Tags()
-    tags.feed(page)
+def test_ids_are_unique_and_every_reference_is_there(page, tags_of):
+    tags = tags_of(page)
     assert len(tags.ids) == len(set(tags.ids))
     assert {link[1:] for link in tags.links if link.startswith("#")} <= set(tags.ids)
 
@@ -122,16 +96,6 @@ def test_little_context_little_data_still_makes_a_report(tmp_path, one_draw):
     assert "nan" not in text.lower().replace("finance", "")
 
 
-def test_inline_svg_is_one_element_with_its_own_ids(one_draw):
-    svg = scatter.svg_text(scatter.panel_figure(one_draw, scatter.VOLUME), transparent=True)
-    inline = report.inline_svg(svg, "p1", 'a "label"')
-    root = ElementTree.fromstring(inline)
-    assert root.attrib["aria-label"] == 'a "label"'
-    ids = [node.attrib["id"] for node in root.iter() if "id" in node.attrib]
-    assert ids
-    assert all(name.startswith("p1-") for name in ids)
-
-
 def test_nested_config_is_flattened_in_order():
     assert list(report.flatten({"b": {"c": 1, "a": {"d": 2}}, "a": 3})) == [
         ("b.c", 1),
@@ -140,7 +104,7 @@ def test_nested_config_is_flattened_in_order():
     ]
 
 
-def test_what_the_sharpness_is_made_of_stands_in_the_report(ten_draws, table, tmp_path):
+def test_what_the_sharpness_is_made_of_stands_in_the_report(ten_draws, table, tmp_path, tags_of):
     share = {
         "measure.sharpness.best.first_order": 0.95 * ten_draws["measure.sharpness.best"],
         "measure.sharpness.best.on_face": 0.7,
@@ -165,8 +129,7 @@ def test_what_the_sharpness_is_made_of_stands_in_the_report(ten_draws, table, tm
     assert "0 of 550" in page  # basin volumes that can be trusted
     assert "1.5 effective directions in the median" in page
     assert 'aria-label="a further &lt;picture&gt;"' in page
-    tags = Tags()
-    tags.feed(page)
+    tags = tags_of(page)
     assert tags.open == []
     assert len(tags.ids) == len(set(tags.ids))  # no two pictures share the id of a clip path
 

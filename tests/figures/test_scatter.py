@@ -2,6 +2,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from scipy import stats
 
 from flatvol_jax.figures import scatter, style
 
@@ -31,7 +33,7 @@ def test_panel_names_both_correlations_and_who_is_left_out(ten_draws):
     usable = (ten_draws["is.zero_error"] & ten_draws["is.ep_converged"]).sum()
     assert f"n = {usable} ({len(ten_draws) - usable} left out)" in title
     assert "within |A|: −" in title
-    assert "(10 draws)" in title
+    assert "10 draws" in title
     assert "pooled: −" in title
 
 
@@ -59,7 +61,46 @@ def test_no_usable_run_draws_an_empty_panel(one_draw):
     frame = one_draw.assign(**{"is.zero_error": False})
     axis = scatter.panel_figure(frame, scatter.VOLUME).axes[0]
     assert "not defined" in axis.get_title(loc="left")
-    assert axis.texts[0].get_text() == "no usable runs"
+    text = axis.texts[0].get_text()
+    assert text == f"no usable runs\n{len(frame)}: zero training error not reached"
+    assert len(axis.get_xticks()) == len(axis.get_yticks()) == 0
+
+
+def test_colours_of_every_row_are_those_of_the_bar(one_draw):
+    fewer = one_draw[one_draw["hp.attack_size"] <= 100]
+    other = fewer.assign(**{"hp.train.optimizer": "adam", "run_id": fewer["run_id"] + "b"})
+    *axes, bar = scatter.attack_sweep_figure(pd.concat([one_draw, other])).axes
+    assert {axis.collections[0].norm.vmax for axis in axes} == {bar.get_ylim()[1]} == {500}
+
+
+def test_two_measures_stand_against_each_other(one_draw):
+    frame = one_draw[one_draw["is.zero_error"] & one_draw["is.ep_converged"]]
+    axis = Figure().subplots()
+    numbers = scatter.draw_panel(
+        axis,
+        one_draw,
+        scatter.VOLUME,
+        scatter.SHARPNESS,
+        heading="two measures",
+        norm=scatter.attack_size_norm(one_draw),
+    )
+    points = axis.collections[0].get_offsets()
+    np.testing.assert_allclose(points[:, 1], np.log10(frame["measure.sharpness.best"]))
+    assert axis.get_ylabel() == scatter.SHARPNESS.label
+    x, y = frame["measure.log_volume.heaviside"], frame["measure.sharpness.best"]
+    assert numbers.pooled.estimate == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert axis.get_title(loc="left").startswith("two measures\nn = ")
+
+
+def test_long_lines_of_a_title_are_wrapped_between_words(one_draw):
+    axis = Figure().subplots()
+    look = scatter.Look(line=20)
+    norm = scatter.attack_size_norm(one_draw)
+    heading = "a heading of many words and 1.25e-3"
+    scatter.draw_panel(axis, one_draw, scatter.VOLUME, heading=heading, norm=norm, look=look)
+    title = axis.get_title(loc="left")
+    assert title.startswith("a heading of many\nwords and 1.25e-3\n")
+    assert max(map(len, title.split("\n"))) <= 20
 
 
 def test_files_are_png_at_200_dpi_and_svg_and_repeat(tmp_path, one_draw):

@@ -321,3 +321,17 @@ def test_bad_arguments_say_what_to_try():
     frame = frame_of(x, x)
     with pytest.raises(ValueError, match="sign"):
         comparison.paired_difference(frame, frame, "x", "y", sign=0)
+
+
+def test_a_perfect_correlation_lies_in_its_interval():
+    frame = pd.DataFrame(
+        {
+            "hp.draw": 0,
+            "hp.attack_size": [0, 0, 1, 1],
+            "x": [1.0, 2, 3, 4],
+            "e": [0.1, 0.2, 0.3, 0.4],
+        }
+    )
+    found = statistics.pooled_correlation(0, frame, "x", "e")
+    assert found.estimate == 1
+    assert found.low <= found.estimate <= found.high

@@ -163,6 +163,26 @@ def test_each_optimizer_adds_claims_and_an_unmeasured_claim_stays():
     assert sharp["left_out"] == {"no value of measure.sharpness.best": 60}
 
 
+def test_claims_made_elsewhere_widen_the_intervals_and_count_in_holm():
+    frame = sweep(4, 10)
+    own = claims.claims_table(frame, "cpu").iloc[0]
+    more = claims.claims_table(frame, "cpu", primary_claims=26).iloc[0]
+    assert more["confidence"] == pytest.approx(1 - 0.05 / 26)
+    assert more["within_high"] > own["within_high"]
+    assert more["p"] == own["p"]
+    assert more["p_holm"] == pytest.approx(13 * own["p_holm"])
+    with pytest.raises(ValueError, match="primary_claims: got 1"):
+        claims.claims_table(frame, "cpu", primary_claims=1)
+
+
+def test_holm_over_two_tables_by_hand():
+    first = pd.DataFrame({"family": ["primary", "flatness", "primary"], "p": [0.03, 0.001, 0.005]})
+    second = pd.DataFrame({"family": ["primary"], "p": [0.01]}, index=[7])
+    one, other = claims.holm_together([first, second], 4)
+    np.testing.assert_allclose(one["p_holm"], [0.06, np.nan, 0.02])
+    np.testing.assert_allclose(other["p_holm"], [0.03])
+
+
 def test_runs_that_did_not_converge_change_no_number():
     frame = sweep(5, 3)
     bad = frame.copy()

@@ -1,0 +1,57 @@
+"""python -m experiments.compare --workdir=runs --scale=cpu: optimizers held against each other.
+
+Reads the records of every sweep in --workdir, one folder a sweep, and computes nothing anew.
+"""
+
+import shlex
+import sys
+import time
+import warnings
+
+from absl import app, flags
+from etils import epath
+
+from flatvol_jax.figures.comparison import write_comparison
+from flatvol_jax.runtime import files
+from flatvol_jax.study.experiment_tables import (
+    experiment_tables,
+    flat_table,
+    of_scale,
+    tables_summary,
+)
+from flatvol_jax.study.records import load_sweeps
+from flatvol_jax.study.workdir import environment
+
+WORKDIR = flags.DEFINE_string("workdir", "runs", "Folder of the sweeps; results go there, too.")
+SCALE = flags.DEFINE_string("scale", "cpu", "Which sweeps: those of this config.scale.")
+
+
+def main(_) -> None:
+    """Judge every experiment, write page and table, say where they are."""
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    workdir, scale = epath.Path(WORKDIR.value), SCALE.value
+    began = time.perf_counter()
+    try:
+        records = load_sweeps(workdir)
+        chosen = of_scale(records, scale)
+        tables = experiment_tables(chosen, scale)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; nothing was written.")
+    context = {
+        **environment(),
+        "command": shlex.join(["python", "-m", "experiments.compare", *sys.argv[1:]]),
+        "scale": scale,
+        "wall_seconds": time.perf_counter() - began,
+    }
+    write_comparison(workdir / "comparison.html", tables, context)
+    files.write_text(workdir / "comparison.csv", flat_table(tables).to_csv(index=False))
+    print("\n".join(tables_summary(tables)))
+    print(f"records: {len(chosen)} of {len(records)} in {workdir} are of scale {scale}")
+    print(f"table:   {workdir / 'comparison.csv'}")
+    print(f"report:  {workdir / 'comparison.html'}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,66 @@
+"""python -m experiments.figures --figure=4 --workdir=runs: the paper's figures from the records.
+
+Records are those of the sweep in --workdir or of all sweeps one level below it. --figure=all draws
+every figure that has a panel with records.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator
+
+import pandas as pd
+from absl import app, flags, logging
+from etils import epath
+
+from flatvol_jax.figures import formatting, paper_figure, save_figure
+from flatvol_jax.figures.paper_layout import FIGURES
+from flatvol_jax.runtime import checks, files
+from flatvol_jax.study.records import load_sweeps
+
+FIGURE = flags.DEFINE_string("figure", "all", f"One of {', '.join(FIGURES)}, or all.")
+WORKDIR = flags.DEFINE_string("workdir", "runs", "Folder of a sweep, or of folders of sweeps.")
+SCALE = flags.DEFINE_string("scale", None, "Which sweep, where a system has one at several scales.")
+
+
+def main(_) -> None:
+    """Draw, write pictures and tables, say in a line a panel what they show."""
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    logging.set_verbosity(logging.WARNING)
+    folder = epath.Path(WORKDIR.value) / "figures"
+    try:
+        checks.one_of("--figure", FIGURE.value, ["all", *FIGURES])
+        frame = load_sweeps(WORKDIR.value)
+        for name in FIGURES if FIGURE.value == "all" else [FIGURE.value]:
+            figure, table = paper_figure(frame, name, SCALE.value)
+            if FIGURE.value == "all" and table["scale"].isna().all():
+                print(f"figure {name}: no records, not drawn")
+                continue
+            stem = folder / f"figure_{name}"
+            save_figure(figure, stem)
+            files.write_text(folder / f"{stem.name}.csv", table.to_csv(index=False))
+            print(f"figure {name}: {FIGURES[name].shows}; {stem}.png, .svg, .csv")
+            print("\n".join(_lines(table)))
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+def _lines(table: pd.DataFrame) -> Iterator[str]:
+    for row in table.itertuples():
+        after = f" + {row.overtrain} epochs" if row.overtrain else ""
+        what = f"({row.letter}) {row.experiment} {row.optimizer}{after}, {row.x}, {row.y}"
+        if pd.isna(row.scale):
+            yield f"  {what}: {row.left_out}"
+            continue
+        within, pooled = (
+            f"{formatting.correlation(estimate)} {formatting.interval(low, high)}"
+            for estimate, low, high in (
+                (row.within, row.within_low, row.within_high),
+                (row.pooled, row.pooled_low, row.pooled_high),
+            )
+        )
+        left_out = f" ({row.left_out})" if row.left_out else ""
+        yield f"  {what}: within |A| {within}, pooled {pooled}, n = {row.n}{left_out}"
+
+
+if __name__ == "__main__":
+    app.run(main)

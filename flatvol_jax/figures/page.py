@@ -1,0 +1,55 @@
+"""What every HTML page of the project shares: one template, its filters, pictures that fit in."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from flatvol_jax.figures import formatting, style
+from flatvol_jax.study import verdicts
+
+FILTERS = ("number", "correlation", "interval", "p_value", "percent", "duration", "cell")
+
+
+def render_page(template: str, context: Mapping[str, Any], **content: Any) -> str:
+    """A page of page.html.j2's look, self-contained: the content, what was run, the rules.
+
+    Args:
+        template: file name of a template that extends page.html.j2.
+        context: `command`, `commit`, `versions` (name -> version), `wall_seconds`, `scale`,
+            `title`; what is missing is shown as a dash.
+        content: what the template itself wants.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("flatvol_jax.figures", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {name: getattr(formatting, name) for name in FILTERS}
+    return environment.get_template(template).render(
+        title=context.get("title") or "flatvol_jax",
+        command=context.get("command"),
+        commit=context.get("commit"),
+        scale=context.get("scale"),
+        versions=dict(context.get("versions") or {}),
+        wall_seconds=context.get("wall_seconds"),
+        rules=verdicts.rules_text(),
+        rules_hash=verdicts.rules_hash(),
+        least_draws=verdicts.LEAST_DRAWS,
+        scales=verdicts.SCALES,
+        **content,
+    )
+
+
+def inline_svg(svg: str, prefix: str, label: str) -> markupsafe.Markup:
+    """SVG for the middle of a page: its own ids, ink of the page's colour, no fixed size."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = svg.replace(style.INK, "currentColor").replace(style.GRID, "var(--grid)")
+    label = markupsafe.escape(label)
+    return markupsafe.Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
