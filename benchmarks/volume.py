@@ -1,8 +1,9 @@
-"""log V(f) on real MNIST against one float64 GEMM of the same size, measured in one run.
+"""log V(f) on real images against one float64 GEMM of the same size, measured in one run.
 
     python -m benchmarks.volume [n ...]           500, 1500 and 5000 unless given
+    python -m benchmarks.volume cifar10:7000      cars against cats
 
-Sizes above 5000 read the full MNIST, which TFDS must have prepared (`TFDS_DATA_DIR`). Cold:
+Sizes above 5000 read the full MNIST; it and CIFAR-10 must be prepared (`TFDS_DATA_DIR`). Cold:
 from nothing to 1e-6 nats of the fixed point. Warm: after ten changed labels. Corrected and
 estimate: what they cost beyond EP. Compilation is not counted. Peak memory is that of the whole
 process since the kernel was there, in matrices of n² float64, the kernel included.
@@ -27,12 +28,15 @@ from flatvol_jax.volume.sampling import sampling_estimate
 PARTICLES, REPLICATES = 128, 16
 
 
-def main(n: int) -> None:
+def main(n: int, name: str = "") -> None:
     """Print one line for each link and step."""
-    name = "mnist5k" if n <= 5000 else "mnist"
-    dataset = fv.data.binarise(fv.data.load(name), *fv.data.GROUPS["mnist_halves"])
+    name = name or ("mnist5k" if n <= 5000 else "mnist")
+    groups = "cars_cats" if name == "cifar10" else "mnist_halves"
+    dataset = fv.data.binarise(fv.data.load(name), *fv.data.GROUPS[groups])
     rows = np.random.default_rng(0).permutation(len(dataset.x))[:n]
-    kernel = fv.nngp_kernel(fv.FCN(), dataset.x[rows])
+    preprocessing = "standardise" if name == "cifar10" else "unit"
+    x = fv.data.preprocess(dataset.x[rows], preprocessing, dataset.x[rows])
+    kernel = fv.nngp_kernel(fv.FCN(), x)
     labels = dataset.y[rows].astype(np.float64)
     changed = labels.copy()
     changed[np.random.default_rng(1).choice(n, 10, replace=False)] *= -1
@@ -90,5 +94,6 @@ def _summary(ep) -> str:
 
 
 if __name__ == "__main__":
-    for size in sys.argv[1:] or (500, 1500, 5000):
-        main(int(size))
+    for argument in sys.argv[1:] or ("500", "1500", "5000"):
+        name, _, size = argument.rpartition(":")
+        main(int(size), name)

@@ -32,6 +32,7 @@ def sweep_config(experiment: str, scale: str, optimizer: str) -> ConfigDict:
     config.experiment = experiment
     # "cpu" and "paper" allow a verdict, from ten draws on (flatvol_jax/study/VERDICTS.md).
     config.scale = scale
+    config.note = ""  # stands at the top of the report
     config.hp = {"train": training(optimizer)}
     config.ensemble = 5  # runs trained together, a multiple of vmap_size; changes no result
     config.kernel = {"method": "analytic"}

@@ -48,10 +48,15 @@ def get_config(variant: str = "paper") -> ConfigDict:
         config.sweep.update(draws=1, attack_sizes=(0, 125, 250, 375, 500), samples=3)
         config.kernel.update(samples=600, groups=10)
         config.measures.sgd_sharpness.on = False
+        config.note = (
+            "Reduced from the paper's ResNet-50 on |S| = 5,000: ResNet-18 with 8 channels in its "
+            f"first stage on |S| = {config.hp.data.train_size}."
+        )
     if scale == "smoke":
         config.hp.data.update(train_size=40, attack_pool_size=40, test_size=40)
         config.hp.data.second_test_size = 100
         config.hp.model.width = 2
         config.sweep.update(attack_sizes=(0, 40), samples=1)
         config.kernel.update(samples=60, groups=5)
+        config.note = "A test of the machinery: ResNet-18 with 2 channels, 40 images."
     return config

@@ -14,6 +14,8 @@ from flatvol_jax.figures import save_figure, sweep_pictures, write_report
 from flatvol_jax.runtime.progress import progress_bar
 from flatvol_jax.study import claims_table, load_records, records_summary
 from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.study.experiment_tables import function_movement_table
+from flatvol_jax.study.records import at_zero_error
 from flatvol_jax.study.workdir import environment
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/mnist_fcn.py", "What to run.")
@@ -38,7 +40,8 @@ def main(_) -> None:
     except ValueError as error:
         sys.exit(f"error: {error}")
 
-    frame = load_records(workdir)
+    records = load_records(workdir)
+    frame, movement = at_zero_error(records), function_movement_table(records)
     context = {
         **environment(),
         "title": f"Attack-set sweep {config['name']}",
@@ -51,7 +54,7 @@ def main(_) -> None:
         save_figure(picture.figure, workdir / "figures" / picture.name)
     claims = claims_table(frame, config["scale"])
     more = {picture.shows: picture.figure for picture in pictures[1:]}
-    write_report(workdir / "report.html", frame, config, context, claims, more)
+    write_report(workdir / "report.html", frame, config, context, claims, more, movement)
     print("\n".join(records_summary(frame, config["scale"], claims=claims)))
     print(f"records: {workdir / 'records.jsonl'}")
     for picture in pictures:

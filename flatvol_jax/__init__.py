@@ -9,7 +9,7 @@ from flatvol_jax.flatness import (
     sgd_sharpness,
     sharpness,
 )
-from flatvol_jax.kernels import monte_carlo_kernel, nngp_kernel
+from flatvol_jax.kernels import monte_carlo_estimate, monte_carlo_kernel, nngp_kernel
 from flatvol_jax.models import CNN, FCN, FlaxModel, ResNet, StaxModel
 from flatvol_jax.volume import (
     estimate_log_volume,
@@ -32,6 +32,7 @@ __all__ = [
     "hessian_measures",
     "log_volume",
     "marginal_likelihood_bound",
+    "monte_carlo_estimate",
     "monte_carlo_kernel",
     "nngp_kernel",
     "prior_bound",

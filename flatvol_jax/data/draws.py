@@ -83,9 +83,16 @@ def draw(
     asked = sum(sizes.values())
     if asked > there:
         parts = " + ".join(f"{name} {size}" for name, size in sizes.items())
+        positive = int(np.sum(dataset.y == 1))
         raise ValueError(
             f"draw: {parts} = {asked} examples asked, {dataset.name!r} has {there} of the two "
-            "groups of classes. Ask for fewer, or take a larger data set."
+            f"groups of classes ({there - positive} and {positive}). Ask for fewer, or take a "
+            "larger data set."
+        )
+    if len(np.unique(dataset.y)) < 2:
+        raise ValueError(
+            f"dataset.y: got only the label {dataset.y[0]} in {dataset.name!r}, wanted both: a "
+            "function of one class is no classification."
         )
     ends = np.cumsum(list(sizes.values()))
     pieces = np.split(_permutation(key, there)[:asked], ends[:-1])

@@ -39,18 +39,20 @@ def write_report(
     context: Mapping[str, Any],
     claims: pd.DataFrame | None = None,
     pictures: Mapping[str, Figure] | None = None,
+    movement: pd.DataFrame | None = None,
     seed: int = 0,
 ) -> None:
     """Write the report of an attack sweep, one HTML file that loads nothing else.
 
     Args:
         path: of the .html file, written atomically.
-        frame: records, one row a network.
-        config: nested plain data, shown as a table of dotted names.
+        frame: records at zero error, one row a network.
+        config: nested plain data, shown as a table of dotted names; its `note` at the top.
         context: `command`, `commit`, `versions` (name -> version), `wall_seconds`, `scale`
             ("cpu" and "paper" allow verdicts), `title`; what is missing is shown as a dash.
         claims: `claims_table(frame, scale, seed)` if it was computed already.
         pictures: further figures of the sweep, what each shows -> figure.
+        movement: `function_movement_table` of a sweep that went beyond zero error.
         seed: fixes permutations and bootstraps.
     """
     scale = context.get("scale")
@@ -79,6 +81,8 @@ def write_report(
             for i, (label, figure) in enumerate((pictures or {}).items())
         ],
         informative_below=study_claims.INFORMATIVE_BELOW,
+        note=config.get("note"),
+        movement=[] if movement is None else _records(movement),
         statuses=_records(study_claims.status_table(frame)),
         table=_run_table(frame),
     )

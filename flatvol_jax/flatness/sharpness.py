@@ -128,7 +128,7 @@ def ensemble_sharpness(
     found, parts, start = to_host(_ensemble(key, loss, params, epsilon))
     return Sharpness(
         **_parts(start, parts, np.asarray),
-        converged=found.settled,
+        converged=found.settled & found.defined,
         trace=found.trace,
         gradients=found.gradients,
     )

@@ -23,6 +23,7 @@ _CORNER_STEPS = np.array([12, 5, 5, 5, 5])
 _LANCZOS_STEPS = 5  # Hessian products, two gradients each
 _BUDGET = 60  # gradients in all
 _OVERRUN = 8  # scipy looks at maxfun only between line searches
+_STATIONARY = 1e-3  # share of the rise that a linear maximum could still add: converged
 _SETTLED = 1e-4  # last gains (of three calls of a climb) below this share of the whole: converged
 
 
@@ -33,7 +34,9 @@ class WorstCase(NamedTuple):
         delta: w' - w, (P,).
         trace: the running maximum of the loss over its evaluations, the last one the maximum.
         gradients: gradient evaluations (a Hessian product counts as two).
-        converged: whether the search that found it had stopped rising.
+        converged: whether the search that found it had stopped rising, or the point is
+            stationary: the gap max_v g·(v - u) over ‖v‖ ≤ 1, g the gradient in u, is below 1e-3
+            of the rise (Frank and Wolfe 1956).
     """
 
     delta: Array
@@ -66,19 +69,22 @@ def worst_case(
         return _climb_from_several(key, objective, scale, _BUDGET - _OVERRUN)
     found = linear_search(key, loss, params, scale, norm)
     delta, trace = found.delta, np.asarray(found.trace)
-    gradients, converged = int(found.gradients), bool(found.settled)
+    gradients, converged, defined = int(found.gradients), bool(found.settled), bool(found.defined)
     if method == "best" and norm == "inf":
         calls = max(3, _BUDGET - _OVERRUN - gradients)
         if trace.max() <= start:  # a saddle, or a peak: no corner lies higher
             found = _climb_from_several(key, objective, scale, calls // 3)
             return found._replace(gradients=found.gradients + gradients)
         delta, climb, settled = _climb(objective, scale, delta, calls)
-        gradients += len(climb)
+        gradients, defined = gradients + len(climb), defined and np.isfinite(climb).all()
         # A climb that gained nothing over the corner leaves the corner's own verdict.
         gained = climb.max() > trace.max() + _SETTLED * (trace.max() - start)
         converged = settled if gained else converged
         trace = np.maximum.accumulate(np.concatenate([trace, climb]))
-    return WorstCase(delta, trace, gradients, converged)
+    if not converged:
+        converged = _stationary(objective, scale, delta, norm)
+        gradients += 1
+    return WorstCase(delta, trace, gradients, bool(converged and defined))
 
 
 class LinearSearch(NamedTuple):
@@ -88,6 +94,7 @@ class LinearSearch(NamedTuple):
     trace: Array
     gradients: Array
     settled: Array
+    defined: Array
 
 
 @partial(jax.jit, static_argnames="norm")
@@ -139,11 +146,11 @@ def linear_search(key: Array, loss: Loss, params: Any, scale: Array, norm: str) 
     points, bests, steps, values, settled, defined = jax.lax.map(
         search, (starts, jnp.asarray(_CORNER_STEPS))
     )
-    settled = settled & jnp.all(defined)  # a loss that is not finite somewhere has no maximum
     winner = jnp.argmax(bests)
     trace = jax.lax.cummax(jnp.concatenate([start[None], values.ravel()]))
     count = 1 + 2 * _LANCZOS_STEPS + jnp.sum(steps)
-    return LinearSearch(scale * points[winner], trace, count, settled[winner])
+    # A loss that is not finite somewhere has no maximum.
+    return LinearSearch(scale * points[winner], trace, count, settled[winner], jnp.all(defined))
 
 
 def _unit(vector: Array) -> Array:
@@ -230,6 +237,15 @@ def _in_units(loss: Loss, params: Any, scale: Array, u: Array) -> tuple[Array, A
     """Loss and gradient at w + scale · u, with respect to u."""
     function, w = flat_loss(loss, params)
     return jax.value_and_grad(lambda u: function(w + scale * u))(u)
+
+
+def _stationary(objective: Objective, scale: Array, delta: Array, norm: str) -> bool:
+    """Whether a linear maximum over the ball could add little to the rise at delta."""
+    loss, params, start = objective
+    u = jnp.where(scale > 0, delta / scale, 0.0)
+    value, gradient = _in_units(loss, params, scale, u)
+    furthest = jnp.linalg.norm(gradient, 1 if norm == "inf" else 2)
+    return bool(furthest - gradient @ u <= _STATIONARY * (value - start))
 
 
 class Expansion(NamedTuple):

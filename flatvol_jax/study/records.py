@@ -103,6 +103,11 @@ def load_sweeps(root: epath.PathLike) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def at_zero_error(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows at zero error, without those of later epochs: one row a network."""
+    return frame[frame["overtrain"].fillna(0) == 0] if "overtrain" in frame else frame
+
+
 def load_arrays(workdir: epath.PathLike, row: Mapping[str, Any], stage: str) -> dict:
     """The arrays of one row's stage, name to array; none where the row names none."""
     path = row.get(f"meta.arrays.{stage}")

@@ -8,6 +8,8 @@ from jax.tree_util import Partial
 
 import flatvol_jax as fv
 from flatvol_jax import flatness
+from flatvol_jax.flatness.objective import checked_objective
+from flatvol_jax.flatness.worst_case import _stationary
 
 METHODS = ("best", "sign", "lbfgsb")
 
@@ -297,3 +299,16 @@ def test_sgd_sizes_that_do_not_fit_are_named():
             0.1,
             1,
         )
+
+
+@pytest.mark.parametrize("norm", ["inf", "2"])
+@pytest.mark.parametrize(("short", "stationary"), [(0.0, True), (5e-4, True), (2e-3, False)])
+def test_a_point_is_stationary_where_a_linear_maximum_adds_little(norm, short, stationary):
+    """Of a linear loss, (1 - short) of the way to the maximum the gap is short / (1 - short)."""
+    slope, scale = np.array([2.0, -1.0, 0.5]), np.array([0.1, 0.3, 0.2])
+    best = np.sign(slope) if norm == "inf" else slope * scale / np.linalg.norm(slope * scale)
+    loss = Partial(quadratic, np.zeros((3, 3)), slope, np.zeros(3))
+    with jax.enable_x64(True):
+        objective = checked_objective(loss, np.zeros(3))
+        delta = jnp.asarray((1 - short) * scale * best)
+        assert _stationary(objective, jnp.asarray(scale), delta, norm) is stationary
