@@ -1,11 +1,12 @@
 """What all specs share: those without BatchNorm train as they infer."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import flatvol_jax as fv
-from flatvol_jax.models import Spec
+from flatvol_jax.models import Spec, apply_in_batches
 
 
 def _stax():
@@ -30,3 +31,19 @@ def test_without_batch_norm_training_mode_is_inference_mode(make):
     np.testing.assert_array_equal(spec.apply(params, x, state), wanted)
     np.testing.assert_array_equal(spec.features(params, x, state), spec.features(params, x))
     assert spec.normalised_layers() == ()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 50])
+def test_a_batch_after_another_gives_the_same_outputs_and_gradients(batch_size):
+    spec = fv.FCN((5,), sigma_w=1.4, sigma_b=0.5)
+    x = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    params = spec.init(jax.random.key(0), (3,))
+
+    def total(params, size):
+        outputs = apply_in_batches(spec, params, x, {}, size)
+        return jnp.sum(outputs**2), outputs
+
+    (_, wanted), slope = jax.value_and_grad(total, has_aux=True)(params, None)
+    (_, found), same = jax.value_and_grad(total, has_aux=True)(params, batch_size)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), same, slope)
