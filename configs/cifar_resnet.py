@@ -33,6 +33,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
         "sigma_w": 2**0.5,
         "sigma_b": 1.0,
     }
+    config.hp.batch_norm = "running"  # or "batch", the statistics of S (docs/batch_norm.md)
     config.hp.train.update(max_epochs=200, evaluation_batch_size=500)
     config.kernel = {"method": "monte_carlo", "samples": 700, "groups": 4}  # M = 0.1 n
     config.ensemble = 1

@@ -59,6 +59,7 @@ def monte_carlo_kernel(
     cache: epath.PathLike | None = None,
     progress: Progress | None = None,
     block: int | None = None,
+    reference: np.ndarray | None = None,
 ) -> np.ndarray:
     """K(x, x') ≈ σ_w²/(M N_L) Σ_m Σ_c h_mc(x) h_mc(x') + σ_b² (eq. 6).
 
@@ -76,9 +77,16 @@ def monte_carlo_kernel(
     products, one triangle of them, in the order of m. Memory is one array of n² numbers, three
     with a cache. The features of an input must not depend on the other inputs.
 
+    What a network with BatchNorm is, `reference` says. Without one it is the network in inference
+    mode at initialisation, where running mean 0 and variance 1 leave activations as they are.
+    With one, its BatchNorms have the mean and the variance of the reference under the weights of
+    the m-th initialisation, `batch_state(w_m, reference)`, layer after layer as in training:
+    h_m(x) is still of x alone, and on the reference it is that of training mode.
+
     Args:
         key: for the initialisations.
-        spec: any network; `init` and `features` are used, and sigma_w, sigma_b of the readout.
+        spec: any network; `init` and `features` are used, and sigma_w, sigma_b of the readout;
+            with a reference `init_state` and `train_apply`, too.
         x: (n, ...) inputs, preprocessed as the network sees them.
         samples: M.
         cache: folder where the sums are kept, checksummed, under the hash of key, spec, inputs
@@ -89,15 +97,19 @@ def monte_carlo_kernel(
             what was done earlier, and after each block.
         block: samples whose features enter the sum in one product; left out, as many as make
             1024 features. Changes rounding.
+        reference: (m, ...) inputs whose batch statistics normalise every sampled network, the
+            training inputs as a rule, preprocessed like x. Each device takes them as one batch.
+            Changes nothing for a network without a state.
 
     Returns:
         (n, n) float64, exactly symmetric.
 
     Raises:
-        ValueError: inputs not finite, M N_L < n, where K would be singular, more memory than is
-            there, or a network whose features are not finite.
+        ValueError: inputs not finite, a reference of inputs of another shape, M N_L < n, where K
+            would be singular, more memory than is there, or a network whose features are not
+            finite.
     """
-    _, kernels, _ = _group_kernels(key, spec, x, samples, 1, cache, progress, block)
+    _, kernels, _ = _group_kernels(key, spec, x, samples, 1, cache, progress, block, reference)
     return kernels[0]
 
 
@@ -110,6 +122,7 @@ def monte_carlo_estimate(
     cache: epath.PathLike | None = None,
     progress: Progress | None = None,
     block: int | None = None,
+    reference: np.ndarray | None = None,
 ) -> MonteCarloKernel:
     """The kernel of eq. 6 with its standard error, from g groups of the same M samples.
 
@@ -118,8 +131,8 @@ def monte_carlo_estimate(
     `jackknife` carries it on to any functional of K. Two groups are the split halves.
 
     Args:
-        key: as in `monte_carlo_kernel`, and so are spec, x, samples, cache, progress, block; the
-            kernel is the same to rounding, from the same samples.
+        key: as in `monte_carlo_kernel`, and so are spec, x, samples, cache, progress, block and
+            reference; the kernel is the same to rounding, from the same samples.
         spec: any network.
         x: (n, ...) inputs.
         samples: M.
@@ -127,25 +140,29 @@ def monte_carlo_estimate(
         cache: folder where the sums are kept, a file a group.
         progress: called as `progress(done, total)`, in samples.
         block: samples in one product.
+        reference: inputs whose batch statistics normalise every sampled network.
 
     Raises:
         ValueError: as `monte_carlo_kernel`; fewer than 2 groups; or so many samples in one that
             the others' kernel would be singular.
     """
     groups = checks.count("groups", groups, least=2)
-    kernel, kernels, counts = _group_kernels(key, spec, x, samples, groups, cache, progress, block)
+    kernel, kernels, counts = _group_kernels(
+        key, spec, x, samples, groups, cache, progress, block, reference
+    )
     estimate = MonteCarloKernel(kernel, np.nan, kernels, counts)
     error = np.linalg.norm(estimate.standard_error) / np.linalg.norm(kernel)
     return estimate._replace(relative_error=float(error))
 
 
-def _group_kernels(key, spec, x, samples, groups, cache, progress, block):
+def _group_kernels(key, spec, x, samples, groups, cache, progress, block, reference):
     """(mean kernel, kernels of the groups, their samples)."""
     x = checks.finite("x", x)
     samples = checks.count("samples", samples)
     if x.ndim < 2 or x.size == 0:
         raise ValueError(f"x: got shape {x.shape}, wanted (n, ...) with at least one input.")
     n, inputs = len(x), np.asarray(x, np.float32)
+    reference = _checked_reference(spec, reference, inputs.shape[1:])
     width = feature_width(spec, inputs.shape[1:])
     _check_rank(n, width, samples, groups)
     default = -(-_FEATURES // width)
@@ -164,6 +181,8 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block):
             "block": block,
             "group": [group, groups],
         }
+        if reference is not None:
+            determined_by["reference"] = array_hash(reference)
         name, before = content_hash(determined_by), int(counts[:group].sum())
 
         def in_all(done, before=before):
@@ -171,7 +190,9 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block):
                 progress(before + done, samples)
 
         store = SumFiles(None if cache is None else epath.Path(cache), name, int(counts[group]))
-        sums = feature_sums(spec, inputs, keys[group::groups], width, block, store, in_all)
+        sums = feature_sums(
+            spec, inputs, keys[group::groups], width, block, store, in_all, reference
+        )
         sums *= spec.sigma_w**2 / (counts[group] * width)
         sums += spec.sigma_b**2
         _mirror(sums)
@@ -182,6 +203,19 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block):
     for share, kernel in zip(counts / samples, kernels, strict=True):
         mean += share * kernel
     return mean, kernels, counts
+
+
+def _checked_reference(spec: Spec, reference, input_shape: tuple[int, ...]) -> np.ndarray | None:
+    """The reference in float32; None where it changes nothing."""
+    if reference is None:
+        return None
+    reference = np.asarray(checks.finite("reference", reference), np.float32)
+    if reference.shape[1:] != input_shape or len(reference) == 0:
+        raise ValueError(
+            f"reference: got shape {reference.shape}, wanted (m, ...) with m above 0 and the rest "
+            f"that of x, {input_shape}: inputs whose statistics normalise the networks."
+        )
+    return reference if spec.init_state(input_shape) else None
 
 
 def _mirror(kernel: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flatvol_jax.kernels.blocks import BLOCK_BYTES
-from flatvol_jax.models import Spec, parameter_shapes
+from flatvol_jax.models import Spec, batch_state, parameter_shapes
 
 _ROWS = 128  # inputs at a time, fewer where the network's activations exceed the budget
 
@@ -38,23 +38,28 @@ def _chain(key: jax.Array, samples: int) -> jax.Array:
     return jax.lax.scan(one, key, length=samples)[1]
 
 
-def sample_features(spec: Spec, x: np.ndarray, keys: jax.Array) -> Iterator[np.ndarray]:
+def sample_features(
+    spec: Spec, x: np.ndarray, keys: jax.Array, reference: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
     """The features (n, N_L) float32 of the network of each key, in the order of keys.
 
     Each local device takes one network, and while its features are used the next is under way.
+    With a reference each network's BatchNorms have the statistics of these inputs, as one batch.
     """
     devices = tuple(jax.local_devices())
     with jax.enable_x64(False):
         data = np.asarray(jax.random.key_data(keys))  # rows of a key array cost 0.4 ms each
-        program, rows = _program(spec, x.shape, jax.random.key_impl(keys), data.shape[1:], devices)
+        sizes = data.shape[1:], devices, None if reference is None else reference.shape
+        program, rows = _program(spec, x.shape, jax.random.key_impl(keys), *sizes)
         padded = np.pad(x, [(0, -len(x) % rows)] + [(0, 0)] * (x.ndim - 1))
         shared, split = _shardings(devices)
-        inputs = jax.device_put(padded.reshape(-1, rows, *x.shape[1:]), shared)
+        inputs = [padded.reshape(-1, rows, *x.shape[1:])]
+        inputs = jax.device_put(inputs + ([] if reference is None else [reference]), shared)
 
     def launch(first):
         with jax.enable_x64(False):
             indices = np.minimum(np.arange(first, first + len(devices)), len(keys) - 1)
-            return program(jax.device_put(data[indices], split), inputs)
+            return program(jax.device_put(data[indices], split), *inputs)
 
     ahead = launch(0)
     for first in range(0, len(keys), len(devices)):
@@ -65,34 +70,44 @@ def sample_features(spec: Spec, x: np.ndarray, keys: jax.Array) -> Iterator[np.n
 
 
 @functools.cache
-def _program(spec, shape, key_impl, key_shape, devices) -> tuple[Callable, int]:
-    """The compiled (key data, inputs) -> features, and the inputs that it takes at a time."""
+def _program(
+    spec, shape, key_impl, key_shape, devices, reference_shape=None
+) -> tuple[Callable, int]:
+    """The compiled (key data, inputs) -> features, and the inputs that it takes at a time.
 
-    def one(data, inputs):
-        params = spec.init(jax.random.wrap_key_data(data[0], impl=key_impl), shape[1:])
-        features = jax.lax.map(lambda rows: spec.features(params, rows), inputs)
+    With the shape of a reference the program takes that as its third argument.
+    """
+
+    def one(data, inputs, *reference):
+        params, state = spec.init(jax.random.wrap_key_data(data[0], impl=key_impl), shape[1:]), None
+        if reference:
+            state = batch_state(spec, params, spec.init_state(shape[1:]), *reference)
+        features = jax.lax.map(lambda rows: spec.features(params, rows, state), inputs)
         return features.astype(jnp.float32).reshape(1, -1, features.shape[-1])
 
     shared, split = _shardings(devices)
-    sharded = jax.jit(
-        jax.shard_map(
-            one, mesh=split.mesh, in_specs=(split.spec, shared.spec), out_specs=split.spec
-        )
-    )
+    references = [] if reference_shape is None else [reference_shape]
+    in_specs = (split.spec, shared.spec, *[shared.spec for _ in references])
+    sharded = jax.jit(jax.shard_map(one, mesh=split.mesh, in_specs=in_specs, out_specs=split.spec))
 
     def compiled(rows):
         batches = -(-shape[0] // rows)
         rows = -(-shape[0] // batches)
         data = jax.ShapeDtypeStruct((len(devices), *key_shape), jnp.uint32, sharding=split)
-        inputs = jax.ShapeDtypeStruct((batches, rows, *shape[1:]), jnp.float32, sharding=shared)
-        return sharded.lower(data, inputs).compile(), rows
+        inputs = [
+            jax.ShapeDtypeStruct(size, jnp.float32, sharding=shared)
+            for size in ((batches, rows, *shape[1:]), *references)
+        ]
+        return sharded.lower(data, *inputs).compile(), rows
 
     program, rows = compiled(min(_ROWS, shape[0]))
     memory = _temporary_bytes(program)
-    if memory > BLOCK_BYTES and rows > 1:
+    # A reference is one batch whatever the rows are: fewer than its own would save nothing.
+    least = min(rows, *(size[0] for size in references)) if references else 1
+    if memory > BLOCK_BYTES and rows > least:
         one_row = _temporary_bytes(compiled(1)[0])
         a_row = max(1, (memory - one_row) // (rows - 1))
-        program, rows = compiled(max(1, min(rows, (BLOCK_BYTES - one_row) // a_row)))
+        program, rows = compiled(max(least, min(rows, (BLOCK_BYTES - one_row) // a_row)))
     return program, rows
 
 

@@ -75,6 +75,7 @@ def feature_sums(
     block: int,
     store: SumFiles,
     progress: Callable[[int], None],
+    reference: np.ndarray | None = None,
 ) -> np.ndarray:
     """Σ_m h_m h_m' over the networks of all keys: the upper triangle of (n, n) float64.
 
@@ -90,6 +91,7 @@ def feature_sums(
         block: samples in one product.
         store: where the sums are read, and written every minute.
         progress: called with the number of samples done, after each block.
+        reference: (m, ...) float32 inputs whose batch statistics normalise each network.
 
     Raises:
         ValueError: features that are not finite.
@@ -100,7 +102,7 @@ def feature_sums(
         return sums
     columns = np.empty((len(x), min(block, len(keys) - done) * width))
     filled, written = 0, time.monotonic()
-    for features in sample_features(spec, x, keys[done:]):
+    for features in sample_features(spec, x, keys[done:], reference):
         columns[:, filled : filled + width] = features
         filled += width
         if filled < columns.shape[1] and done + filled // width < len(keys):

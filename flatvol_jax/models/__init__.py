@@ -1,5 +1,6 @@
 """Who answers: frozen specs, read by the finite (Flax) and the infinite (NNGP) network."""
 
+from flatvol_jax.models.batch_statistics import batch_state
 from flatvol_jax.models.cnn import CNN
 from flatvol_jax.models.fcn import FCN
 from flatvol_jax.models.flax_model import FlaxModel
@@ -27,5 +28,6 @@ __all__ = [
     "State",
     "StaxModel",
     "apply_in_batches",
+    "batch_state",
     "parameter_shapes",
 ]

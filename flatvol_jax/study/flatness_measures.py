@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-from jax.tree_util import Partial
 
 from flatvol_jax import flatness
 from flatvol_jax.models.spec import Path, Spec
@@ -11,7 +10,6 @@ from flatvol_jax.study.problem import Problem
 from flatvol_jax.study.trained import (
     Trained,
     batch_loss,
-    host_float64,
     train_loss,
     train_losses,
 )
@@ -42,7 +40,7 @@ def measure_sgd_sharpness(problem: Problem, trained: Trained, key: jax.Array, se
     """The paper's procedure (table 1): projected SGD ascent, read from minibatch losses."""
     result = flatness.sgd_sharpness(
         key,
-        Partial(batch_loss(problem.spec, problem.batch_size), host_float64(trained.state)),
+        batch_loss(problem, trained.state, problem.batch_size),
         trained.params,
         (problem.train_x, problem.train_y),
         settings["epsilon"],

@@ -105,7 +105,7 @@ def measure_learning_coefficient(
     """The local learning coefficient on S by SGLD."""
     found = flatness.learning_coefficient(
         key,
-        Partial(batch_loss(problem.spec), host_float64(trained.state)),
+        batch_loss(problem, trained.state),
         trained.params,
         (problem.train_x, problem.train_y),
         **settings,

@@ -26,6 +26,7 @@ from flatvol_jax.study.kernel_settings import kernel_settings
 from flatvol_jax.volume import Cavities, log_volume
 
 MODELS = {"cnn": CNN, "fcn": FCN, "resnet": ResNet}
+BATCH_NORM = ("running", "batch")
 
 
 def model_spec(settings: Mapping[str, Any]) -> Spec:
@@ -55,6 +56,9 @@ class Problem:
         kernel_key, kernel_samples: of a Monte Carlo kernel; without samples it is analytic.
         cache: folder for the kernel.
         progress: called as progress(done, total) while a kernel is computed.
+        batch_norm: which network BatchNorm makes, docs/batch_norm.md. "running": inference mode
+            with the running statistics. "batch": with those of S under the network's own
+            parameters, S in one batch. "running" for a network that has no state.
     """
 
     spec: Spec
@@ -71,6 +75,7 @@ class Problem:
     kernel_samples: Mapping[str, int]
     cache: epath.Path
     progress: Callable[[int, int], None] | None = None
+    batch_norm: str = "running"
 
     @functools.cached_property
     def kernel(self) -> np.ndarray:
@@ -89,6 +94,7 @@ class Problem:
             **self.kernel_samples,
             cache=self.cache,
             progress=self.progress,
+            reference=self.train_x if self.batch_norm == "batch" else None,
         )
 
     @property
@@ -163,9 +169,10 @@ def make_problem(
     def inputs(split):
         return data.preprocess(split.x, settings["preprocessing"], reference=parts.train.x)
 
+    spec, train_x = model_spec(config["hp"]["model"]), inputs(parts.train)
     return Problem(
-        model_spec(config["hp"]["model"]),
-        inputs(parts.train),
+        spec,
+        train_x,
         parts.train.y,
         inputs(parts.attack),
         parts.attack.y,
@@ -178,4 +185,19 @@ def make_problem(
         kernel_settings(config),
         epath.Path(cache),
         progress,
+        _batch_norm(config["hp"], spec, train_x),
     )
+
+
+def _batch_norm(hp: Mapping[str, Any], spec: Spec, train_x: np.ndarray) -> str:
+    choice = checks.one_of("hp.batch_norm", hp.get("batch_norm", "running"), BATCH_NORM)
+    if choice == "running" or not spec.init_state(train_x.shape[1:]):
+        return "running"
+    size = hp["train"].get("evaluation_batch_size")
+    if size is not None and size < len(train_x):
+        raise ValueError(
+            f"hp.train.evaluation_batch_size: got {size} with hp.batch_norm = 'batch', wanted at "
+            f"least |S| = {len(train_x)}: the statistics are those of S as one batch. Set it to "
+            "|S|, leave it out, or take hp.batch_norm = 'running'."
+        )
+    return choice

@@ -10,7 +10,7 @@ import optax
 from jax.tree_util import Partial
 
 from flatvol_jax.flatness import Composed, composed
-from flatvol_jax.models import Spec, apply_in_batches
+from flatvol_jax.models import Spec, apply_in_batches, batch_state
 from flatvol_jax.study.problem import Problem
 
 
@@ -18,7 +18,8 @@ class Trained(NamedTuple):
     """A trained network: its parameters and what it answers.
 
     Attributes:
-        params, state: as `spec.apply` takes them; flatness moves the parameters alone.
+        params, state: as `spec.apply` takes them; flatness moves the parameters, and with
+            batch_norm = "batch" the state follows them.
         train_output, test_output: logits on S and on E1.
         epochs: epochs to zero error on S and A; None where they are not known.
     """
@@ -36,17 +37,34 @@ class Trained(NamedTuple):
         return np.where(output > 0, 1, -1)
 
 
+def function_state(problem: Problem, params: Any, state: Any) -> Any:
+    """The state that makes the network function of trained parameters.
+
+    With batch_norm = "running" the one that training left. With "batch" that of S under params,
+    the same structure: the outputs f(x) = spec.apply(params, x, batch_state(params, S)) on S are
+    those of training mode.
+    """
+    if problem.batch_norm == "running":
+        return state
+    found = jax.jit(batch_state, static_argnums=0)(problem.spec, params, state, problem.train_x)
+    return jax.tree.map(np.asarray, found)
+
+
 def train_loss(problem: Problem, state: Any) -> Composed:
-    """L(params), the mean cross-entropy over clean S, float64, with S as leaves, not constants."""
+    """L(params), the mean cross-entropy over clean S, float64, with S as leaves, not constants.
+
+    With batch_norm = "batch" the outputs are those of training mode on S, whose statistics move
+    with the parameters; `state` then changes nothing.
+    """
     x, y = _train_set(problem)
-    network = Partial(outputs(problem.spec, problem.batch_size), x, host_float64(state))
-    return composed(Partial(_mean_cross_entropy, y), network)
+    network = outputs(problem.spec, problem.batch_size, problem.batch_norm)
+    return composed(Partial(_mean_cross_entropy, y), Partial(network, x, host_float64(state)))
 
 
 def train_losses(problem: Problem, state: Any) -> Partial:
-    """params -> the cross-entropy of each example of S, (m,)."""
+    """params -> the cross-entropy of each example of S, (m,); the mean is `train_loss`."""
     x, y = _train_set(problem)
-    return Partial(_losses(problem.spec), x, y, host_float64(state))
+    return Partial(_losses(problem.spec, problem.batch_norm), x, y, host_float64(state))
 
 
 def host_float64(tree: Any) -> Any:
@@ -54,8 +72,21 @@ def host_float64(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
 
 
+def batch_loss(problem: Problem, state: Any, batch_size: int | None = None) -> Partial:
+    """(params, (x, y)) -> mean cross-entropy of a minibatch of S, `batch_size` inputs at a time.
+
+    With batch_norm = "batch" a step takes the statistics of all of S at its parameters, not those
+    of the minibatch: the losses of the minibatches then have `train_loss` as their mean, at the
+    price of a forward pass over S, and in a gradient a backward one.
+    """
+    if problem.batch_norm == "running":
+        return Partial(_batch_loss(problem.spec, batch_size), host_float64(state))
+    loss = _batch_loss_given_inputs(problem.spec, batch_size)
+    return Partial(loss, _train_set(problem)[0], host_float64(state))
+
+
 @functools.cache
-def batch_loss(spec: Spec, batch_size: int | None = None) -> Callable:
+def _batch_loss(spec: Spec, batch_size: int | None) -> Callable:
     """(state, params, (x, y)) -> mean cross-entropy; one object a spec, so compiled once."""
     network = outputs(spec, batch_size)
     return lambda state, params, batch: _mean_cross_entropy(
@@ -64,14 +95,30 @@ def batch_loss(spec: Spec, batch_size: int | None = None) -> Callable:
 
 
 @functools.cache
-def outputs(spec: Spec, batch_size: int | None = None) -> Callable:
-    """(x, state, params) -> logits in inference mode; one object a spec and batch size."""
+def _batch_loss_given_inputs(spec: Spec, batch_size: int | None) -> Callable:
+    """The same with the statistics of all inputs, whose place is before the state."""
+    loss = _batch_loss(spec, batch_size)
+    return lambda inputs, state, params, batch: loss(
+        batch_state(spec, params, state, inputs), params, batch
+    )
+
+
+@functools.cache
+def outputs(spec: Spec, batch_size: int | None = None, batch_norm: str = "running") -> Callable:
+    """(x, state, params) -> logits; one object a spec and setting, so compiled once.
+
+    "running": in inference mode, `batch_size` inputs at a time. "batch": in training mode, x as
+    one batch.
+    """
+    if batch_norm == "batch":
+        return lambda x, state, params: spec.train_apply(params, state, x)[0]
     return lambda x, state, params: apply_in_batches(spec, params, x, state, batch_size)
 
 
 @functools.cache
-def _losses(spec: Spec) -> Callable:
-    return lambda x, y, state, params: _cross_entropy(y, spec.apply(params, x, state))
+def _losses(spec: Spec, batch_norm: str) -> Callable:
+    network = outputs(spec, batch_norm=batch_norm)
+    return lambda x, y, state, params: _cross_entropy(y, network(x, state, params))
 
 
 def _cross_entropy(y: jax.Array, logits: jax.Array) -> jax.Array:

@@ -14,7 +14,7 @@ from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.parameters import STATE, arrays_to_parameters, parameters_to_arrays
 from flatvol_jax.study.plan import Run, training_unit
 from flatvol_jax.study.problem import Problem
-from flatvol_jax.study.trained import Trained
+from flatvol_jax.study.trained import Trained, function_state
 from flatvol_jax.study.units import read_row, read_unit_arrays, row_path, write_unit
 from flatvol_jax.training import TrainedEnsemble, TrainSettings, train_ensemble
 
@@ -108,7 +108,7 @@ def read_trained(workdir: epath.PathLike, problem: Problem, run: Run) -> Trained
 
 def _at_zero_error(problem: Problem, ensemble: TrainedEnsemble, i: int) -> tuple[dict, dict]:
     """Row and arrays of member i at zero error, or where training stopped without it."""
-    params, state = _member(ensemble.params, i), _member(ensemble.state, i)
+    params, state = _function(problem, ensemble, i)
     outputs, last = _outputs(problem, params, state), int(ensemble.epochs[i])
     row = {
         "epoch": last,
@@ -145,11 +145,9 @@ def _beyond(
             "is.diverged": bool(ensemble.zero_error[i]),
             "meta.function": "none: zero error was not reached, or training beyond it diverged",
         }, None
-    params, state = (
-        jax.tree.map(lambda leaf: leaf[i, snapshot], tree) for tree in (found.params, found.state)
-    )
+    params, state = _function(problem, found, (i, snapshot))
     outputs = _outputs(problem, params, state)
-    before = _outputs(problem, _member(ensemble.params, i), _member(ensemble.state, i))
+    before = _outputs(problem, *_function(problem, ensemble, i))
     loss = float(ensemble.loss[i, epoch])
     row = {
         "epoch": epoch,
@@ -182,7 +180,13 @@ def _check_same(workdir: epath.PathLike, run: Run, params: Any) -> None:
             )
 
 
-def _member(tree: Any, i: int) -> Any:
+def _function(problem: Problem, networks: Any, i: int | tuple[int, int]) -> tuple[Any, Any]:
+    """Parameters of network i and the state with which they are the function f."""
+    params = _member(networks.params, i)
+    return params, function_state(problem, params, _member(networks.state, i))
+
+
+def _member(tree: Any, i: int | tuple[int, int]) -> Any:
     return jax.tree.map(lambda leaf: leaf[i], tree)
 
 

@@ -20,9 +20,9 @@ def drawn(monkeypatch):
     """Samples that were drawn, a number a call; sums are written after each block."""
     counts, sample_features = [], monte_carlo_sums.sample_features
 
-    def counted(spec, x, keys):
+    def counted(spec, x, keys, reference):
         counts.append(len(keys))
-        return sample_features(spec, x, keys)
+        return sample_features(spec, x, keys, reference)
 
     monkeypatch.setattr(monte_carlo_sums, "sample_features", counted)
     monkeypatch.setattr(monte_carlo_sums, "_SECONDS", 0.0)

@@ -6,6 +6,7 @@ import sys
 
 import jax
 import numpy as np
+import pytest
 
 import flatvol_jax as fv
 from flatvol_jax.kernels import monte_carlo_estimate, monte_carlo_sums
@@ -37,13 +38,39 @@ def progress(done, total):
 fv.monte_carlo_kernel(key, fcn, x, 21, folder + "/cache", progress, block=4)
 """
 
+NORMALISED = """
+import sys
+import jax
+import numpy as np
+import flatvol_jax as fv
+
+assert jax.local_device_count() == 2
+folder = sys.argv[1]
+x = np.load(folder + "/x.npy")
+spec = fv.ResNet(18, "cifar", width=2, image_shape=(2, 3))
+np.save(folder + "/found.npy", fv.monte_carlo_kernel(jax.random.key(5), spec, x, 3, reference=x))
+"""
+
+
+def on_two_devices(script, folder, x):
+    np.save(folder / "x.npy", x)
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", script, str(folder)], env=environment, check=True)
+
+
+@pytest.mark.slow
+def test_two_devices_share_the_reference(tmp_path):
+    x = np.random.default_rng(0).random((8, 6)).astype(np.float32)
+    on_two_devices(NORMALISED, tmp_path, x)
+    spec = fv.ResNet(18, "cifar", width=2, image_shape=(2, 3))
+    wanted = fv.monte_carlo_kernel(jax.random.key(5), spec, x, 3, reference=x)
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), wanted, rtol=1e-3)
+
 
 def test_two_devices_give_the_kernel_of_one(tmp_path, monkeypatch):
     x = np.random.default_rng(0).random((30, 6)).astype(np.float32)
-    np.save(tmp_path / "x.npy", x)
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment, check=True)
+    on_two_devices(SCRIPT, tmp_path, x)
     key, fcn, cnn = jax.random.key(5), fv.FCN((20, 10)), fv.CNN((4, 6), image_shape=(2, 3))
     with np.load(tmp_path / "found.npz") as found:
         # float32 rounding of the features, should the devices' programs differ.
@@ -55,9 +82,9 @@ def test_two_devices_give_the_kernel_of_one(tmp_path, monkeypatch):
 
     counts, sample_features = [], monte_carlo_sums.sample_features
 
-    def counted(spec, x, keys):
+    def counted(spec, x, keys, reference):
         counts.append(len(keys))
-        return sample_features(spec, x, keys)
+        return sample_features(spec, x, keys, reference)
 
     monkeypatch.setattr(monte_carlo_sums, "sample_features", counted)
     resumed = fv.monte_carlo_kernel(key, fcn, x, 21, tmp_path / "cache", block=4)
