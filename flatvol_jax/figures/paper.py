@@ -137,7 +137,7 @@ def _draw(
     row = {**panel.system._asdict(), "scale": None, "overtrain": panel.overtrain}
     if not len(runs):
         where = "" if scale is None else f" at scale {scale}"
-        command = panel.system.command
+        command = panel.system.command(scale)
         text = f"no records of {panel.system.name}{where}\n\n{command}"
         write_title(axis, [heading], look)
         write_inside(axis, text, look)
@@ -177,8 +177,10 @@ def _not_measured(panel: Panel, runs: pd.DataFrame) -> str | None:
     for coordinate in (panel.x, panel.y):
         if coordinate and not np.isfinite(selection.numbers(runs, coordinate.measure)).any():
             stage = coordinate.measure.split(".")[1]
-            command = f"{panel.system.command} --config.measures.{stage}.on=True"
-            return f"not measured: {coordinate.measure}\n\n{command}"
+            command = panel.system.command(runs[SCALE].iloc[0])
+            return (
+                f"not measured: {coordinate.measure}\n\n{command} --config.measures.{stage}.on=True"
+            )
     return None
 
 

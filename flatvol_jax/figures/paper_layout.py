@@ -43,10 +43,10 @@ class System(NamedTuple):
         """As a reader calls it."""
         return f"{SYSTEMS[self.experiment]}, {OPTIMIZERS[self.optimizer]}"
 
-    @property
-    def command(self) -> str:
-        """What makes its records; SGD is what a config runs when nothing else is said."""
-        variant = "" if self.optimizer == "sgd" else f":{self.optimizer}"
+    def command(self, scale: str | None = None) -> str:
+        """What makes its records; a config runs the paper's scale and SGD when left alone."""
+        words = [word for word in (scale, self.optimizer) if word not in (None, "paper", "sgd")]
+        variant = ":" + ",".join(words) if words else ""
         return f"python -m experiments.attack_sweep --config=configs/{self.experiment}.py{variant}"
 
 

@@ -147,7 +147,7 @@ def test_a_measure_that_no_run_has_says_which_command_adds_it(sgd):
     figure, table = paper_figure(sgd.drop(columns="measure.hessian.log_product"), "S3")
     text = " ".join(figure.axes[4].texts[0].get_text().split())
     assert text.startswith("not measured: measure.hessian.log_product python -m")
-    assert text.endswith("--config=configs/mnist_fcn.py --config.measures.hessian.on=True")
+    assert text.endswith("--config=configs/mnist_fcn.py:cpu --config.measures.hessian.on=True")
     assert f"{sgd['is.zero_error'].sum()}: no value of" in table["left_out"][4]
     assert not figure.axes[3].texts
 
