@@ -1,7 +1,10 @@
 from pathlib import Path
 
 import jax
+import psutil
 import pytest
+
+from flatvol_jax.runtime import memory
 
 MAPS = Path("/proc/self/maps")
 MOST_MAPS = 25_000
@@ -13,3 +16,14 @@ def _few_compiled_programs():
     yield
     if MAPS.exists() and MAPS.read_text().count("\n") > MOST_MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Pretend that so many bytes of memory are free, beside those that the compiler takes."""
+
+    def pretend(number):
+        little = psutil.virtual_memory()._replace(available=number + memory.COMPILER_BYTES)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: little)
+
+    return pretend

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from flatvol_jax.kernels.blocks import Progress, in_blocks
+from flatvol_jax.kernels.blocks import BLOCK_BYTES, Progress, in_blocks
 from flatvol_jax.kernels.neural_tangents_import import neural_tangents
 from flatvol_jax.models import Spec, parameter_shapes
 from flatvol_jax.models.cnn import as_images
-from flatvol_jax.runtime import checks
+from flatvol_jax.runtime import checks, memory
 from flatvol_jax.runtime.cache import cached_arrays
 from flatvol_jax.runtime.hashing import array_hash
 from flatvol_jax.runtime.precision import float64_scope
@@ -56,7 +56,7 @@ def nngp_kernel(
     Raises:
         ValueError: no analytic kernel, inputs not finite or of different shapes or of a shape
             that the network cannot take, or a zero input at σ_b = 0, where the output is
-            exactly 0.
+            exactly 0; more memory than is there.
         ImportError: neural-tangents is missing; the message gives the command.
     """
     layers = spec.kernel_layers()
@@ -69,6 +69,8 @@ def nngp_kernel(
     right = None if x2 is None else _checked_inputs("x2", x2, spec, layers)
     if right is not None and left.shape[1:] != right.shape[1:]:
         raise ValueError(f"x2: got inputs of shape {right.shape[1:]}, x has {left.shape[1:]}.")
+
+    _check_memory(len(x), None if x2 is None else len(x2), cache is not None)
 
     def compute():
         return {"kernel": in_blocks(_kernel_function(layers), left, right, progress)}
@@ -102,6 +104,22 @@ def _checked_inputs(name: str, x: np.ndarray, spec: Spec, layers: tuple) -> jax.
                 "exactly 0 and has no sign: leave that input out of f."
             )
     return inputs
+
+
+def _check_memory(n: int, n2: int | None, cached: bool) -> None:
+    """The kernel, and a block under way or, in the end, the file that is written."""
+
+    def needed(n):
+        kernel, block = 8 * n * (n2 or n), 1.2 * BLOCK_BYTES  # with a copy to make it symmetric
+        return kernel + max(block, kernel if cached else 0)
+
+    memory.check_memory(
+        "x",
+        n,
+        needed,
+        "Take fewer inputs, parts of them at a time through x2, no cache, or a machine with more "
+        "memory.",
+    )
 
 
 @functools.cache

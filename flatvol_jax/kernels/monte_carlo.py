@@ -4,14 +4,13 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import psutil
 from etils import epath
 
-from flatvol_jax.kernels.blocks import Progress
+from flatvol_jax.kernels.blocks import BLOCK_BYTES, Progress
 from flatvol_jax.kernels.monte_carlo_features import feature_width, sample_keys
 from flatvol_jax.kernels.monte_carlo_sums import SumFiles, feature_sums
 from flatvol_jax.models import Spec
-from flatvol_jax.runtime import checks
+from flatvol_jax.runtime import checks, memory
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 
 _VERSION = 1  # of the sums: raise it when the same key, spec and inputs give others
@@ -168,7 +167,8 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block, refere
     default = -(-_FEATURES // width)
     block = default if block is None else checks.count("block", block)
     matrices = groups + 3 if groups > 1 else 1 + 2 * (cache is not None)
-    _check_memory(n, matrices, 8 * (min(block, samples) + jax.local_device_count()) * width)
+    columns = (min(block, samples) + jax.local_device_count()) * width
+    _check_memory(n, matrices, 8 * (columns + inputs[0].size), groups)
     keys = sample_keys(key, samples)
     counts = np.array([len(range(group, samples, groups)) for group in range(groups)])
     kernels = np.empty((groups, n, n)) if groups > 1 else None
@@ -248,13 +248,12 @@ def _check_rank(n: int, width: int, samples: int, groups: int) -> None:
         )
 
 
-def _check_memory(n: int, matrices: int, bytes_a_row: int) -> None:
-    """Refuse what the host cannot hold: the sums, their copies, and a block of features."""
-    needed, available = n * (8 * n * matrices + bytes_a_row), psutil.virtual_memory().available
-    if needed > available:
-        raise ValueError(
-            f"x: got n = {n}; the Monte Carlo kernel takes {needed / 1e9:.1f} GB ({matrices} "
-            f"arrays of n² numbers and a block of features), {available / 1e9:.1f} GB are free. "
-            "Take fewer inputs, fewer groups, no cache, a smaller block, or a machine with more "
-            "memory."
-        )
+def _check_memory(n: int, matrices: int, bytes_a_row: int, groups: int) -> None:
+    """The sums and their copies, a block of features, the inputs, a network's activations."""
+    several = f"fewer than {groups} groups of n² numbers each, " if groups > 1 else ""
+    memory.check_memory(
+        "x",
+        n,
+        lambda n: n * (8 * n * matrices + bytes_a_row) + BLOCK_BYTES,
+        f"Take fewer inputs, {several}no cache, a smaller block, or a machine with more memory.",
+    )

@@ -134,7 +134,7 @@ def log_volume(
     batch_size = checks.count("batch_size", batch_size)
     if method == "certified" and key is None:
         raise ValueError("key: got None; method 'certified' draws samples: jax.random.key(0).")
-    kernel = inputs.checked_kernel(kernel, matrices=4 * batch_size + 1)
+    kernel = inputs.checked_kernel(kernel, inputs.ep_matrices(batch_size, noise > 0))
     labels = inputs.checked_labels(labels, len(kernel))
     begin = None if start is None else _checked_start(start, len(kernel))
 
@@ -144,8 +144,11 @@ def log_volume(
     repetitions = find_repetitions(kernel)
     kept = repetitions.kept
     if len(kept) < len(kernel):
+        inputs.check_memory(len(kept), inputs.ep_matrices(batch_size))  # with a copy, as of noise
         kernel = kernel[np.ix_(kept, kept)]
     if method == "certified":
+        # K as JAX has it, the covariance of EP's Gaussian and its factor.
+        inputs.check_memory(len(kernel), 3, options.particles * options.replicates)
         inputs.check_invertible(kernel)
     matrix = jnp.asarray(kernel)
     if begin is None:

@@ -2,10 +2,9 @@
 
 import jax
 import numpy as np
-import psutil
 from scipy.linalg.lapack import dpotrf
 
-from flatvol_jax.runtime import checks
+from flatvol_jax.runtime import checks, memory
 
 _SYMMETRY = 1e-10  # relative to the largest variance
 _NEGATIVE = 1e-11  # eigenvalues below minus this share of the trace are not rounding
@@ -13,12 +12,23 @@ _LEAST_PIVOT = 1e-10  # conditional variances below this share of the largest ar
 _ROWS = 1024
 
 
-def checked_kernel(kernel: np.ndarray, matrices: int = 1) -> np.ndarray:
+def ep_matrices(batch_size: int = 1, noise: bool = True) -> float:
+    """The number of n² float64 that EP holds at once beside the kernel it is given.
+
+    K as JAX has it, and K with the link's noise where there is any. Of each labelling under way
+    the scaled K, its factor and the inverse of that. XLA also writes out the squares that go
+    into the column norms, of one or two labellings at a time. 0.3 of it are masks.
+    """
+    return 1.2 + noise + 3.1 * batch_size + min(batch_size, 2)
+
+
+def checked_kernel(kernel: np.ndarray, matrices: float | None = None) -> np.ndarray:
     """Return a kernel that is float64, square, finite, symmetric and positive semidefinite.
 
     Args:
         kernel: what the caller gave.
-        matrices: how many arrays of its size the work ahead holds at once beside it.
+        matrices: how many arrays of its size the work ahead holds at once beside it; left out,
+            those of EP, one labelling at a time, whatever the link.
     """
     kernel = checks.concrete("kernel", kernel)
     if kernel.dtype != np.float64:
@@ -31,7 +41,7 @@ def checked_kernel(kernel: np.ndarray, matrices: int = 1) -> np.ndarray:
     n = len(kernel)
     if kernel.shape != (n, n) or n == 0:
         raise ValueError(f"kernel: got shape {kernel.shape}, wanted (n, n) with n >= 1.")
-    _check_memory(n, matrices)
+    check_memory(n, ep_matrices() if matrices is None else matrices)
     _check_symmetric(kernel)
     diagonal = np.diagonal(kernel)
     if diagonal.min() <= 0:
@@ -66,17 +76,20 @@ def check_invertible(kernel: np.ndarray) -> None:
         )
 
 
-def _check_memory(n: int, matrices: int) -> None:
+def check_memory(n: int, matrices: float, particles: int = 0) -> None:
+    """Refuse what the host cannot hold beside the kernel: n² float64 each, and particles.
+
+    A particle is n float64, twice, with a tenth for what XLA keeps of a block.
+    """
     if jax.default_backend() != "cpu":
         return
-    needed, available = 8 * n**2 * matrices, psutil.virtual_memory().available
-    if needed > available:
-        largest = int(np.sqrt(available / (8 * matrices)))
-        raise ValueError(
-            f"kernel: got n = {n}, whose work takes {needed / 1e9:.1f} GB beside the kernel "
-            f"itself; {available / 1e9:.1f} GB are free, enough for n = {largest}. Take fewer "
-            "inputs, a smaller batch_size, or a machine with more memory."
-        )
+    memory.check_memory(
+        "kernel",
+        n,
+        lambda n: 8 * n * (matrices * n + 2.2 * particles),
+        "Take fewer inputs, a smaller batch_size, fewer particles or replicates, or a machine "
+        "with more memory.",
+    )
 
 
 def _check_symmetric(kernel: np.ndarray) -> None:

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 import pytest
 
 import flatvol_jax as fv
@@ -13,6 +12,7 @@ from flatvol_jax.kernels import (
     monte_carlo_features,
     neural_tangents,
 )
+from flatvol_jax.kernels.blocks import BLOCK_BYTES
 from flatvol_jax.kernels.monte_carlo_features import sample_keys
 
 KEY = jax.random.key(3)
@@ -190,7 +190,30 @@ def test_progress_counts_samples_over_all_groups(inputs):
     assert {total for _, total in reports} == {10}
 
 
-def test_what_cannot_be_estimated_is_named(inputs, monkeypatch):
+def test_what_does_not_fit_into_memory_is_refused_before_it_starts(inputs, free, tmp_path):
+    n, width = len(inputs), 30
+    features = 8 * n * ((5 + jax.local_device_count()) * width + inputs.shape[1])
+
+    def sums(matrices):
+        return 8 * n**2 * matrices + features + BLOCK_BYTES
+
+    def one(cache=None):
+        fv.monte_carlo_kernel(KEY, SPECS["fcn"], inputs, 20, cache, block=5)
+
+    def many():
+        monte_carlo_estimate(KEY, SPECS["fcn"], inputs, 20, groups=10, block=5)
+
+    for matrices, work in ((1, one), (3, lambda: one(tmp_path)), (13, many)):
+        free(sums(matrices))
+        work()
+        free(sums(matrices) - 1)
+        with pytest.raises(ValueError, match="x: got n = 30.* n = 29. Take fewer inputs"):
+            work()
+    with pytest.raises(ValueError, match="fewer than 10 groups"):
+        many()
+
+
+def test_what_cannot_be_estimated_is_named(inputs):
     spec = SPECS["fcn"]
     for samples in (0, 2.5, True):
         with pytest.raises(ValueError, match="samples: got"):
@@ -207,7 +230,3 @@ def test_what_cannot_be_estimated_is_named(inputs, monkeypatch):
         monte_carlo_estimate(KEY, fv.FCN((10,)), inputs, 4, groups=2)
     with pytest.raises(ValueError, match="NaN or infinite features"):
         fv.monte_carlo_kernel(KEY, fv.FCN((20, 20), sigma_w=1e30), inputs, 5)
-    little = psutil.virtual_memory()._replace(available=10 * 8 * 30**2)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: little)
-    with pytest.raises(ValueError, match=r"13 arrays of n² numbers.*fewer groups"):
-        monte_carlo_estimate(KEY, spec, inputs, 20, groups=10)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import flatvol_jax as fv
+from flatvol_jax.kernels.blocks import BLOCK_BYTES
 
 
 def arc_cosine(x, depth, sigma_w, sigma_b):
@@ -122,6 +123,24 @@ def test_bad_input_is_named(inputs):
         fv.nngp_kernel(fv.FCN(), np.ones((2, 3)), inputs)
     with pytest.raises(ValueError, match="M N_L = 10 n"):
         fv.monte_carlo_kernel(jax.random.key(0), fv.FCN((4, 4)), inputs, 2)
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_it_starts(free, tmp_path):
+    x = np.random.default_rng(0).random((9000, 2))
+    square, half = 8 * 9000**2, 8 * 9000 * 4500
+    block = 1.2 * BLOCK_BYTES
+    refused = pytest.raises(ValueError, match="x: got n = 9000.* n = 8999. Take .* x2")
+    free(square + block - 1)
+    with refused:
+        fv.nngp_kernel(fv.FCN(), x)
+    free(2 * square - 1)
+    with refused:
+        fv.nngp_kernel(fv.FCN(), x, cache=tmp_path)
+    free(half + block - 1)
+    with refused:
+        fv.nngp_kernel(fv.FCN(), x, x[:4500])
+    free(8 * 30**2 + block)
+    assert fv.nngp_kernel(fv.FCN(), x[:30]).shape == (30, 30)
 
 
 def test_a_missing_neural_tangents_names_the_command(monkeypatch):

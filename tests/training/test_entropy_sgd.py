@@ -1,10 +1,13 @@
-"""Entropy-SGD: against its loops written out, and the local entropy's gradient by quadrature."""
+"""Entropy-SGD: its loops written out, its chain's exact mean, the local entropy's gradient."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy.stats import norm
 
 from flatvol_jax.training import entropy_sgd, entropy_sgd_eval_params, optimizer
 
@@ -84,58 +87,87 @@ def test_thermal_noise_has_its_variance_and_is_fresh_at_each_step():
     assert abs(np.corrcoef(walks[0], other)[0, 1]) < 4 / np.sqrt(4000)
 
 
-def double_well(x):
-    """Two wells of unequal depth and width."""
-    return x**4 / 4 + x**3 / 3 - x**2 / 2
-
-
-def parabola(x):
-    return 0.7 * (x - 1) ** 2
-
-
+DOUBLE_WELL = np.array([1 / 4, 1 / 3, -1 / 2, 0, 0])  # of unequal depth and width
+PARABOLA = np.array([0.7, -1.4, 0.7])
+POTENTIALS = pytest.mark.parametrize(
+    "potential", [DOUBLE_WELL, PARABOLA], ids=["double_well", "parabola"]
+)
 X, GAMMA = 0.2, 1.5
+
+
+def sampled_steps(potential, noise, rate, length):
+    """The first outer step of many networks; the potential is a polynomial."""
+    gradient = partial(jnp.polyval, jnp.asarray(np.polyder(potential), jnp.float32))
+
+    def member(key):
+        settings = {
+            **SETTINGS,
+            "langevin_steps": length,
+            "langevin_learning_rate": rate,
+            "noise": noise,
+            "gamma": GAMMA,
+            "key": key,
+        }
+        return run(settings, gradient, X, length)[1]
+
+    keys = jax.random.split(jax.random.key(0), 16_384)
+    return np.asarray(jax.jit(jax.vmap(member))(keys), np.float64)
+
+
+def expected_step(potential, noise, rate, length):
+    """E of that step: the density of x' on a grid, moved by the kernel of each inner step.
+
+    The grid has two points a standard deviation of the thermal noise, for which sums of
+    Gaussians are integrals to float64's precision.
+    """
+    deviation = noise * rate**0.5
+    grid, width = np.linspace(-6, 6, int(24 / deviation), retstep=True)
+
+    def density(given):
+        drifted = given - rate * (np.polyval(np.polyder(potential), given) - GAMMA * (X - given))
+        return norm.pdf(grid[:, None], drifted, deviation)
+
+    move = width * density(grid)
+    inner, mean = density(np.array([X]))[:, 0], X
+    for _ in range(length):
+        mean = 0.25 * mean + 0.75 * width * (grid @ inner)
+        inner = move @ inner
+    np.testing.assert_allclose(width * inner.sum(), 1, atol=1e-9)
+    return X - GAMMA * (X - mean)
 
 
 def entropy_step(potential, noise):
     """x - γ (x - E x') by quadrature: x' has density exp(-2 / ε² [f(x') + γ/2 (x' - x)²])."""
     grid = np.linspace(-8, 8, 100_001)
-    energy = potential(grid) + GAMMA / 2 * (grid - X) ** 2
+    energy = np.polyval(potential, grid) + GAMMA / 2 * (grid - X) ** 2
     weight = np.exp(-2 / noise**2 * (energy - energy.min()))
     return X - GAMMA * (X - np.sum(weight * grid) / np.sum(weight))
 
 
-def sampled_steps(potential, noise):
-    """The first outer step of many networks, after an inner loop that is long and fine."""
-
-    def member(key):
-        settings = {
-            **SETTINGS,
-            "langevin_steps": 600,
-            "langevin_learning_rate": 0.01,
-            "noise": noise,
-            "gamma": GAMMA,
-            "scoping": 0.0,
-            "key": key,
-        }
-        return run(settings, jax.grad(potential), X, 600)[1]
-
-    keys = jax.random.split(jax.random.key(1), 16_384)
-    return np.asarray(jax.jit(jax.vmap(member))(keys), np.float64)
-
-
-@pytest.mark.parametrize("potential", [double_well, parabola])
+@POTENTIALS
 @pytest.mark.parametrize("noise", [0.5, 1.5])
-def test_the_outer_step_descends_the_local_entropy(potential, noise):
-    steps = sampled_steps(potential, noise)
+@pytest.mark.parametrize(("rate", "length"), [(0.1, 20), (0.01, 600)])
+def test_the_outer_step_has_the_mean_of_its_markov_chain(potential, noise, rate, length):
+    steps = sampled_steps(potential, noise, rate, length)
     error = steps.std() / np.sqrt(len(steps))
-    assert abs(steps.mean() - entropy_step(potential, noise)) < 4 * error
+    assert abs(steps.mean() - expected_step(potential, noise, rate, length)) < 4 * error
     assert error < 0.01
 
 
+@POTENTIALS
+@pytest.mark.parametrize("noise", [0.5, 1.5])
+def test_the_chain_descends_the_local_entropy_as_its_rate_falls(potential, noise):
+    coarse, fine = (expected_step(potential, noise, rate, int(20 / rate)) for rate in (0.02, 0.01))
+    bias = fine - coarse  # first order in the rate, so that 2 fine - coarse has none
+    wanted = entropy_step(potential, noise)
+    assert abs(fine - wanted) < 0.005
+    assert abs(2 * fine - coarse - wanted) < 0.1 * abs(bias) + 1e-9
+
+
 def test_a_double_well_feels_the_temperature_and_a_parabola_does_not():
-    cold, hot = entropy_step(double_well, 0.5), entropy_step(double_well, 1.5)
+    cold, hot = entropy_step(DOUBLE_WELL, 0.5), entropy_step(DOUBLE_WELL, 1.5)
     assert abs(hot - cold) > 0.4  # forty times the error above
-    np.testing.assert_allclose(entropy_step(parabola, 0.5), entropy_step(parabola, 1.5))
+    np.testing.assert_allclose(entropy_step(PARABOLA, 0.5), entropy_step(PARABOLA, 1.5))
 
 
 @pytest.mark.parametrize(
