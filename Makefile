@@ -17,8 +17,9 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt Makefile
 sweep: install
 	$(BIN)/python -m experiments.attack_sweep --config=configs/mnist_fcn.py:small
 
+# A file of tests goes to one process, and each process keeps to one thread of linear algebra.
 test: install lint
-	$(BIN)/python -m pytest -q
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

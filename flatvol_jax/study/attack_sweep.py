@@ -68,12 +68,12 @@ def run_attack_sweep(
 
         return make_problem(config, draw, cache, data_dir, kernel_progress)
 
-    # Sizes that do not fit fail before the workdir is claimed, a missing package or a bad
-    # kernel before anything is trained.
+    # Sizes that do not fit fail before the workdir is claimed, a missing package, a bad kernel or
+    # one that is too large for memory before anything is trained.
     problem = problem_of(0)
     workdir = open_workdir(workdir, config)
-    checked_kernel(problem.kernel)
     try:
+        checked_kernel(problem.kernel)
         for draw in range(config["sweep"]["draws"]):
             of_draw = [run for run in runs if run.draw == draw]
             untrained = [r for r in of_draw if read_row(workdir, training_unit(r)) is None]

@@ -79,14 +79,14 @@ def check_invertible(kernel: np.ndarray) -> None:
 def check_memory(n: int, matrices: float, particles: int = 0) -> None:
     """Refuse what the host cannot hold beside the kernel: n² float64 each, and particles.
 
-    A particle is n float64, twice, with a tenth for what XLA keeps of a block.
+    A particle is n float64 twice, and a fifth of that for what XLA keeps of a block of them.
     """
     if jax.default_backend() != "cpu":
         return
     memory.check_memory(
         "kernel",
         n,
-        lambda n: 8 * n * (matrices * n + 2.2 * particles),
+        lambda n: 8 * n * (matrices * n + 2.4 * particles),
         "Take fewer inputs, a smaller batch_size, fewer particles or replicates, or a machine "
         "with more memory.",
     )

@@ -1,81 +1,129 @@
-"""One program for every |A| and every seed: nothing is compiled again, BatchNorm or not."""
+"""What costs compilation: neither |A| nor seed nor draw, of training and of the flatness measures.
+
+XLA reports each program that it compiles, the smallest included.
+"""
+
+import contextlib
+import types
 
 import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-from jax.tree_util import Partial
 
 import flatvol_jax as fv
-from flatvol_jax.flatness import composed
-from flatvol_jax.study.trained import host_float64, outputs
+from flatvol_jax.study.flatness_measures import (
+    measure_hessian,
+    measure_sgd_sharpness,
+    measure_sharpness,
+    measure_spectral_density,
+)
+from flatvol_jax.study.trained import Trained
 from flatvol_jax.training import TrainSettings, train_ensemble
 
 ROWS, TRAIN_SIZE = 12, 6
-RNG = np.random.default_rng(0)
-IMAGES = RNG.normal(size=(ROWS, 8, 8, 3)).astype(np.float32)
-LABELS = np.where(np.arange(ROWS) % 2, 1, -1)
-SETTINGS = TrainSettings("adam", 1e-3, batch_size=4, loss="mean", max_epochs=2)
-COMPILED = []
 
 
 class Normalised(nn.Module):
-    """Two layers with a BatchNorm between them."""
+    """A hidden layer with BatchNorm."""
 
     @nn.compact
     def __call__(self, x, train=False):
-        h = nn.Dense(3)(x.reshape(len(x), -1))
-        h = nn.BatchNorm(use_running_average=not train, name="norm")(h)
-        return nn.Dense(1)(nn.relu(h))
+        x = nn.Dense(5, name="hidden")(x.reshape(len(x), -1))
+        x = nn.relu(nn.BatchNorm(not train, name="norm")(x))
+        return nn.Dense(1, name="readout")(x)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _listener():
-    def count(event, seconds, **_):
-        if event.endswith("backend_compile_duration"):
-            COMPILED.append(seconds)
+SPECS = {
+    "fcn": fv.FCN((5, 4)),
+    "batch_norm": fv.FlaxModel(Normalised(), features=lambda p, x: x, sigma_w=1.0, sigma_b=0.0),
+    "resnet": fv.ResNet(depth=18, stem="cifar", width=2),
+}
+SHAPES = {"fcn": (7,), "batch_norm": (7,), "resnet": (8, 8, 3)}
 
-    jax.monitoring.register_event_duration_secs_listener(count)
+
+@contextlib.contextmanager
+def compiled():
+    """The list of the programs that are compiled meanwhile, by name."""
+    names = []
+
+    def listen(event, duration, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(details["fun_name"])
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield names
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def train(spec, seed, attack_size):
-    use = np.arange(ROWS)[None] < TRAIN_SIZE + attack_size
-    keys = jax.random.split(jax.random.key(seed), 1)
-    return train_ensemble(keys, spec, IMAGES, LABELS, use, SETTINGS, TRAIN_SIZE)
+def problem(name, draw):
+    """Inputs and labels of one draw."""
+    rng = np.random.default_rng(draw)
+    x = rng.normal(size=(ROWS, *SHAPES[name])).astype(np.float32)
+    return x, np.where(rng.random(ROWS) < 0.5, -1, 1)
+
+
+def train(name, draw, attack_sizes, optimizer="sgd", overtrain=()):
+    """A short training of two members."""
+    settings = TrainSettings(
+        optimizer=optimizer, learning_rate=0.01, batch_size=4, loss="mean", max_epochs=2
+    )
+    use = np.arange(ROWS) < TRAIN_SIZE + np.array(attack_sizes)[:, None]
+    keys = jax.random.split(jax.random.key(draw), len(use))
+    data = problem(name, draw)
+    return train_ensemble(keys, SPECS[name], *data, use, settings, TRAIN_SIZE, overtrain=overtrain)
 
 
 @pytest.mark.parametrize(
-    "spec", [fv.FCN((5,)), fv.ResNet(depth=18, stem="cifar", width=1)], ids=["fcn", "resnet"]
+    ("name", "options"),
+    [
+        ("fcn", {}),
+        ("batch_norm", {"optimizer": "entropy_sgd", "overtrain": (1,)}),
+        ("resnet", {}),
+    ],
 )
-def test_training_compiles_nothing_again_for_another_attack_size_or_seed(spec):
-    before = len(COMPILED)
-    first = train(spec, 0, 0)
-    assert len(COMPILED) > before  # the counter works
-    before = len(COMPILED)
-    losses = [first.loss[0, -1]]
-    for seed, attack_size in ((1, 0), (0, 3), (2, 6)):
-        losses.append(train(spec, seed, attack_size).loss[0, -1])
-    assert len(COMPILED) == before
-    assert len(set(losses)) == 4  # it did train other networks
+def test_training_is_compiled_once_for_all_attack_sizes_seeds_and_draws(name, options):
+    with compiled() as first:
+        train(name, 0, (0, 1), **options)
+    assert [first.count(f"jit({program})") for program in ("begin", "advance")] == [1, 1]
+    with compiled() as second:
+        train(name, 1, (2, 6), **options)
+    assert second == []
 
 
-def test_sharpness_compiles_nothing_again_for_another_draw_or_network():
-    """As the study binds them: the set and BatchNorm's state are leaves of the loss."""
-    spec = fv.FlaxModel(Normalised(), features="norm", sigma_w=1.0, sigma_b=0.0)
-    network = outputs(spec)
-
-    def sharpness(seed):
-        keys = jax.random.split(jax.random.key(seed))
-        x = np.asarray(jax.random.normal(keys[0], IMAGES.shape), np.float64)
-        state = host_float64(spec.init_state(IMAGES.shape[1:]))
-        loss = composed(Partial(mean_loss, LABELS.astype(float)), Partial(network, x, state))
-        return fv.sharpness(loss, spec.init(keys[1], IMAGES.shape[1:]), 1e-3, method="sign").value
-
-    first = sharpness(0)
-    before = len(COMPILED)
-    assert sharpness(1) != first
-    assert len(COMPILED) == before
+def measured(measure, settings, name, draw):
+    """A measure at initialisation, on the data of one draw."""
+    x, y = problem(name, draw)
+    spec = SPECS[name]
+    of_draw = types.SimpleNamespace(
+        spec=spec, train_x=x, train_y=y, batch_size=None, batch_norm="running"
+    )
+    params, state = spec.init(jax.random.key(draw), x.shape[1:]), spec.init_state(x.shape[1:])
+    state = jax.tree.map(lambda leaf: leaf + 0.1 * draw, state)
+    return measure(of_draw, Trained(params, state, y, y, None), jax.random.key(draw), settings)
 
 
-def mean_loss(y, logits):
-    return jax.numpy.logaddexp(0.0, -y * logits).mean()
+@pytest.mark.parametrize("name", ["fcn", "batch_norm"])
+@pytest.mark.parametrize(
+    ("measure", "settings"),
+    [
+        (measure_sharpness, {"epsilon": 1e-3, "method": "best"}),
+        (
+            measure_sgd_sharpness,
+            {"epsilon": 1e-3, "batch_size": 4, "learning_rate": 0.1, "epochs": 2},
+        ),
+        (measure_hessian, {"k": 3}),
+        (measure_spectral_density, {"probes": 2, "depth": 5}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_flatness_measure_is_compiled_once_for_all_networks_and_draws(measure, settings, name):
+    with compiled() as first:
+        one = measured(measure, settings, name, 0)
+    assert first
+    with compiled() as second:
+        other = measured(measure, settings, name, 1)
+    assert second == []
+    assert one != other

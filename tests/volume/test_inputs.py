@@ -43,7 +43,7 @@ def test_repeated_inputs_cost_a_copy_of_the_others(free):
 
 def test_particles_count(free):
     options = {"method": "certified", "key": jax.random.key(0), "particles": 5000, "replicates": 2}
-    free(3 * 8 * N**2 + 2.2 * 8 * N * 10_000 - 1)
+    free(3 * 8 * N**2 + 2.4 * 8 * N * 10_000 - 1)
     with pytest.raises(ValueError, match="fewer particles"):
         fv.log_volume(np.eye(N), np.ones(N), **options)
 
