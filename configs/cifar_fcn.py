@@ -50,7 +50,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
         config.note = "Reduced from the paper's 55 networks to 15; sizes are the paper's."
         config.sweep.update(attack_sizes=tuple(range(0, 5001, 1250)), samples=3)
         config.measures.sgd_sharpness.on = False
-        config.measures.log_volume.estimator = "ep"
+        config.measures.log_volume.update(estimator="ep", links=("heaviside",))
     if scale == "smoke":
         config.hp.data.update(train_size=200, attack_pool_size=200, test_size=200)
         config.sweep.update(draws=2, attack_sizes=(0, 200), samples=2)

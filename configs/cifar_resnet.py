@@ -49,6 +49,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
         config.sweep.update(draws=1, attack_sizes=(0, 125, 250, 375, 500), samples=3)
         config.kernel.update(samples=600, groups=10)
         config.measures.sgd_sharpness.on = False
+        config.measures.log_volume.update(estimator="ep_corrected", links=("heaviside", "probit"))
         config.note = (
             "Reduced from the paper's ResNet-50 on |S| = 5,000: ResNet-18 with 8 channels in its "
             f"first stage on |S| = {config.hp.data.train_size}."

@@ -31,5 +31,5 @@ def get_config(variant: str = "paper") -> ConfigDict:
         config.note = "Reduced from the paper's 45 networks to six; sizes are the paper's."
         config.sweep.update(attack_sizes=(1000, 5000, 9000), samples=2)
         config.measures.sgd_sharpness.on = False
-        config.measures.log_volume.estimator = "ep"
+        config.measures.log_volume.update(estimator="ep", links=("heaviside",))
     return config
