@@ -30,7 +30,7 @@ def drawn(monkeypatch):
 
 
 class Killed(Exception):
-    pass
+    """Stands for the end of the process."""
 
 
 def killed_after(samples):
