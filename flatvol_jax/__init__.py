@@ -2,7 +2,7 @@
 
 import importlib
 
-from flatvol_jax import data, flatness
+from flatvol_jax import data, flatness, sampling
 from flatvol_jax.flatness import (
     hessian_eigenvalues,
     hessian_measures,
@@ -11,6 +11,7 @@ from flatvol_jax.flatness import (
 )
 from flatvol_jax.kernels import monte_carlo_estimate, monte_carlo_kernel, nngp_kernel
 from flatvol_jax.models import CNN, FCN, FlaxModel, ResNet, StaxModel
+from flatvol_jax.sampling import sample_functions
 from flatvol_jax.volume import (
     estimate_log_volume,
     log_volume,
@@ -36,6 +37,8 @@ __all__ = [
     "monte_carlo_kernel",
     "nngp_kernel",
     "prior_bound",
+    "sample_functions",
+    "sampling",
     "sgd_sharpness",
     "sharpness",
     "study",

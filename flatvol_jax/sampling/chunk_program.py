@@ -1,0 +1,83 @@
+"""The compiled program that draws chunks of functions, a chunk a device."""
+
+import functools
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from flatvol_jax.models import Spec
+from flatvol_jax.sampling.packing import join_halves, pack_outputs
+from flatvol_jax.sampling.random_networks import network_block
+
+
+def draw_chunks(
+    key: jax.Array, spec: Spec, x: np.ndarray, readouts: int, size: int, chunks: list[int]
+) -> Iterator[np.ndarray]:
+    """The packed functions of each chunk, (size, W) uint64, in the order of `chunks`.
+
+    What a chunk holds depends on the key, the spec, the inputs, the readouts, its size and its
+    number; not on the devices or on other chunks. While one is used the next is under way.
+    """
+    devices = tuple(jax.local_devices())
+    with jax.enable_x64(False):
+        program, shared, split = _program(spec, _Inputs(x), readouts, size, devices)
+        data = jax.random.key_data(jax.vmap(lambda c: jax.random.fold_in(key, c))(np.array(chunks)))
+        data, inputs = np.asarray(data), jax.device_put(x, shared)
+        unwrap = jax.random.key_impl(key)
+
+    def launch(first):
+        with jax.enable_x64(False):
+            rows = np.minimum(np.arange(first, first + len(devices)), len(chunks) - 1)
+            keys = jax.random.wrap_key_data(jax.device_put(data[rows], split), impl=unwrap)
+            return program(keys, inputs)
+
+    ahead = launch(0)
+    for first in range(0, len(chunks), len(devices)):
+        current = ahead
+        if first + len(devices) < len(chunks):
+            ahead = launch(first + len(devices))
+        for functions in np.asarray(current)[: len(chunks) - first]:
+            yield join_halves(functions)
+
+
+class _Inputs:
+    """Inputs that may be the key of a cache."""
+
+    def __init__(self, x: np.ndarray):
+        self.x, self._bytes = x, x.tobytes()
+
+    def __hash__(self):
+        return hash((self.x.shape, self._bytes))
+
+    def __eq__(self, other):
+        return self.x.shape == other.x.shape and self._bytes == other._bytes
+
+
+@functools.lru_cache(maxsize=16)
+def _program(spec: Spec, inputs: _Inputs, readouts: int, size: int, devices: tuple):
+    """(keys (D,), x) -> half-words (D, size, 2 W), and where its arguments lie."""
+    block = network_block(spec, inputs.x, size, readouts)
+    blocks = -(-size // block.samples)
+
+    def chunk(keys, x):
+        def one(drawn, index):
+            following = block.draw(jax.random.fold_in(keys[0], index + 1))
+            return following, pack_outputs(block.outputs(drawn, x))
+
+        first = block.draw(jax.random.fold_in(keys[0], 0))
+        functions = lax.scan(one, first, jnp.arange(blocks))[1]
+        return functions.reshape(1, -1, functions.shape[-1])[:, :size]
+
+    mesh = Mesh(np.array(devices), ("chunks",))
+    shared, split = (
+        NamedSharding(mesh, PartitionSpec()),
+        NamedSharding(mesh, PartitionSpec("chunks")),
+    )
+    sharded = jax.shard_map(
+        chunk, mesh=mesh, in_specs=(split.spec, shared.spec), out_specs=split.spec
+    )
+    return jax.jit(sharded), shared, split

@@ -1,0 +1,175 @@
+"""What a sample of functions says: the most frequent ones, their volumes and errors."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from flatvol_jax.runtime import checks
+from flatvol_jax.sampling.packing import first_label_negative, pack_labels, unpack_labels
+from flatvol_jax.sampling.tables import Table, look_up, merge, tabulate
+
+_LEAST_CHUNKS = 8  # for a standard error from the spread between chunks
+
+
+class Draws(NamedTuple):
+    """A sample of functions, to which several questions can be asked.
+
+    Attributes:
+        tables: the counts of each chunk.
+        inputs: n, labels of a function.
+        symmetric: whether f and not f are counted as one.
+        readouts: functions that share the hidden layers of a network.
+    """
+
+    tables: Sequence[Table]
+    inputs: int
+    symmetric: bool = False
+    readouts: int = 1
+
+    @property
+    def samples(self) -> int:
+        """The number of functions drawn."""
+        return int(sum(table.counts.sum() for table in self.tables))
+
+
+class FunctionSample(NamedTuple):
+    """Functions and how often they were drawn.
+
+    Attributes:
+        functions: labels, (m, n) int8, ±1; of a symmetric sample one of each pair f, not f.
+        counts: how often each occurred, (m,) int64; f and not f together where symmetric.
+        volume: V(f), the share of samples; of one of the pair where symmetric, (m,).
+        log_volume: ln V(f), nats; -inf for no occurrence. The volume is unbiased, its logarithm
+            is not.
+        standard_error: of `log_volume`, nats, to first order: √((1 - p) / (N p)) of a binomial
+            count; from the spread between chunks where readouts share hidden layers. NaN for no
+            occurrence.
+        samples: N, the functions drawn, all those that any condition leaves out among them.
+        matching: those that fulfil the condition.
+        distinct: the number of different functions among these.
+        frequencies: (k, 2) int64: a count, ascending, and how many functions have it.
+    """
+
+    functions: np.ndarray
+    counts: np.ndarray
+    volume: np.ndarray
+    log_volume: np.ndarray
+    standard_error: np.ndarray
+    samples: int
+    matching: int
+    distinct: int
+    frequencies: np.ndarray
+
+
+def most_frequent(
+    draws: Draws, top: int | None = None, condition: np.ndarray | None = None
+) -> FunctionSample:
+    """The most frequent functions of a sample, equal counts in the order of their bits.
+
+    Args:
+        draws: the sample, by `draw_functions`.
+        top: how many; all by default.
+        condition: (n,) labels ±1 that a function must have, 0 where any will do.
+
+    Raises:
+        ValueError: a condition of another shape, or on a symmetric sample.
+    """
+    if condition is not None and draws.symmetric:
+        raise ValueError(
+            "condition: a symmetric sample has one function of each pair; draw a plain one."
+        )
+    tables = draws.tables
+    kept, matching, distinct, frequencies = (
+        Table(tables[0].words[:0], np.zeros(0, np.int64)),
+        0,
+        0,
+        [],
+    )
+    for part in merge(tables):
+        if condition is not None:
+            hit = matches(part.words, condition, draws.inputs)
+            part = Table(part.words[hit], part.counts[hit])
+        matching, distinct = matching + int(part.counts.sum()), distinct + len(part.counts)
+        frequencies.append(np.unique(part.counts, return_counts=True))
+        kept = _best(Table(*map(np.concatenate, zip(kept, part, strict=True))), top)
+    values, numbers = map(np.concatenate, zip(*frequencies, strict=True))
+    frequencies = tabulate(values.astype(np.uint64)[:, None], numbers)
+    frequencies = np.column_stack([frequencies.words[:, 0].astype(np.int64), frequencies.counts])
+    return FunctionSample(
+        unpack_labels(kept.words, draws.inputs),
+        *_volumes(draws, kept.words, kept.counts),
+        draws.samples,
+        matching,
+        distinct,
+        frequencies[np.argsort(frequencies[:, 0])],
+    )
+
+
+def count_of(draws: Draws, functions: np.ndarray) -> FunctionSample:
+    """The counts of given functions (m, n), ±1, in their order; 0 where one did not occur.
+
+    `distinct` and `frequencies` are those of the given functions.
+    """
+    functions = checks.finite("functions", functions, ndim=2)
+    if functions.shape[1] != draws.inputs or not (np.abs(functions) == 1).all():
+        raise ValueError(
+            f"functions: got shape {functions.shape}, wanted (m, {draws.inputs}) of -1 and +1, a "
+            "label for each input of the sample."
+        )
+    words = pack_labels(functions)
+    if draws.symmetric:
+        words = first_label_negative(words, draws.inputs)
+    counts = sum(look_up(table, words) for table in draws.tables)
+    values, numbers = np.unique(counts, return_counts=True)
+    return FunctionSample(
+        functions.astype(np.int8),
+        *_volumes(draws, words, counts),
+        draws.samples,
+        int(counts.sum()),
+        len(functions),
+        np.column_stack([values, numbers]),
+    )
+
+
+def matches(words: np.ndarray, condition: np.ndarray, inputs: int) -> np.ndarray:
+    """Which functions (m, W) have the labels of a condition (n,), 0 where any will do."""
+    condition = checks.concrete("condition", condition)
+    if condition.shape != (inputs,) or not np.isin(condition, (-1, 0, 1)).all():
+        raise ValueError(
+            f"condition: got shape {condition.shape}, wanted ({inputs},) of -1, 0 and +1, a label "
+            "for each input, 0 where any will do."
+        )
+    used = pack_labels(np.abs(condition)[None])
+    return ((words & used) == pack_labels(condition[None])).all(axis=1)
+
+
+def _best(table: Table, top: int | None) -> Table:
+    order = np.lexsort((*table.words.T, -table.counts))[:top]
+    return Table(table.words[order], table.counts[order])
+
+
+def _volumes(draws: Draws, words: np.ndarray, counts: np.ndarray):
+    """Counts, volume, log volume and its standard error."""
+    share = counts / draws.samples
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if draws.readouts == 1:
+            error = np.sqrt((1 - share) / (draws.samples * share))
+        else:
+            error = _spread(draws.tables, words, share) / share
+        volume = share / 2 if draws.symmetric else share
+        return counts, volume, np.log(volume), np.where(counts > 0, error, np.nan)
+
+
+def _spread(tables, words, share) -> np.ndarray:
+    """Standard error of shares from the chunks, as of a ratio Σ counts / Σ samples."""
+    if len(tables) < _LEAST_CHUNKS:
+        raise ValueError(
+            f"chunk_size: got {len(tables)} chunks, wanted at least {_LEAST_CHUNKS}: the error of "
+            "dependent samples comes from their spread. Take smaller chunks or more samples."
+        )
+    sizes = np.array([table.counts.sum() for table in tables])
+    counts = np.stack([look_up(table, words) for table in tables])
+    residuals = counts - sizes[:, None] * share
+    chunks = len(tables)
+    return np.sqrt((residuals**2).sum(axis=0) * chunks / (chunks - 1)) / sizes.sum()

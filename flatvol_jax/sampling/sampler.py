@@ -1,0 +1,157 @@
+"""Direct sampling of the prior: networks are drawn, their functions counted exactly."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from flatvol_jax.models import FCN, Spec
+from flatvol_jax.runtime import checks, memory
+from flatvol_jax.runtime.hashing import array_hash, content_hash
+from flatvol_jax.sampling.chunk_files import ChunkFiles
+from flatvol_jax.sampling.chunk_program import draw_chunks
+from flatvol_jax.sampling.function_sample import Draws, FunctionSample, most_frequent
+from flatvol_jax.sampling.packing import first_label_negative, words_of
+from flatvol_jax.sampling.tables import tabulate
+
+_VERSION = 1  # of the samples: raise it when the same key, spec and inputs give others
+CHUNK = 2**16
+
+
+def sample_functions(
+    key: jax.Array,
+    spec: Spec,
+    x: np.ndarray,
+    samples: int,
+    top: int | None = None,
+    *,
+    symmetric: bool = False,
+    readouts: int = 1,
+    chunk_size: int = CHUNK,
+    workdir: epath.PathLike | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> FunctionSample:
+    """Draw networks from the prior and count their functions on x.
+
+    V(f) = P(f) is estimated by the share of networks whose labels on x are f, +1 if and only if
+    the output is above 0. Counts are exact, and the same for the same key however the work was
+    interrupted and on however many devices it ran.
+
+    Args:
+        key: determines the networks, a chunk at a time.
+        spec: the network. An `FCN` is drawn by a program of its own, others by `spec.init`.
+        x: (n, ...) inputs. {0,1}^d in lexicographic order is recognised and faster.
+        samples: number of functions drawn.
+        top: how many of the most frequent functions to return; all by default.
+        symmetric: count f and not f as one, which have the same volume where the readout is
+            drawn symmetrically: the errors are those of twice as many samples. FCN only.
+        readouts: functions that share the hidden layers of one network. Above 1 the samples are
+            dependent: V(f) stays unbiased, its error comes from the spread between chunks. FCN
+            only.
+        chunk_size: functions that a device draws at a time; samples depend on it.
+        workdir: folder that keeps the counts of each chunk, so that the same call continues
+            where an earlier one ended, also with more samples. Without it they are held in
+            memory.
+        progress: called with the number of samples done.
+
+    Raises:
+        ValueError: no samples, inputs that are not finite, an input of which every output is 0,
+            options that the spec does not allow, too little memory.
+    """
+    x = np.asarray(checks.finite("x", x), np.float32)
+    if top is not None:
+        checks.count("top", top)
+    draws = draw_functions(
+        key,
+        spec,
+        x,
+        samples,
+        symmetric=symmetric,
+        readouts=readouts,
+        chunk_size=chunk_size,
+        workdir=workdir,
+        progress=progress,
+    )
+    return most_frequent(draws, top)
+
+
+def draw_functions(
+    key: jax.Array,
+    spec: Spec,
+    x: np.ndarray,
+    samples: int,
+    *,
+    symmetric: bool = False,
+    readouts: int = 1,
+    chunk_size: int = CHUNK,
+    workdir: epath.PathLike | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Draws:
+    """Draw as `sample_functions` does, to ask several questions: `most_frequent`, `count_of`."""
+    x = np.asarray(checks.finite("x", x), np.float32)
+    checks.count("samples", samples)
+    checks.count("chunk_size", chunk_size)
+    _check_network(spec, x, symmetric, readouts)
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key)
+    chunks = {
+        chunk: min(chunk_size, samples - chunk * chunk_size)
+        for chunk in range(-(-samples // chunk_size))
+    }
+    files = None
+    if workdir is None:
+        _check_memory(samples, len(x))
+    else:
+        determined_by = {
+            "direct_sampling": _VERSION,
+            "key": [str(jax.random.key_impl(key)), np.asarray(jax.random.key_data(key)).tolist()],
+            "spec": spec.describe(),
+            "inputs": array_hash(x),
+            "symmetric": bool(symmetric),
+            "readouts": readouts,
+            "chunk_size": chunk_size,
+        }
+        files = ChunkFiles(epath.Path(workdir), content_hash(determined_by))
+    tables = {chunk: files.read(chunk, size) if files else None for chunk, size in chunks.items()}
+    missing = [chunk for chunk, table in tables.items() if table is None]
+    done = samples - sum(chunks[chunk] for chunk in missing)
+    if progress is not None:
+        progress(done)
+    drawn = draw_chunks(key, spec, x, readouts, chunk_size, missing) if missing else ()
+    for chunk, words in zip(missing, drawn, strict=True):
+        words = words[: chunks[chunk]]
+        table = tabulate(first_label_negative(words, len(x)) if symmetric else words)
+        tables[chunk] = files.write(chunk, chunks[chunk], table) if files else table
+        done += chunks[chunk]
+        if progress is not None:
+            progress(done)
+    return Draws(list(tables.values()), len(x), symmetric, readouts)
+
+
+def _check_network(spec: Spec, x: np.ndarray, symmetric: bool, readouts: int) -> None:
+    if x.ndim < 2 or len(x) == 0:
+        raise ValueError(f"x: got shape {x.shape}, wanted (n, ...) with n above 0: a row an input.")
+    checks.count("readouts", readouts)
+    if not isinstance(spec, FCN) and (symmetric or readouts > 1):
+        raise ValueError(
+            f"spec: got a {type(spec).__name__} with symmetric={symmetric}, readouts={readouts}; "
+            "both need an FCN, whose readout is known. Draw without them."
+        )
+    zero = ~x.reshape(len(x), -1).any(axis=1)
+    if isinstance(spec, FCN) and spec.sigma_b == 0 and zero.any():
+        raise ValueError(
+            f"x: row {int(zero.argmax())} is zero, and with sigma_b = 0 so is its output in every "
+            "network: it has no label. Leave it out, or take sigma_b above 0."
+        )
+
+
+def _check_memory(samples: int, inputs: int) -> None:
+    """The tables of all chunks, as if no function came twice within one."""
+    memory.check_memory(
+        "samples",
+        samples,
+        lambda samples: samples * 8 * (words_of(inputs) + 1),
+        "Give a workdir, which keeps them on disk.",
+    )
