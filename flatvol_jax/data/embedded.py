@@ -1,4 +1,4 @@
-"""Data sets that need no download: digits inside an installed package, and the 7-bit cube."""
+"""Data sets that need no download: digits inside an installed package, and Boolean cubes."""
 
 import gzip
 import importlib.metadata
@@ -9,8 +9,6 @@ import numpy as np
 
 from flatvol_jax.runtime import cache
 from flatvol_jax.runtime.hashing import array_hash
-
-INPUT_BITS = 7
 
 
 def read_mnist5k() -> dict[str, np.ndarray]:
@@ -42,12 +40,12 @@ def _parse_digits(packed: bytes) -> dict[str, np.ndarray]:
     return {"x": table[:, :-1], "y": table[:, -1]}
 
 
-def boolean_cube() -> dict[str, np.ndarray]:
-    """All 128 points of {0,1}^7 in lexicographic order: `x` (128, 7) float32, `y` int32.
+def boolean_cube(bits: int) -> dict[str, np.ndarray]:
+    """All points of {0,1}^bits in lexicographic order: `x` (2^bits, bits) float32, `y` int32.
 
     There is no canonical target: `y` is the input read as a binary number, most significant
-    bit first, 0 to 127.
+    bit first.
     """
-    index = np.arange(2**INPUT_BITS, dtype=np.int32)
-    bits = index[:, None] >> np.arange(INPUT_BITS - 1, -1, -1) & 1
-    return {"x": bits.astype(np.float32), "y": index}
+    index = np.arange(2**bits, dtype=np.int32)
+    x = index[:, None] >> np.arange(bits - 1, -1, -1) & 1
+    return {"x": x.astype(np.float32), "y": index}

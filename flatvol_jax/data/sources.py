@@ -7,7 +7,8 @@ from flatvol_jax.data import embedded, prepared
 from flatvol_jax.data.dataset import Dataset
 from flatvol_jax.runtime import checks
 
-SOURCES = ("boolean7", "cifar10", "mnist", "mnist5k")
+BOOLEAN = {f"boolean{bits}": bits for bits in range(2, 11)}
+SOURCES = (*BOOLEAN, "cifar10", "mnist", "mnist5k")
 
 
 def load(
@@ -20,8 +21,8 @@ def load(
     - "mnist5k": 5,000 MNIST digits, (5000, 784), in class order; no download.
     - "mnist": all 70,000, train then test, (70000, 784); LeCun et al. (1998).
     - "cifar10": all 60,000, train then test, (60000, 32, 32, 3); Krizhevsky (2009).
-    - "boolean7": {0,1}^7 in lexicographic order, (128, 7); `y` is the row's number, as there
-      is no canonical target.
+    - "boolean7", and "boolean2" to "boolean10": {0,1}^n in lexicographic order, (2^n, n); `y` is
+      the row's number, as there is no canonical target.
 
     "mnist" and "cifar10" are read from copies that tensorflow-datasets has prepared (without
     TensorFlow when prepared as array_record) and are cached once decoded.
@@ -36,8 +37,8 @@ def load(
         ValueError: an unknown name; a prepared copy that is missing or damaged.
     """
     checks.one_of("name", name, SOURCES)
-    if name == "boolean7":
-        return Dataset(**embedded.boolean_cube(), name=name)
+    if name in BOOLEAN:
+        return Dataset(**embedded.boolean_cube(BOOLEAN[name]), name=name)
     if name == "mnist5k":
         arrays = embedded.read_mnist5k()
     else:

@@ -1,5 +1,6 @@
 """records -> pictures and the report; reads nothing else."""
 
+from flatvol_jax.figures.boolean_report import boolean_pictures, write_boolean_report
 from flatvol_jax.figures.paper import paper_figure
 from flatvol_jax.figures.report import write_report
 from flatvol_jax.figures.scatter import attack_sweep_figure, save_figure
@@ -8,9 +9,11 @@ from flatvol_jax.figures.symmetry_audit import symmetry_audit_figure
 
 __all__ = [
     "attack_sweep_figure",
+    "boolean_pictures",
     "paper_figure",
     "save_figure",
     "sweep_pictures",
     "symmetry_audit_figure",
+    "write_boolean_report",
     "write_report",
 ]

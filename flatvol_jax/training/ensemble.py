@@ -76,7 +76,7 @@ def train_ensemble(
     segment_epochs: int = 200,
     overtrain: tuple[int, ...] = (),
 ) -> TrainedEnsemble:
-    """Train m networks on rows of one shared (x, y), each until it makes no error.
+    """Train m networks on rows of one shared x, each until it makes no error.
 
     After each epoch a member is evaluated on all of its rows; it stops at the first epoch
     with zero error on them (label +1 if and only if the output is above 0), or goes on to the
@@ -91,7 +91,8 @@ def train_ensemble(
         keys: (m,) keys; each determines a member's initialisation, minibatch order and noise.
         spec: the network.
         x: (N, ...) inputs: S first, then the pool of A.
-        y: (N,) labels ±1, those of A as they are to be learned.
+        y: labels ±1, (N,) for all members or (m, N), a row a member; those of A as they are to be
+            learned.
         use: (m, N) bool, the rows that each member trains on.
         settings: optimizer, batches, loss, cap.
         train_size: |S|; rows from there on belong to A.
@@ -114,7 +115,8 @@ def train_ensemble(
     checks.count("segment_epochs", segment_epochs)
     overtrain = _increasing(overtrain)
     with jax.enable_x64(False):
-        x, y = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
+        x = jnp.asarray(x, jnp.float32)
+        y = jnp.broadcast_to(jnp.asarray(y, jnp.float32), use.shape)
         common = (keys, spec, x, y, jnp.asarray(use), settings, train_size, overtrain)
         members = begin(*common)
         last = settings.max_epochs + max(overtrain, default=0)
@@ -182,10 +184,13 @@ def _checked(keys, x, y, use, train_size):
             f"keys: got shape {jnp.shape(keys)}, wanted (m,) typed keys, one a member: "
             "jax.random.split(jax.random.key(0), m)."
         )
-    x, y = checks.finite("x", x), checks.finite("y", y, ndim=1)
+    x, y = checks.finite("x", x), checks.finite("y", y)
     use = checks.concrete("use", use)
-    if x.ndim < 2 or len(x) != len(y):
-        raise ValueError(f"x, y: got shapes {x.shape} and {y.shape}, wanted (N, ...) and (N,).")
+    if x.ndim < 2 or y.shape not in ((len(x),), (len(keys), len(x))):
+        raise ValueError(
+            f"x, y: got shapes {x.shape} and {y.shape}, wanted (N, ...) and (N,), or "
+            f"({len(keys)}, N) with a row a member."
+        )
     if not (np.abs(y) == 1).all():
         raise ValueError(f"y: got the values {np.unique(y)[:5]}, wanted -1 and +1 only.")
     if use.dtype != bool or use.shape != (len(keys), len(x)):

@@ -63,7 +63,7 @@ def begin(keys, spec: Spec, x, y, use, settings, train_size, overtrain) -> Membe
         return jnp.full((1 + len(overtrain), *leaf.shape), jnp.nan, leaf.dtype)
 
     def begin_one(args):
-        key, use = args
+        key, use, y = args
         transform = settings.transformation(jax.random.fold_in(key, 2))
         params = spec.init(jax.random.fold_in(key, 0), x.shape[1:])
         state = spec.init_state(x.shape[1:])
@@ -80,7 +80,7 @@ def begin(keys, spec: Spec, x, y, use, settings, train_size, overtrain) -> Membe
         )
         return _evaluated(member, spec, x, y, use, train_size, overtrain, rows_at_once)
 
-    return jax.lax.map(begin_one, (keys, use), batch_size=settings.vmap_size)
+    return jax.lax.map(begin_one, (keys, use, y), batch_size=settings.vmap_size)
 
 
 @partial(jax.jit, static_argnames=("spec", "settings", "train_size", "overtrain"))
@@ -91,7 +91,7 @@ def advance(
     size, rows_at_once = settings.batch_size or len(x), settings.evaluation_batch_size
 
     def advance_one(args):
-        key, use, member = args
+        key, use, y, member = args
         transform = settings.transformation(jax.random.fold_in(key, 2))
         count = jnp.sum(use)
         steps = (count + size - 1) // size
@@ -140,7 +140,7 @@ def advance(
 
         return jax.lax.while_loop(more, epoch, member)
 
-    return jax.lax.map(advance_one, (keys, use, members), batch_size=settings.vmap_size)
+    return jax.lax.map(advance_one, (keys, use, y, members), batch_size=settings.vmap_size)
 
 
 def _cross_entropy(output: Array, y: Array) -> Array:

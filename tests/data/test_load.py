@@ -111,9 +111,10 @@ def test_mnist5k_imports_no_plotting_or_frames():
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_boolean7_is_lexicographic():
-    cube = load("boolean7")
-    assert np.array_equal(cube.x, list(itertools.product((0, 1), repeat=7)))
+@pytest.mark.parametrize("bits", [2, 7, 10])
+def test_a_cube_is_lexicographic(bits):
+    cube = load(f"boolean{bits}")
+    assert np.array_equal(cube.x, list(itertools.product((0, 1), repeat=bits)))
     assert cube.x.dtype == np.float32
     assert np.array_equal(cube.y, [int("".join(str(int(b)) for b in row), 2) for row in cube.x])
 

@@ -1,8 +1,11 @@
+import collections
 import html.parser
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from flatvol_jax.study import records
 
 BASELINES = ("gp_disagreement", "nn_disagreement", "label_norm", "margin", "parameter_norm")
 
@@ -83,6 +86,148 @@ def ten_draws():
 @pytest.fixture(scope="session")
 def one_draw():
     return synthetic_records(1, draws=1)
+
+
+def boolean_records(seed, functions=300, samples=10**7, widths=(10, 40, 160, None)):
+    """Records of a Boolean experiment: V falls with the rank, flatness and complexity follow it.
+
+    The last fifth was not trained for; one in ten of the others has no minimum. EP did not
+    converge for rank 5; the function of rank 7 did not occur at width 10.
+    """
+    generator = np.random.default_rng(seed)
+    log_volumes = np.log(0.1) - 1.1 * np.log(np.arange(1, functions + 1))
+    rows = []
+    for rank, log_volume in enumerate(log_volumes):
+        rows += _boolean_function(generator, rank, functions, log_volume, samples)
+        if rank < functions // 10:
+            rows += _boolean_widths(generator, rank, log_volume, samples, widths)
+    counts = [row["measure.count"] for row in rows if row["meta.part"] == "function"]
+    counts = collections.Counter([*counts, *[1] * 40, 2, 2, 3])
+    rows += [
+        {
+            "meta.part": "frequency",
+            "frequency.count": count,
+            "frequency.functions": functions,
+            "meta.samples": samples,
+        }
+        for count, functions in sorted(counts.items())
+    ]
+    systems = ("boolean", "f1"), ("boolean", "f2"), ("mnist", "S=100")
+    for system, target in systems:
+        for optimizer in ("sgd", "adam"):
+            rows += _boolean_posterior(generator, system, target, optimizer)
+    return [{"meta.experiment": "boolean", **row} for row in rows]
+
+
+def _boolean_function(generator, rank, functions, log_volume, samples):
+    minority = 0 if rank < 2 else int(generator.integers(1, 9))
+    sharp = -0.4 * log_volume + (minority % 2) + generator.normal(0, 0.3)
+    se = float(1 / np.sqrt(samples * np.exp(log_volume)))
+    row = {
+        "meta.part": "function",
+        "function.id": f"{rank:032x}",
+        "function.rank": rank,
+        "function.minority": minority,
+        "measure.log_volume.direct": log_volume + se * generator.normal(),
+        "measure.log_volume.direct.se": se,
+        "measure.count": int(samples * np.exp(log_volume)),
+        "meta.samples": samples,
+        "measure.log_volume.estimate": log_volume + 0.02 * generator.normal(),
+        "measure.log_volume.estimate.se": 0.02,
+        "measure.log_volume.heaviside": log_volume + 0.2 + 0.1 * generator.normal(),
+        "is.ep_converged": rank != 5,
+        "measure.complexity.lempel_ziv": 3.5 * round(2 + 2 * generator.gamma(4) - log_volume),
+    }
+    if rank >= functions - functions // 5:
+        return [row]
+    minima = 0 if rank % 10 == 9 else 20
+    row |= {"measure.minima": minima, "measure.minima.tried": 20}
+    values = {
+        "measure.sharpness.best": 1e-3 * np.exp(sharp),
+        "measure.sharpness.sgd": 8e-4 * np.exp(sharp + generator.normal(0, 0.2)),
+        "measure.hessian.spectral_norm": 10 * np.exp(sharp + generator.normal(0, 0.1)),
+    }
+    for name, value in values.items():
+        row |= {name: float(value) if minima else None}
+        row |= {f"{name}.se": float(0.07 * value) if minima else None}
+    return [row]
+
+
+def _boolean_widths(generator, rank, log_volume, samples, widths):
+    rows = []
+    for width in widths:
+        shift = 0 if width is None else (-1) ** rank * 4 / width
+        expected = samples * np.exp(log_volume + shift)
+        count = 0 if rank == 7 and width == 10 else int(generator.poisson(expected))
+        rows.append(
+            {
+                "meta.part": "width",
+                "function.id": f"{rank:032x}",
+                "function.rank": rank,
+                "hp.model.width": width,
+                "measure.log_volume.direct": float(np.log(count / samples)) if count else None,
+                "measure.log_volume.direct.se": float(1 / np.sqrt(count)) if count else None,
+                "measure.count": count,
+                "meta.samples": samples,
+            }
+        )
+    return rows
+
+
+def _boolean_posterior(generator, system, target, optimizer, seeds=2000):
+    keys = {"meta.system": system, "target.name": target, "hp.train.optimizer": optimizer}
+    share = np.exp(-0.25 * np.arange(40))
+    share /= share.sum()
+    found = share ** (0.8 if optimizer == "adam" else 1)
+    found = generator.multinomial(seeds, found / found.sum())
+    rows = []
+    for i in np.flatnonzero(found):
+        row = {
+            "meta.part": "posterior",
+            **keys,
+            "function.id": f"{i:032x}",
+            "measure.count": int(found[i]),
+            "measure.log_p_optimizer": float(np.log(found[i] / seeds)),
+            "measure.log_p_optimizer.se": float(1 / np.sqrt(found[i])),
+            "measure.log_p_bayes.nngp": float(np.log(share[i]) + generator.normal(0, 0.1)),
+            "measure.log_p_bayes.nngp.se": 0.05,
+        }
+        if system == "boolean":
+            count = generator.poisson(500 * share[i])
+            row["measure.log_p_bayes.direct"] = float(np.log(count / 500)) if count else None
+            row["measure.log_p_bayes.direct.se"] = float(count**-0.5) if count else None
+        rows.append(row)
+    summary = {
+        "meta.part": "posterior_summary",
+        **keys,
+        "meta.seeds": seeds,
+        "meta.zero_error": seeds - 13,
+    }
+    if system == "boolean":
+        summary |= {
+            "meta.matching": 500,
+            "measure.log_p_train.direct": float(np.log(5e-5)),
+            "measure.log_p_train.direct.se": 0.045,
+        }
+    for reference in ("direct", "nngp") if system == "boolean" else ("nngp",):
+        summary |= {
+            f"measure.slope.{reference}": 0.9 + 0.2 * float(generator.random()),
+            f"measure.slope.{reference}.se": 0.031,
+            f"measure.slope.{reference}.functions": 21,
+            f"measure.total_variation.{reference}": 0.125 + 0.1 * float(generator.random()),
+            f"measure.total_variation.{reference}.null": 0.083,
+            f"measure.total_variation.{reference}.null.low": 0.061,
+            f"measure.total_variation.{reference}.null.high": 0.107,
+        }
+    return [*rows, summary]
+
+
+@pytest.fixture(scope="session")
+def boolean(tmp_path_factory):
+    """The records of a Boolean experiment as they are read from its workdir."""
+    workdir = tmp_path_factory.mktemp("boolean")
+    records.write_records(workdir, boolean_records(0))
+    return records.load_records(workdir)
 
 
 class Tags(html.parser.HTMLParser):

@@ -167,6 +167,15 @@ def test_a_network_that_starts_without_error_is_not_trained():
         np.testing.assert_allclose(got, wanted, rtol=1e-6)  # drawn here outside of jit
 
 
+def test_members_with_labels_of_their_own_train_as_they_would_alone():
+    labels = np.stack([Y, -Y, Y[::-1]])
+    use = rows_used([4, 4, 4])
+    together = train_ensemble(KEYS[:3], SPEC, X, labels, use, SETTINGS, TRAIN_SIZE)
+    for i in range(3):
+        alone = train_ensemble(KEYS[i : i + 1], SPEC, X, labels[i], use[:1], SETTINGS, TRAIN_SIZE)
+        assert_same_bits(member(together, i), member(alone, 0))
+
+
 def test_an_output_of_zero_is_the_label_minus_one():
     spec = fv.FCN((4,), sigma_b=0.0)
     x, settings = np.zeros((2, 3)), TrainSettings(max_epochs=1)
@@ -301,6 +310,7 @@ def test_training_is_float32_whatever_the_setting(trained):
     [
         ({"y": np.where(Y > 0, 1, 0)}, "wanted -1 and \\+1 only"),
         ({"y": Y[:-1]}, "x, y: got shapes"),
+        ({"y": np.stack([Y, Y])}, "x, y: got shapes"),
         ({"x": np.where(X.max() == X, np.nan, X)}, "x: got 1 NaN"),
         ({"x": X[:, 0]}, "x, y: got shapes"),
         ({"use": np.ones((2, ROWS), bool)}, "use: got bool of shape"),
