@@ -16,7 +16,7 @@ from flatvol_jax.figures.scatter import Look, write_title
 from flatvol_jax.study import selection, statistics
 
 PART, RANK, MINORITY = "meta.part", "function.rank", "function.minority"
-MINIMA, TRIED = "measure.minima", "measure.minima.tried"
+MINIMA, TRIED, EPOCH = "measure.minima", "measure.minima.tried", "overtrain"
 OF_MINIMA = ("measure.sharpness.", "measure.hessian.")  # means over the minima of a function
 LN10 = np.log(10)
 LOOK = Look(points=9, line=60)
@@ -55,9 +55,11 @@ CONSTANT, OTHER = ("constant", style.INK), ("minority not recorded", "#8a8a94")
 def volume_sharpness_figure(frame: pd.DataFrame) -> Figure | None:
     """Fig. 2: log10 V(f) against log10 sharpness, the best found and the paper's procedure.
 
-    Bars are one standard error: of log V(f), and of the mean sharpness over the minima. The title
-    has Spearman's correlation over all functions and within each of the two bands (constants
-    are in neither), with the number of functions, and why the others are left out.
+    A row of panels an epoch of the minima: at zero error, and some epochs later where they were
+    measured again. Bars are one standard error: of log V(f), and of the mean sharpness over the
+    minima. The title has Spearman's correlation over all functions and within each of the two
+    bands (constants are in neither), with the number of functions, and why the others are left
+    out.
 
     Args:
         frame: records of the Boolean experiment; those of part "function" are drawn.
@@ -119,6 +121,22 @@ def rank_figure(frame: pd.DataFrame) -> Figure | None:
     return figure
 
 
+def function_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of part "function", one a function: those of its first epoch."""
+    rows = part(frame, "function")
+    return at_epoch(rows, epochs_of(rows)[0])
+
+
+def epochs_of(rows: pd.DataFrame) -> list[float]:
+    """Epochs after zero error at which minima were measured; [0] where none is recorded."""
+    return sorted(rows[EPOCH].dropna().unique()) if EPOCH in rows and len(rows) else [0]
+
+
+def at_epoch(rows: pd.DataFrame, epoch: float) -> pd.DataFrame:
+    """The rows of one of `epochs_of`."""
+    return rows[rows[EPOCH] == epoch] if EPOCH in rows else rows
+
+
 def part(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """The rows of one part of the records; none where there is no such part."""
     return frame[frame[PART] == name] if PART in frame else frame.iloc[:0]
@@ -145,22 +163,37 @@ def measured(value: float, error: float) -> str:
 
 
 def _figure(frame: pd.DataFrame, *panels: tuple[Quantity, Quantity]) -> Figure | None:
-    """A panel for each pair of quantities, x and y, that any function has; None without a panel."""
+    """A column for each pair of quantities, x and y, that any function has; None without one.
+
+    A row of panels an epoch of the minima, one row where no quantity is of minima.
+    """
     rows = part(frame, "function")
-    reasons = {panel: _reasons(rows, *panel) for panel in panels}
-    reasons = {panel: reason for panel, reason in reasons.items() if (reason == "").any()}
-    if not reasons:
+    epochs = epochs_of(rows)
+    if not any(quantity.of_minima for panel in panels for quantity in panel):
+        epochs = epochs[:1]
+    panels = [panel for panel in panels if (_reasons(rows, *panel) == "").any()]
+    if not panels:
         return None
     with style.applied():
-        figure = style.new_figure(len(reasons))
-        axes = figure.subplots(1, len(reasons), squeeze=False, sharey=True)[0]
-        for axis, (panel, reason) in zip(axes, reasons.items(), strict=True):
-            used = rows[reason == ""]
-            _draw(axis, used, *panel)
-            left_out = reason[reason != ""].value_counts()
-            write_title(axis, _title(used, panel, left_out), LOOK)
+        figure = style.new_figure(len(panels), len(epochs))
+        axes = figure.subplots(len(epochs), len(panels), squeeze=False, sharey="row")
+        for line, epoch in zip(axes, epochs, strict=True):
+            for axis, panel in zip(line, panels, strict=True):
+                _panel(axis, at_epoch(rows, epoch), panel, epoch if len(epochs) > 1 else None)
         _legend(figure, rows)
     return figure
+
+
+def _panel(
+    axis: Axes, rows: pd.DataFrame, panel: tuple[Quantity, Quantity], epoch: float | None
+) -> None:
+    reason = _reasons(rows, *panel)
+    used = rows[reason == ""]
+    _draw(axis, used, *panel)
+    lines = _title(used, panel, reason[reason != ""].value_counts())
+    if epoch is not None:
+        lines[0] = f"{epoch:g} epochs after zero error: {lines[0]}"
+    write_title(axis, lines, LOOK)
 
 
 def _draw(axis: Axes, rows: pd.DataFrame, x: Quantity, y: Quantity) -> None:

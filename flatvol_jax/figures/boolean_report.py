@@ -19,8 +19,8 @@ from flatvol_jax.figures.boolean import (
     VOLUME,
     complexity_figure,
     drawn,
+    function_rows,
     measured,
-    part,
     rank_figure,
     sharpness_norm_figure,
     volume_norm_figure,
@@ -91,7 +91,7 @@ def write_boolean_report(
             `title`, what is missing is shown as a dash; `notes`, paragraphs for the top;
             `config`, nested plain data.
     """
-    functions = part(frame, "function")
+    functions = function_rows(frame)
     text = page.render_page(
         "boolean_report.html.j2",
         {"title": "Boolean functions", **context},

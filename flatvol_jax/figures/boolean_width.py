@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from flatvol_jax.figures import style
-from flatvol_jax.figures.boolean import RANK, VOLUME, Quantity, drawn, part
+from flatvol_jax.figures.boolean import RANK, VOLUME, Quantity, drawn, function_rows, part
 from flatvol_jax.figures.scatter import Look, norm_bar, write_title
 from flatvol_jax.study import selection
 
@@ -66,7 +66,7 @@ def width_differences(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     so that the columns compare. The error of EP's difference is the estimate's; NaN where EP did
     not converge.
     """
-    rows, functions = part(frame, "width"), part(frame, "function")
+    rows, functions = part(frame, "width"), function_rows(frame)
     if FUNCTION not in rows or WIDTH not in rows or not len(rows) or not len(functions):
         return pd.DataFrame(), pd.DataFrame()
     nngp = _nngp(functions)

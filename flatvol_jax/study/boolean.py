@@ -1,0 +1,128 @@
+"""The Boolean system: volumes counted and computed, minima, and whether SGD samples the prior."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from flatvol_jax.runtime import checks
+from flatvol_jax.study import boolean_volumes as volumes
+from flatvol_jax.study.boolean_minima import find_minima, minima_columns
+from flatvol_jax.study.boolean_system import make_system
+from flatvol_jax.study.boolean_work import Progress, Work
+from flatvol_jax.study.records import write_records
+from flatvol_jax.study.units import jsonable
+from flatvol_jax.study.workdir import open_workdir
+
+
+def run_boolean(
+    config: Mapping[str, Any],
+    workdir: epath.PathLike,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Do what is missing, write records.jsonl, return its rows.
+
+    The rows are of several parts, named by `meta.part`:
+
+    - "function": one of the most frequent functions, at one epoch of its minima (`overtrain`
+      after zero error): its volume by direct sampling and by the NNGP (EP, and sampled), its
+      complexity, the flatness of the minima.
+    - "frequency": how many functions occurred a given number of times.
+    - "width": the volume of a function by direct sampling of a network of another width, or
+      of the Gaussian process (`hp.model.width` null).
+
+    Args:
+        config: plain data, as configs/boolean.py makes it.
+        workdir: folder of samples, units, records and config; an earlier run's work is reused.
+        progress: called as progress(pieces done, pieces in all, what is being done).
+
+    Raises:
+        ValueError: a config that does not fit; a folder of another config.
+    """
+    system = make_system(config)
+    _check(config, len(system.x))
+    workdir = open_workdir(workdir, config)
+    work = Work(config, workdir, system, progress, _pieces(config))
+    rows: list[dict[str, Any]] = []
+    try:
+        draws = volumes.draw_sample(work)
+        table = volumes.function_table(work, draws)
+        rows += volumes.frequency_rows(table)
+        rows += _width_rows(work, table)
+        rows += _function_rows(work, table)
+        work.say("done")
+    finally:
+        write_records(workdir, [{"meta.experiment": "boolean", **jsonable(r)} for r in rows])
+    return rows
+
+
+def _check(config: Mapping[str, Any], inputs: int) -> None:
+    """Refuse before any work what would end it later."""
+    for epochs in config["minima"]["overtrain"]:
+        checks.count("minima.overtrain", epochs, least=0)
+    batch = config["minima"]["measures"]["sgd_sharpness"]["batch_size"]
+    if batch > inputs:
+        raise ValueError(
+            f"minima.measures.sgd_sharpness.batch_size: got {batch} for {inputs} inputs, wanted at "
+            "most as many."
+        )
+
+
+def _pieces(config: Mapping[str, Any]) -> int:
+    """Pieces of work: chunks of the sample, units of the stages."""
+    minima = config["minima"]["functions"]
+    return volumes.chunks(config) + 2 + len(config["widths"]["samples"]) + minima
+
+
+def _function_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row a function and epoch of its minima."""
+    settings = work.config["minima"]
+    overtrain = sorted(set(settings["overtrain"]))
+    settings = settings | {"overtrain": overtrain}
+    functions = table["functions"]
+    theory = volumes.nngp_volumes(work, functions)
+    rows = []
+    for rank, function in enumerate(functions):
+        row = {"meta.part": "function"}
+        row |= volumes.function_columns(function, rank)
+        row |= volumes.direct_columns(table, rank) | volumes.nngp_columns(theory, rank)
+        if rank >= settings["functions"]:
+            rows.append(row | {"overtrain": overtrain[0]})
+            continue
+        found = _minima(work, function, row["function.id"], settings)
+        rows += [
+            row | {"overtrain": epochs} | minima_columns(found, place)
+            for place, epochs in enumerate(overtrain)
+        ]
+    return rows
+
+
+def _minima(work: Work, function: np.ndarray, name: str, settings: Mapping[str, Any]) -> dict:
+    def compute():
+        cache = work.workdir / "cache"
+        return {}, find_minima(work.key("minima"), work.system, function, settings, cache)
+
+    determined_by = [name, {n: v for n, v in settings.items() if n != "functions"}]
+    return work.unit("minima", determined_by, "minima", compute)
+
+
+def _width_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row a function and width; the width of the sample itself is one of them."""
+    settings = work.config["widths"]
+    functions = table["functions"][: settings["functions"]]
+    own = work.system.spec.width[0]
+    found = {own: table}
+    for width, samples in settings["samples"]:
+        found[width] = volumes.width_counts(work, functions, width, samples)
+    return [
+        {
+            "meta.part": "width",
+            "function.id": volumes.function_id(function),
+            "function.rank": rank,
+            "hp.model.width": width,
+            **volumes.direct_columns(counted, rank),
+        }
+        for width, counted in found.items()
+        for rank, function in enumerate(functions)
+    ]
