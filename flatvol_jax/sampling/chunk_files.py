@@ -32,7 +32,7 @@ class ChunkFiles:
         path = self.path(chunk, samples)
         with contextlib.suppress(FileNotFoundError, ValueError, EOFError):
             rows = np.load(path, mmap_mode="r")
-            table = Table(rows[:, :-1], rows[:, -1].astype(np.int64))
+            table = Table(rows[:, :-1], rows.view(np.int64)[:, -1])
             if table.counts.sum() == samples:
                 return table
         return None

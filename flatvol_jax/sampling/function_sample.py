@@ -79,14 +79,9 @@ def most_frequent(
         raise ValueError(
             "condition: a symmetric sample has one function of each pair; draw a plain one."
         )
-    tables = draws.tables
-    kept, matching, distinct, frequencies = (
-        Table(tables[0].words[:0], np.zeros(0, np.int64)),
-        0,
-        0,
-        [],
-    )
-    for part in merge(tables):
+    kept = Table(draws.tables[0].words[:0], np.zeros(0, np.int64))
+    matching, distinct, frequencies = 0, 0, []
+    for part in merge(draws.tables):
         if condition is not None:
             hit = matches(part.words, condition, draws.inputs)
             part = Table(part.words[hit], part.counts[hit])
