@@ -192,7 +192,7 @@ def _panel(
     _draw(axis, used, *panel)
     lines = _title(used, panel, reason[reason != ""].value_counts())
     if epoch is not None:
-        lines[0] = f"{epoch:g} epochs after zero error: {lines[0]}"
+        lines = [f"{epoch:g} epochs after zero error", *lines]
     write_title(axis, lines, LOOK)
 
 

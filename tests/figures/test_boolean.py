@@ -180,3 +180,18 @@ def test_values_are_written_to_the_second_digit_of_their_error(value, error, tex
 def test_the_same_records_give_the_same_file(boolean):
     first, second = (scatter.svg_text(figures.complexity_figure(boolean)) for _ in "ab")
     assert first == second
+
+
+def test_each_epoch_of_the_minima_has_its_row_of_panels(boolean):
+    functions = boolean["meta.part"] == "function"
+    later = boolean[functions].assign(overtrain=30)
+    for column in (BEST, ASCENT):
+        later[column] *= 1e-3
+    both = pd.concat([boolean.assign(overtrain=np.where(functions, 0.0, np.nan)), later])
+    axes = figures.volume_sharpness_figure(both).axes
+    assert len(axes) == 4
+    titles = [axis.get_title(loc="left").splitlines()[0] for axis in axes]
+    assert titles == ["0 epochs after zero error"] * 2 + ["30 epochs after zero error"] * 2
+    first, second = (points(axes[i])[0] for i in (0, 2))
+    np.testing.assert_allclose(second[:, 1], first[:, 1] - 3)
+    assert len(figures.complexity_figure(both).axes) == 1
