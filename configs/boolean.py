@@ -37,7 +37,7 @@ def get_config(variant: str = "default") -> ConfigDict:
         "samples": 10**6,
         "chunk_size": 2**16,  # of one device; determines the samples
         "readouts": 1,  # functions that share the hidden layers of a network
-        "functions": 200,  # the most frequent ones go into the records
+        "functions": 100,  # the most frequent ones go into the records
     }
     # Networks of other widths, the Gaussian process for None: width, samples.
     config.widths = {
@@ -45,7 +45,7 @@ def get_config(variant: str = "default") -> ConfigDict:
         "samples": ((10, 10**6), (100, 2 * 10**5), (None, 10**6)),
     }
     config.minima = {
-        "functions": 60,
+        "functions": 40,
         "networks": 3,
         "overtrain": (0, 30, 300),
         "train": {**training("sgd"), "max_epochs": 3000},
@@ -61,7 +61,34 @@ def get_config(variant: str = "default") -> ConfigDict:
             "hessian": {"k": 1},
         },
     }
+    # Seeds trained on a part S of a target's inputs against P_B(f|S); rank_2 is the most frequent
+    # function that is not constant.
+    optimizers = ("sgd", "adam")
+    config.ensemble = 250  # seeds trained as one program; changes no result
+    config.posterior = {
+        "on": True,
+        "targets": ("rank_2",),
+        "train_size": 64,
+        "optimizers": optimizers,
+        "seeds": 1000,
+        "functions": 30,
+        "least_probability": 1e-5,
+        "least_matching": 1000,
+        "train": {name: {**training(name), "max_epochs": 3000} for name in optimizers},
+    }
+    # The same on MNIST, |S| = 50: all 2^test_size functions on E have their NNGP volume.
+    config.posterior_mnist = {
+        "on": False,
+        "train_size": 50,
+        "test_size": 8,
+        "optimizers": optimizers,
+        "seeds": 1000,
+        "train": {name: training(name) for name in optimizers},
+    }
     if variant == "paper":
+        config.posterior.update(targets=("rank_2", "rank_25", "first_bit"), seeds=10_000)
+        config.posterior.functions = 100
+        config.posterior_mnist.update(on=True, test_size=10, seeds=10_000)
         config.sampling.update(samples=10**8, chunk_size=2**20, functions=1000)
         config.widths.functions = 1000
         config.widths.samples = (
@@ -77,4 +104,6 @@ def get_config(variant: str = "default") -> ConfigDict:
         config.sampling.update(samples=2 * 10**4, chunk_size=2**13, functions=20)
         config.widths.update(functions=10, samples=((10, 2 * 10**4), (None, 2 * 10**4)))
         config.minima.update(functions=4, networks=2, overtrain=(0, 30))
+        config.posterior.update(seeds=100, functions=6, least_matching=50)
+        config.posterior_mnist.update(train_size=20, test_size=3, seeds=50)
     return config

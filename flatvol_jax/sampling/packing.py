@@ -47,3 +47,11 @@ def first_label_negative(words: np.ndarray, inputs: int) -> np.ndarray:
     """Of each pair f, not f, the one whose label of the first input is -1."""
     used = pack_labels(np.ones((1, inputs)))
     return np.where(words[:, :1] & np.uint64(1), words ^ used, words)
+
+
+def function_ids(functions: np.ndarray) -> list[str]:
+    """Labels (k, n) as hexadecimal names: their words one after another, 16 digits each.
+
+    Bit i of a word is input i, +1 a one.
+    """
+    return ["".join(f"{word:016x}" for word in words) for words in pack_labels(functions)]

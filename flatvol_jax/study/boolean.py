@@ -1,5 +1,6 @@
 """The Boolean system: volumes counted and computed, minima, and whether SGD samples the prior."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,10 +8,14 @@ import numpy as np
 from etils import epath
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.sampling import Draws
+from flatvol_jax.sampling.packing import function_ids
 from flatvol_jax.study import boolean_volumes as volumes
 from flatvol_jax.study.boolean_minima import find_minima, minima_columns
+from flatvol_jax.study.boolean_posterior import boolean_posterior_rows
 from flatvol_jax.study.boolean_system import make_system
 from flatvol_jax.study.boolean_work import Progress, Work
+from flatvol_jax.study.mnist_posterior import mnist_posterior_rows
 from flatvol_jax.study.records import write_records
 from flatvol_jax.study.units import jsonable
 from flatvol_jax.study.workdir import open_workdir
@@ -31,6 +36,8 @@ def run_boolean(
     - "frequency": how many functions occurred a given number of times.
     - "width": the volume of a function by direct sampling of a network of another width, or
       of the Gaussian process (`hp.model.width` null).
+    - "posterior", "posterior_summary": what an optimizer finds that sees a part S of a target,
+      P_optimizer(f|S), against P_B(f|S) (eq. 3); on request also on MNIST.
 
     Args:
         config: plain data, as configs/boolean.py makes it.
@@ -51,6 +58,7 @@ def run_boolean(
         rows += volumes.frequency_rows(table)
         rows += _width_rows(work, table)
         rows += _function_rows(work, table)
+        rows += _posterior_rows(work, draws)
         work.say("done")
     finally:
         write_records(workdir, [{"meta.experiment": "boolean", **jsonable(r)} for r in rows])
@@ -71,8 +79,9 @@ def _check(config: Mapping[str, Any], inputs: int) -> None:
 
 def _pieces(config: Mapping[str, Any]) -> int:
     """Pieces of work: chunks of the sample, units of the stages."""
-    minima = config["minima"]["functions"]
-    return volumes.chunks(config) + 2 + len(config["widths"]["samples"]) + minima
+    minima = min(config["minima"]["functions"], config["sampling"]["functions"])
+    posterior = len(_comparisons(config)) + len(_mnist_optimizers(config))
+    return volumes.chunks(config) + 2 + len(config["widths"]["samples"]) + minima + posterior
 
 
 def _function_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -118,11 +127,69 @@ def _width_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "meta.part": "width",
-            "function.id": volumes.function_id(function),
+            "function.id": name,
             "function.rank": rank,
             "hp.model.width": width,
             **volumes.direct_columns(counted, rank),
         }
         for width, counted in found.items()
-        for rank, function in enumerate(functions)
+        for rank, name in enumerate(function_ids(functions))
     ]
+
+
+def _comparisons(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Target and optimizer of each comparison with the Boolean posterior."""
+    settings = config["posterior"]
+    if not settings["on"]:
+        return []
+    return list(itertools.product(settings["targets"], settings["optimizers"]))
+
+
+def _mnist_optimizers(config: Mapping[str, Any]) -> list[str]:
+    settings = config["posterior_mnist"]
+    return list(settings["optimizers"]) if settings["on"] else []
+
+
+def _posterior_rows(work: Work, draws: Draws) -> list[dict[str, Any]]:
+    """P_optimizer(f|S) against P_B(f|S): rows of functions and of summaries."""
+    config, system, key = work.config, work.system, work.key("posterior")
+    rows = []
+    for target, optimizer in _comparisons(config):
+        text = f"{optimizer} on a part of {target}"
+
+        def compute(target=target, optimizer=optimizer, text=text):
+            found = boolean_posterior_rows(
+                config,
+                draws,
+                system.x,
+                system.spec,
+                system.kernel,
+                target,
+                optimizer,
+                key,
+                lambda share: work.say(text, share),
+            )
+            return {"rows": found}, None
+
+        settings = [_of_one(config["posterior"], optimizer), config["sampling"], target, optimizer]
+        rows += work.unit("posterior", settings, text, compute)["rows"]
+    for optimizer in _mnist_optimizers(config):
+        text = f"{optimizer} on MNIST"
+
+        def compute(optimizer=optimizer, text=text):
+            found = mnist_posterior_rows(
+                config, optimizer, key, lambda share: work.say(text, share)
+            )
+            return {"rows": found}, None
+
+        settings = [_of_one(config["posterior_mnist"], optimizer), optimizer]
+        rows += work.unit("posterior_mnist", settings, text, compute)["rows"]
+    return rows
+
+
+def _of_one(settings: Mapping[str, Any], optimizer: str) -> dict[str, Any]:
+    """What determines the comparison with one optimizer: not which others there are."""
+    others = ("on", "targets", "optimizers", "train")
+    return {name: value for name, value in settings.items() if name not in others} | {
+        "train": settings["train"][optimizer]
+    }

@@ -45,9 +45,9 @@ def complement_test(functions: pd.DataFrame, inputs: int) -> tuple[float, int]:
 
 
 def _complement(name: str, used: int) -> str:
-    words = [int(word, 16) for word in name.split("-")]
+    words = [int(name[place : place + 16], 16) for place in range(0, len(name), 16)]
     masks = [used >> 64 * place & (2**64 - 1) for place in range(len(words))]
-    return "-".join(f"{word ^ mask:016x}" for word, mask in zip(words, masks, strict=True))
+    return "".join(f"{word ^ mask:016x}" for word, mask in zip(words, masks, strict=True))
 
 
 def _sample_lines(frame: pd.DataFrame, functions: pd.DataFrame) -> list[str]:

@@ -14,7 +14,7 @@ from flatvol_jax.sampling import (
     draw_gaussian_functions,
     most_frequent,
 )
-from flatvol_jax.sampling.packing import pack_labels
+from flatvol_jax.sampling.packing import function_ids
 from flatvol_jax.study.boolean_work import Work
 from flatvol_jax.study.complexity import lempel_ziv_complexity
 from flatvol_jax.volume import estimate_log_volume, log_volume
@@ -115,18 +115,13 @@ def function_columns(function: np.ndarray, rank: int) -> dict[str, Any]:
     """What a function is: its name, its place, its labels in short, its complexity."""
     positive = int((function > 0).sum())
     return {
-        "function.id": function_id(function),
+        "function.id": function_ids(function[None])[0],
         "function.rank": rank,
         "meta.inputs": len(function),
         "function.positive": positive,
         "function.minority": min(positive, len(function) - positive),
         "measure.complexity.lempel_ziv": lempel_ziv_complexity(function),
     }
-
-
-def function_id(function: np.ndarray) -> str:
-    """The packed labels as hexadecimal words, the first input in the lowest bit of the first."""
-    return "-".join(f"{word:016x}" for word in pack_labels(function[None])[0].tolist())
 
 
 def direct_columns(table: Mapping[str, Any], rank: int) -> dict[str, Any]:

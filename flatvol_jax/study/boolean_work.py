@@ -11,7 +11,13 @@ from etils import epath
 from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.boolean_system import BooleanSystem
-from flatvol_jax.study.units import Unit, read_row, read_unit_arrays, write_unit
+from flatvol_jax.study.units import (
+    Unit,
+    arrays_path,
+    read_row,
+    read_unit_arrays,
+    write_unit,
+)
 
 Progress = Callable[[float, int, str], None]
 
@@ -55,7 +61,7 @@ class Work:
         stage: str,
         determined_by: Any,
         text: str,
-        compute: Callable[[], tuple[dict[str, Any], dict[str, np.ndarray]]],
+        compute: Callable[[], tuple[dict[str, Any], dict[str, np.ndarray] | None]],
         pieces: int = 1,
     ) -> dict[str, Any]:
         """Row and arrays of a unit, computed where there are none.
@@ -64,7 +70,7 @@ class Work:
             stage: a name in `STAGE_VERSIONS`.
             determined_by: plain data that determines the result, beside hp and the seed.
             text: what the progress bar says.
-            compute: makes row and arrays.
+            compute: makes the row, and arrays if there are any.
             pieces: of work that the unit is.
         """
         self.say(text)
@@ -73,7 +79,10 @@ class Work:
         if read_row(self.workdir, unit) is None:
             write_unit(self.workdir, unit, *compute())
         self.done += pieces
-        return read_row(self.workdir, unit) | read_unit_arrays(self.workdir, unit)
+        row = read_row(self.workdir, unit)
+        if arrays_path(self.workdir, unit) is not None:
+            row |= read_unit_arrays(self.workdir, unit)
+        return row
 
     def say(self, text: str, further: float = 0) -> None:
         """Show what is being done, and the pieces of it that are done."""

@@ -14,6 +14,8 @@ TINY = [
     "--config.hp.model.width=(8,)",
     "--config.sampling.samples=20000",
     "--config.minima.functions=3",
+    "--config.posterior.train_size=8",
+    "--config.posterior.optimizers=('sgd',)",
     "--config.widths.samples=((4, 10000), (None, 10000))",
 ]
 
@@ -34,7 +36,7 @@ def test_figures_report_and_records_are_there(finished):
     workdir, code, out, err = finished
     assert code == 0, err
     assert "20,000 samples" in out
-    for name in ("figure_2", "figure_S1", "figure_S2", "rank", "complexity", "width"):
+    for name in ("figure_2", "figure_S1", "figure_S2", "rank", "complexity", "width", "posterior"):
         assert (workdir / "figures" / f"{name}.png").stat().st_size > 10_000
         assert f"figures/{name}.png" in out
     page = (workdir / "report.html").read_text()

@@ -10,12 +10,12 @@ import scipy.stats
 
 import flatvol_jax as fv
 from configs.boolean import get_config
+from flatvol_jax.sampling.packing import function_ids
 from flatvol_jax.study import boolean_minima, load_records
 from flatvol_jax.study.boolean import run_boolean
 from flatvol_jax.study.boolean_minima import find_minima, minima_columns
 from flatvol_jax.study.boolean_summary import boolean_summary, complement_test, constants_share
 from flatvol_jax.study.boolean_system import make_system
-from flatvol_jax.study.boolean_volumes import function_id
 
 
 def small():
@@ -26,6 +26,7 @@ def small():
     config["sampling"].update(samples=40_000, chunk_size=8192, functions=30)
     config["widths"].update(functions=10, samples=((4, 20_000), (None, 100_000)))
     config["minima"].update(functions=3, networks=2, overtrain=(0, 5))
+    config["posterior"].update(train_size=4, seeds=20, optimizers=("sgd",))
     config["minima"]["measures"]["sgd_sharpness"]["batch_size"] = 8
     return config
 
@@ -98,6 +99,14 @@ def test_minima_stand_at_each_epoch_of_the_functions_trained_for(frame):
     assert (trained["measure.minima.tried"] == 2).all()
     constant = trained[trained["function.minority"] == 0].groupby("overtrain")
     assert (constant["measure.sharpness.best"].max().diff().dropna() < 0).all()
+
+
+def test_what_the_optimizer_finds_stands_beside_its_posterior(frame):
+    rows, summary = part(frame, "posterior"), part(frame, "posterior_summary").iloc[0]
+    assert summary["meta.zero_error"] == 20
+    assert rows["measure.count"].sum() <= 20
+    assert (rows["target.name"] == "rank_2").all()
+    assert 0 <= summary["measure.total_variation.direct"] <= 1
 
 
 def test_the_same_command_does_nothing_again(finished, monkeypatch):
@@ -232,7 +241,7 @@ def test_summary_numbers_are_those_of_the_records(frame):
 
 def test_complements_are_compared_pair_by_pair():
     f = np.array([1, -1, -1, 1, 1, 1, -1, -1])
-    names = [function_id(f), function_id(-f), function_id(np.ones(8)), "00000000000000aa"]
+    names = [*function_ids(np.stack([f, -f, np.ones(8)])), "00000000000000aa"]
     functions = pd.DataFrame({"function.id": names, "measure.count": [60, 40, 500, 7]})
     assert complement_test(functions, 8) == (4.0, 1)
 
@@ -241,4 +250,4 @@ def test_records_are_plain_json_lines(finished):
     for line in (finished / "records.jsonl").read_text().splitlines():
         row = json.loads(line)
         assert row["meta.experiment"] == "boolean"
-        assert row["meta.part"] in ("function", "frequency", "width")
+        assert row["meta.part"].startswith(("function", "frequency", "width", "posterior"))
