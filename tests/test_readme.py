@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_the_notebook_cells_of_the_readme_run():
     cells = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(cells) == 5
+    assert len(cells) == 6
     names = {}
     exec("\n".join(cells), names)
     assert names["found"].converged
