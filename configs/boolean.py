@@ -86,7 +86,7 @@ def get_config(variant: str = "default") -> ConfigDict:
         "train": {name: training(name) for name in optimizers},
     }
     if variant == "paper":
-        config.posterior.update(targets=("rank_2", "rank_25", "first_bit"), seeds=10_000)
+        config.posterior.update(targets=("rank_2", "rank_25"), seeds=10_000)
         config.posterior.functions = 100
         config.posterior_mnist.update(on=True, test_size=10, seeds=10_000)
         config.sampling.update(samples=10**8, chunk_size=2**20, functions=1000)

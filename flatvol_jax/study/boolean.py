@@ -75,6 +75,11 @@ def _check(config: Mapping[str, Any], inputs: int) -> None:
             f"minima.measures.sgd_sharpness.batch_size: got {batch} for {inputs} inputs, wanted at "
             "most as many."
         )
+    if config["posterior"]["on"] and config["sampling"]["readouts"] > 1:
+        raise ValueError(
+            f"sampling.readouts: got {config['sampling']['readouts']} with posterior.on, wanted 1: "
+            "the posterior's errors are those of independent samples. Set posterior.on to False."
+        )
 
 
 def _pieces(config: Mapping[str, Any]) -> int:

@@ -10,8 +10,8 @@ from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.sampling import Draws, most_frequent
 
 FORMULAS = {
-    "first_bit": lambda bits: bits[:, 0] == 1,
-    "and": lambda bits: (bits[:, :2] == 1).all(axis=1),
+    "first_bit": lambda bits: bits[:, 0],
+    "and": lambda bits: bits[:, :2].all(axis=1),
     "majority": lambda bits: 2 * bits.sum(axis=1) > bits.shape[1],
 }
 
@@ -26,14 +26,14 @@ def target_labels(name: str, x: np.ndarray, draws: Draws) -> np.ndarray:
 
     Args:
         name: one of these.
-        x: (n, d) inputs in {0, 1}.
+        x: (n, d) inputs; a bit is 1 where it is above 0, so in {0, 1} and in {-1, 1}.
         draws: the direct sample, on the same inputs.
 
     Raises:
         ValueError: another name, or a rank beyond the functions that were drawn.
     """
     if name in FORMULAS:
-        return np.where(FORMULAS[name](np.asarray(x)), 1, -1).astype(np.int8)
+        return np.where(FORMULAS[name](np.asarray(x) > 0), 1, -1).astype(np.int8)
     rank = re.fullmatch(r"rank_(\d+)", name)
     if rank is None:
         checks.one_of("target", name, (*FORMULAS, "rank_K"))

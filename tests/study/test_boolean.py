@@ -213,6 +213,7 @@ def test_a_system_that_is_none_is_refused(changes, message):
     ("section", "changes", "message"),
     [
         ("sampling", {"samples": 0}, "samples: got 0"),
+        ("sampling", {"readouts": 4}, "sampling.readouts: got 4 with posterior.on"),
         ("minima", {"overtrain": (-1,)}, "minima.overtrain: got -1"),
         (
             "minima",

@@ -24,6 +24,7 @@ def test_formulas_on_every_input(draws):
         labels = target_labels(name, X, draws)
         assert labels.dtype == np.int8
         assert labels.tolist() == [1 if rule(bits) else -1 for bits in X.tolist()]
+        np.testing.assert_array_equal(target_labels(name, 2 * X - 1, draws), labels)
 
 
 def test_rank_is_the_place_in_the_direct_sample(draws):
