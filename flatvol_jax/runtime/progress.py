@@ -10,19 +10,24 @@ from tqdm import tqdm
 def progress_bar(unit: str = "unit") -> Iterator[Callable[[float, int, str], None]]:
     """Give a callback progress(done, total, text) that draws a bar on stderr from its first call.
 
-    What is done at the first call was done by an earlier run: it counts as done, not as speed.
+    What is done at the first call was done by an earlier run: it counts as done, not as speed. A
+    new total, or fewer done than before, is a new stage, with a bar and an ETA of its own.
     """
-    with contextlib.ExitStack() as stack:
-        bar = None
+    bar = None
 
-        def progress(done: float, total: int, text: str) -> None:
-            nonlocal bar
-            if bar is None:
-                bar = tqdm(
-                    total=total, initial=int(done), unit=unit, dynamic_ncols=True, smoothing=0.05
-                )
-                stack.enter_context(bar)
-            bar.set_description(text, refresh=False)
-            bar.update(int(done) - bar.n)
+    def progress(done: float, total: int, text: str) -> None:
+        nonlocal bar
+        if bar is None or bar.total != total or int(done) < bar.n:
+            if bar is not None:
+                bar.close()
+            bar = tqdm(
+                total=total, initial=int(done), unit=unit, dynamic_ncols=True, smoothing=0.05
+            )
+        bar.set_description(text, refresh=False)
+        bar.update(int(done) - bar.n)
 
+    try:
         yield progress
+    finally:
+        if bar is not None:
+            bar.close()

@@ -42,7 +42,7 @@ def run_boolean(
     Args:
         config: plain data, as configs/boolean.py makes it.
         workdir: folder of samples, units, records and config; an earlier run's work is reused.
-        progress: called as progress(pieces done, pieces in all, what is being done).
+        progress: called as progress(pieces done, pieces of the stage, what is being done).
 
     Raises:
         ValueError: a config that does not fit; a folder of another config.
@@ -50,7 +50,7 @@ def run_boolean(
     system = make_system(config)
     _check(config, len(system.x))
     workdir = open_workdir(workdir, config)
-    work = Work(config, workdir, system, progress, _pieces(config))
+    work = Work(config, workdir, system, progress)
     rows: list[dict[str, Any]] = []
     try:
         draws = volumes.draw_sample(work)
@@ -59,7 +59,6 @@ def run_boolean(
         rows += _width_rows(work, table)
         rows += _function_rows(work, table)
         rows += _posterior_rows(work, draws)
-        work.say("done")
     finally:
         write_records(workdir, [{"meta.experiment": "boolean", **jsonable(r)} for r in rows])
     return rows
@@ -82,19 +81,13 @@ def _check(config: Mapping[str, Any], inputs: int) -> None:
         )
 
 
-def _pieces(config: Mapping[str, Any]) -> int:
-    """Pieces of work: chunks of the sample, units of the stages."""
-    minima = min(config["minima"]["functions"], config["sampling"]["functions"])
-    posterior = len(_comparisons(config)) + len(_mnist_optimizers(config))
-    return volumes.chunks(config) + 2 + len(config["widths"]["samples"]) + minima + posterior
-
-
 def _function_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row a function and epoch of its minima."""
     settings = work.config["minima"]
     overtrain = sorted(set(settings["overtrain"]))
     settings = settings | {"overtrain": overtrain}
     functions = table["functions"]
+    work.begin(1 + min(settings["functions"], len(functions)))
     theory = volumes.nngp_volumes(work, functions)
     rows = []
     for rank, function in enumerate(functions):
@@ -126,6 +119,7 @@ def _width_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
     settings = work.config["widths"]
     functions = table["functions"][: settings["functions"]]
     own = work.system.spec.width[0]
+    work.begin(len(settings["samples"]))
     found = {own: table}
     for width, samples in settings["samples"]:
         found[width] = volumes.width_counts(work, functions, width, samples)
@@ -159,6 +153,7 @@ def _posterior_rows(work: Work, draws: Draws) -> list[dict[str, Any]]:
     """P_optimizer(f|S) against P_B(f|S): rows of functions and of summaries."""
     config, system, key = work.config, work.system, work.key("posterior")
     rows = []
+    work.begin(len(_comparisons(config)) + len(_mnist_optimizers(config)))
     for target, optimizer in _comparisons(config):
         text = f"{optimizer} on a part of {target}"
 

@@ -86,7 +86,8 @@ def _flatness_line(rows: pd.DataFrame, epoch: float) -> str:
     everyone = statistics.within_level(volume, sharpness, np.zeros(len(found)))
     inner = (found["function.minority"] > 0).to_numpy()
     others = statistics.within_level(volume[inner], sharpness[inner], np.zeros(inner.sum()))
+    one, two = (f"{r:+.2f}" if np.isfinite(r) else "undefined" for r in (everyone, others))
     return (
-        f"{epoch:g} epochs after zero error, sharpness against volume: Spearman "
-        f"{everyone:+.2f} over {len(found)} functions, {others:+.2f} without the constants"
+        f"{epoch:g} epochs after zero error, sharpness against volume: Spearman {one} over "
+        f"{len(found)} functions, {two} over the {inner.sum()} that are not constant"
     )

@@ -20,27 +20,23 @@ from flatvol_jax.study.complexity import lempel_ziv_complexity
 from flatvol_jax.volume import estimate_log_volume, log_volume
 
 
-def chunks(config: Mapping[str, Any]) -> int:
-    """Pieces of work of the direct sample."""
-    settings = config["sampling"]
-    samples = checks.count("sampling.samples", settings["samples"])
-    return -(-samples // checks.count("sampling.chunk_size", settings["chunk_size"]))
-
-
 def draw_sample(work: Work) -> Draws:
     """The direct sample, its chunks kept in WORKDIR/samples."""
     settings, size = work.config["sampling"], work.config["sampling"]["chunk_size"]
+    samples = checks.count("sampling.samples", settings["samples"])
+    checks.count("sampling.chunk_size", size)
+    work.begin(-(-samples // size) + 1)
     draws = draw_functions(
         work.key("sample"),
         work.system.spec,
         work.system.x,
-        settings["samples"],
+        samples,
         readouts=settings["readouts"],
         chunk_size=size,
         workdir=work.workdir / "samples",
         progress=lambda done: work.say(f"sampling: {done:,} functions", done / size),
     )
-    work.done += chunks(work.config)
+    work.done = work.total - 1
     return draws
 
 

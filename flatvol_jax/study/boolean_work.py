@@ -41,7 +41,7 @@ class Work:
         workdir: where units go.
         system: inputs and network.
         progress: called as progress(done, total, text).
-        total: pieces of work in all.
+        total: pieces of work of the stage under way.
         done: those that are finished.
     """
 
@@ -49,8 +49,12 @@ class Work:
     workdir: epath.Path
     system: BooleanSystem
     progress: Progress | None
-    total: int
+    total: int = 0
     done: int = 0
+
+    def begin(self, pieces: int) -> None:
+        """A stage of so many pieces, about equal in time, with a progress bar of its own."""
+        self.total, self.done = pieces, 0
 
     def key(self, name: str, *indices: int) -> jax.Array:
         """The key of a part of the work."""
@@ -62,7 +66,6 @@ class Work:
         determined_by: Any,
         text: str,
         compute: Callable[[], tuple[dict[str, Any], dict[str, np.ndarray] | None]],
-        pieces: int = 1,
     ) -> dict[str, Any]:
         """Row and arrays of a unit, computed where there are none.
 
@@ -71,14 +74,14 @@ class Work:
             determined_by: plain data that determines the result, beside hp and the seed.
             text: what the progress bar says.
             compute: makes the row, and arrays if there are any.
-            pieces: of work that the unit is.
         """
         self.say(text)
         named = [self.config["hp"], self.config["sweep"]["seed"], stage, determined_by]
         unit = Unit(stage, content_hash([*named, STAGE_VERSIONS[stage]]))
         if read_row(self.workdir, unit) is None:
             write_unit(self.workdir, unit, *compute())
-        self.done += pieces
+        self.done += 1
+        self.say(text)
         row = read_row(self.workdir, unit)
         if arrays_path(self.workdir, unit) is not None:
             row |= read_unit_arrays(self.workdir, unit)

@@ -115,7 +115,10 @@ def test_the_same_command_does_nothing_again(finished, monkeypatch):
     said = []
     run_boolean(small(), finished, lambda done, total, text: said.append((done, total)))
     assert (finished / "records.jsonl").read_text() == before
-    assert said[-1][0] == said[-1][1]
+    stages = [
+        now for now, then in zip(said, [*said[1:], (0, None)], strict=True) if then[0] < now[0]
+    ]
+    assert stages == [(n, n) for n in (6, 2, 4, 1)]
 
 
 def test_an_interrupted_run_ends_with_the_same_records(finished, tmp_path):
