@@ -106,12 +106,7 @@ def train_ensemble(
         ValueError: shapes that do not fit, labels not ±1, inputs not finite, a member without
             rows, epochs that do not increase.
     """
-    x, y, use = _checked(keys, x, y, use, train_size)
-    if settings.augmentation is not None and x.ndim != 4:
-        raise ValueError(
-            f"x: got shape {x.shape} with augmentation {settings.augmentation!r}, wanted images "
-            "(N, height, width, channels). Reshape them, or train without."
-        )
+    x, y, use = checked_rows(keys, x, y, use, train_size, settings)
     checks.count("segment_epochs", segment_epochs)
     overtrain = _increasing(overtrain)
     with jax.enable_x64(False):
@@ -178,7 +173,10 @@ def _increasing(overtrain) -> tuple[int, ...]:
     return epochs
 
 
-def _checked(keys, x, y, use, train_size):
+def checked_rows(
+    keys: Array, x, y, use, train_size: int, settings: TrainSettings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x, y and use as arrays; a ValueError where they do not fit each other or the settings."""
     if jnp.ndim(keys) != 1 or len(keys) == 0:
         raise ValueError(
             f"keys: got shape {jnp.shape(keys)}, wanted (m,) typed keys, one a member: "
@@ -202,4 +200,9 @@ def _checked(keys, x, y, use, train_size):
         raise ValueError(f"use: member {int((~use.any(axis=1)).argmax())} trains on no example.")
     if not 1 <= train_size <= len(x):
         raise ValueError(f"train_size: got {train_size}, wanted 1 to {len(x)}.")
+    if settings.augmentation is not None and x.ndim != 4:
+        raise ValueError(
+            f"x: got shape {x.shape} with augmentation {settings.augmentation!r}, wanted images "
+            "(N, height, width, channels). Reshape them, or train without."
+        )
     return x, y, use

@@ -64,13 +64,11 @@ def begin(keys, spec: Spec, x, y, use, settings, train_size, overtrain) -> Membe
 
     def begin_one(args):
         key, use, y = args
-        transform = settings.transformation(jax.random.fold_in(key, 2))
-        params = spec.init(jax.random.fold_in(key, 0), x.shape[1:])
-        state = spec.init_state(x.shape[1:])
+        params, state, optimizer_state = initial(key, spec, x.shape[1:], settings)
         member = Member(
             params,
             state,
-            transform.init(params),
+            optimizer_state,
             jnp.int32(0),
             jnp.int32(-1),
             jnp.int32(-1),
@@ -88,44 +86,20 @@ def advance(
     keys, spec: Spec, x, y, use, settings, train_size, overtrain, members: Member, limit
 ) -> Member:
     """Train every member until it is done or at epoch `limit`."""
-    size, rows_at_once = settings.batch_size or len(x), settings.evaluation_batch_size
 
     def advance_one(args):
         key, use, y, member = args
-        transform = settings.transformation(jax.random.fold_in(key, 2))
-        count = jnp.sum(use)
-        steps = (count + size - 1) // size
-
-        def loss(params, state, inputs, labels, mask):
-            output, state = spec.train_apply(params, state, inputs, mask)
-            weights = mask.astype(jnp.float32)
-            total = jnp.sum(_cross_entropy(output, labels) * weights)
-            return total if settings.loss == "sum" else total / jnp.sum(weights), state
-
-        def inputs(epoch, index, rows):
-            if settings.augmentation is None:
-                return x[rows]
-            of_epoch = jax.random.fold_in(jax.random.fold_in(key, 3), epoch)
-            augment = AUGMENTATIONS[settings.augmentation]
-            return augment(jax.random.fold_in(of_epoch, index), x[rows])
-
-        def step(epoch, carry):
-            params, state, optimizer_state, order, index = carry
-            rows = jax.lax.dynamic_slice(order, (index * size,), (size,))
-            mask = index * size + jnp.arange(size) < count
-            gradient, state = jax.grad(loss, has_aux=True)(
-                params, state, inputs(epoch, index, rows), y[rows], mask
-            )
-            updates, optimizer_state = transform.update(gradient, optimizer_state, params)
-            params = optax.apply_updates(params, updates)
-            return params, state, optimizer_state, order, index + 1
 
         def epoch(member):
-            order = minibatch_order(jax.random.fold_in(key, 1), member.epoch, use)
-            order = jnp.concatenate([order, jnp.zeros(size, order.dtype)])
-            start = (member.params, member.state, member.optimizer_state, order, jnp.int32(0))
-            params, state, optimizer_state, *_ = jax.lax.while_loop(
-                lambda carry: carry[-1] < steps, partial(step, member.epoch), start
+            params, state, optimizer_state = run_epoch(
+                key,
+                spec,
+                x,
+                y,
+                use,
+                settings,
+                (member.params, member.state, member.optimizer_state),
+                member.epoch,
             )
             member = member._replace(
                 params=params,
@@ -133,6 +107,7 @@ def advance(
                 optimizer_state=optimizer_state,
                 epoch=member.epoch + 1,
             )
+            rows_at_once = settings.evaluation_batch_size
             return _evaluated(member, spec, x, y, use, train_size, overtrain, rows_at_once)
 
         def more(member):
@@ -141,6 +116,58 @@ def advance(
         return jax.lax.while_loop(more, epoch, member)
 
     return jax.lax.map(advance_one, (keys, use, y, members), batch_size=settings.vmap_size)
+
+
+def initial(key: Array, spec: Spec, input_shape: tuple[int, ...], settings) -> tuple:
+    """Parameters, state and optimizer state of one member before its first epoch."""
+    transform = settings.transformation(jax.random.fold_in(key, 2))
+    params = spec.init(jax.random.fold_in(key, 0), input_shape)
+    return params, spec.init_state(input_shape), transform.init(params)
+
+
+def run_epoch(key: Array, spec: Spec, x, y, use, settings, network: tuple, epoch: Array) -> tuple:
+    """One pass of one member over its used rows; `network` as `initial` gives it, and so back."""
+    size = settings.batch_size or len(x)
+    transform = settings.transformation(jax.random.fold_in(key, 2))
+    count = jnp.sum(use)
+    steps = (count + size - 1) // size
+
+    def loss(params, state, inputs, labels, mask):
+        output, state = spec.train_apply(params, state, inputs, mask)
+        weights = mask.astype(jnp.float32)
+        total = jnp.sum(_cross_entropy(output, labels) * weights)
+        return total if settings.loss == "sum" else total / jnp.sum(weights), state
+
+    def inputs(index, rows):
+        if settings.augmentation is None:
+            return x[rows]
+        of_epoch = jax.random.fold_in(jax.random.fold_in(key, 3), epoch)
+        augment = AUGMENTATIONS[settings.augmentation]
+        return augment(jax.random.fold_in(of_epoch, index), x[rows])
+
+    def step(carry):
+        (params, state, optimizer_state), index = carry
+        rows = jax.lax.dynamic_slice(order, (index * size,), (size,))
+        mask = index * size + jnp.arange(size) < count
+        gradient, state = jax.grad(loss, has_aux=True)(
+            params, state, inputs(index, rows), y[rows], mask
+        )
+        updates, optimizer_state = transform.update(gradient, optimizer_state, params)
+        return (optax.apply_updates(params, updates), state, optimizer_state), index + 1
+
+    order = minibatch_order(jax.random.fold_in(key, 1), epoch, use)
+    order = jnp.concatenate([order, jnp.zeros(size, order.dtype)])
+    network, _ = jax.lax.while_loop(lambda carry: carry[-1] < steps, step, (network, jnp.int32(0)))
+    return network
+
+
+def evaluation(
+    spec: Spec, params: Params, state: State, x, y, use, rows_at_once: int | None
+) -> tuple[Array, Array]:
+    """Wrong labels of all rows, (N,) bool, and the mean cross-entropy of the used ones."""
+    output = apply_in_batches(spec, params, x, state, rows_at_once)
+    mean_loss = jnp.sum(_cross_entropy(output, y), where=use) / jnp.sum(use)
+    return (output > 0) != (y > 0), mean_loss
 
 
 def _cross_entropy(output: Array, y: Array) -> Array:
@@ -152,9 +179,7 @@ def _evaluated(
 ) -> Member:
     """Write loss and errors at the member's epoch, the epochs without error, what is kept."""
     params = entropy_sgd_eval_params(member.optimizer_state, member.params)
-    output = apply_in_batches(spec, params, x, member.state, rows_at_once)
-    wrong = (output > 0) != (y > 0)
-    mean_loss = jnp.sum(_cross_entropy(output, y), where=use) / jnp.sum(use)
+    wrong, mean_loss = evaluation(spec, params, member.state, x, y, use, rows_at_once)
     errors = jnp.sum(wrong & use, dtype=jnp.int32)
     fits = ~jnp.any(wrong[:train_size]) & (member.epoch_train < 0)
     fits_all = (errors == 0) & jnp.isfinite(mean_loss) & (member.epoch_zero < 0)
