@@ -6,6 +6,7 @@ from flatvol_jax.figures.report import write_report
 from flatvol_jax.figures.scatter import attack_sweep_figure, save_figure
 from flatvol_jax.figures.sweep import sweep_pictures
 from flatvol_jax.figures.symmetry_audit import symmetry_audit_figure
+from flatvol_jax.figures.temporal_report import temporal_pictures, write_temporal_report
 
 __all__ = [
     "attack_sweep_figure",
@@ -14,6 +15,8 @@ __all__ = [
     "save_figure",
     "sweep_pictures",
     "symmetry_audit_figure",
+    "temporal_pictures",
     "write_boolean_report",
     "write_report",
+    "write_temporal_report",
 ]

@@ -37,6 +37,8 @@ def largest_alpha(table: pd.DataFrame) -> pd.DataFrame:
     to 1, every α keeps it; the same for α < 1 with the smallest.
     """
     rows = []
+    if table.empty:
+        return table
     scaled = table[table["alpha"].notna()]
     for (run_id, layer), of_layer in scaled.groupby(["run_id", "layer"], sort=False):
         row: dict[str, Any] = {"run_id": run_id, "layer": int(layer)}

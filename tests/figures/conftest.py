@@ -230,6 +230,69 @@ def boolean(tmp_path_factory):
     return records.load_records(workdir)
 
 
+def temporal_records(networks=1, alphas=(5.9, 1 / 5.9), layers=(1,), epochs=12, after=5):
+    """Records of a temporal study: f stays in scaling, and moves after it for alpha below 1."""
+    rows = []
+    for network in range(networks):
+        zero = 4 + network
+        event = zero + after
+        common = {
+            "run_id": f"{network:016x}",
+            "hp.draw": 0,
+            "hp.data.train_size": 500,
+            "hp.data.test_size": 100,
+            "measure.epochs.event": event,
+            "meta.experiment": "temporal",
+            "meta.scale": "fig5",
+            "meta.epsilon": 1e-4,
+            "is.diverged": False,
+        }
+        branches = [("none", None, None, 0)]
+        branches += [
+            (f"layer {layer}, alpha {alpha:g}", layer, alpha, event)
+            for layer in layers
+            for alpha in alphas
+        ]
+        for name, layer, alpha, start in branches:
+            for epoch in range(start, event + epochs + 1):
+                since = epoch - event
+                thrown = alpha is not None and alpha < 1 and 0 < since < 4
+                at_event = {0: "before" if alpha is None else "after"}.get(since)
+                row = {
+                    **common,
+                    "epoch": epoch,
+                    "transform": name,
+                    "transform.layer": layer,
+                    "transform.alpha": alpha,
+                    "meta.event": at_event,
+                    "measure.epochs.zero_error": zero if epoch >= zero else None,
+                    "measure.error.train": 0.1 if thrown else max(0, (zero - epoch) / 10),
+                    "measure.error.test": 0.2,
+                    "measure.function.differs": None if since < 0 else 40 if thrown else 0,
+                    "measure.log_volume.heaviside": -200 + max(0, zero - epoch) + 90 * thrown,
+                    "measure.log_volume.probit": -300.0 + max(0, zero - epoch),
+                    "measure.sharpness.best": (alpha or 1) ** (since < 3) * np.exp(-0.1 * epoch),
+                    "measure.sharpness.best.1e-05": 0.1 * np.exp(-0.1 * epoch),
+                    "measure.hessian.spectral_norm": 3 * np.exp(-0.1 * epoch)
+                    if epoch % 2 == 0 or since == 0
+                    else None,
+                }
+                if at_event == "after":
+                    row |= {
+                        "is.function_unchanged": True,
+                        "measure.output.least": 0.03,
+                        "measure.output.largest_change": 1e-6,
+                    }
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="session")
+def temporal_frame():
+    """Makes the records of a temporal study."""
+    return temporal_records
+
+
 class Tags(html.parser.HTMLParser):
     def __init__(self):
         super().__init__()

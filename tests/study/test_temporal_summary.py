@@ -91,3 +91,4 @@ def test_a_network_without_zero_error_is_said_to_have_none(frame):
     )
     assert temporal_summary(base) == ["network a: no zero error in 9 epochs"]
     assert branch_table(base).empty
+    assert largest_alpha(branch_table(base)).empty
