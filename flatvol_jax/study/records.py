@@ -1,5 +1,6 @@
 """WORKDIR/records.jsonl: the merged view of all units, a row a network, and reading it."""
 
+import gzip
 import json
 import warnings
 from collections.abc import Iterable, Mapping
@@ -59,16 +60,20 @@ def write_records(workdir: epath.PathLike, rows: Iterable[Mapping[str, Any]]) ->
 def load_records(workdir: epath.PathLike) -> pd.DataFrame:
     """The records of a sweep as a table, a row a network.
 
-    A line that is no JSON object is left out with a warning that names it.
+    They may be compressed, records.jsonl.gz. A line that is no JSON object is left out with a
+    warning that names it.
 
     Raises:
         ValueError: the folder has no records, or no line of them is one.
     """
-    path = epath.Path(workdir) / FILE
-    if not path.exists():
+    path = _records_path(workdir)
+    if path is None:
+        path = epath.Path(workdir) / FILE
         raise ValueError(f"{path}: no records there; run the experiment with this --workdir first.")
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
             row = json.loads(line)
         except ValueError:
@@ -91,9 +96,9 @@ def load_sweeps(root: epath.PathLike) -> pd.DataFrame:
         ValueError: no records there.
     """
     root = epath.Path(root)
-    folders = [root] if (root / FILE).exists() else []
+    folders = [root] if _records_path(root) else []
     if not folders and root.is_dir():
-        folders = sorted(folder for folder in root.iterdir() if (folder / FILE).exists())
+        folders = sorted(folder for folder in root.iterdir() if _records_path(folder))
     if not folders:
         raise ValueError(
             f"{root}: no {FILE} in it or in a folder of it. Run an experiment first, or name "
@@ -101,6 +106,12 @@ def load_sweeps(root: epath.PathLike) -> pd.DataFrame:
         )
     frames = [load_records(folder).assign(**{"meta.workdir": str(folder)}) for folder in folders]
     return pd.concat(frames, ignore_index=True)
+
+
+def _records_path(folder: epath.PathLike) -> epath.Path | None:
+    """Where the records of a folder lie, compressed or not; None where it has none."""
+    paths = [epath.Path(folder) / FILE, epath.Path(folder) / f"{FILE}.gz"]
+    return next((path for path in paths if path.exists()), None)
 
 
 def at_zero_error(frame: pd.DataFrame) -> pd.DataFrame:

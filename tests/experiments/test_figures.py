@@ -82,6 +82,7 @@ def test_all_figures_are_those_with_a_panel_of_records(tmp_path):
     drawn = {path.name for path in (tmp_path / "gd" / "figures").iterdir()}
     assert drawn == {f"figure_S17.{ending}" for ending in ("png", "svg", "csv")}
     assert "figure 3: no records, not drawn" in out
+    assert "figure S5: no records, not drawn: python -m experiments.temporal" in out
     assert "(a) mnist_fcn gd, " in out
 
 
@@ -100,7 +101,7 @@ def test_scale_chooses_between_sweeps_and_nothing_else_does(tmp_path):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--figure=5", "error: --figure: got '5', wanted one of 3, 4, S10, S11, "),
+        ("--figure=6", "error: --figure: got '6', wanted one of 2, 3, 4, 5, S1, S10, S11, "),
         ("--figure=3", "no records.jsonl in it or in a folder of it"),
     ],
 )

@@ -1,13 +1,15 @@
 """records.jsonl: each trained run joined with the measures it has."""
 
+import gzip
 import json
 import math
 
+import pandas as pd
 import pytest
 
 from configs.mnist_fcn import get_config
 from flatvol_jax.study.plan import measure_unit, plan_runs, training_unit
-from flatvol_jax.study.records import FILE, load_records, merge_records
+from flatvol_jax.study.records import FILE, load_records, load_sweeps, merge_records
 from flatvol_jax.study.units import row_path, write_unit
 
 MEASURES = {"hessian": {"k": 5}, "baselines": {}}
@@ -50,6 +52,15 @@ def test_a_row_joins_hp_training_and_measures(merged, runs):
         "meta.experiment": "mnist_fcn",
         "meta.scale": "smoke",
     }
+
+
+def test_compressed_records_are_the_same(merged):
+    folder, _ = merged
+    wanted = load_records(folder)
+    (folder / f"{FILE}.gz").write_bytes(gzip.compress((folder / FILE).read_bytes()))
+    (folder / FILE).unlink()
+    pd.testing.assert_frame_equal(load_records(folder), wanted)
+    assert len(load_sweeps(folder)) == len(wanted)
 
 
 def test_only_trained_runs_have_rows_in_the_order_of_the_plan(merged, runs):
