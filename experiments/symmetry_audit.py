@@ -4,17 +4,13 @@ A network of your own, trained on the config's data: --npz=network.npz with W1, 
 the convention x @ W + b.
 """
 
-import signal
-import sys
-import warnings
-
-from absl import app, flags, logging
+from absl import app, flags
 from etils import epath
 from ml_collections import config_flags
 
+from experiments.running import long_work, parse_flags
 from flatvol_jax.figures import save_figure, symmetry_audit_figure
 from flatvol_jax.runtime import files
-from flatvol_jax.runtime.progress import progress_bar
 from flatvol_jax.study import audit_summary, audit_table, load_records
 from flatvol_jax.study.problem import model_spec
 from flatvol_jax.study.symmetry_audit import run_symmetry_audit
@@ -27,19 +23,11 @@ NPZ = flags.DEFINE_string("npz", None, "Weights W1, b1, W2, b2, ... of a trained
 
 def main(_) -> None:
     """Measure what is missing, write the table, draw the figure, say where they are."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    logging.set_verbosity(logging.WARNING)
     config = CONFIG.value.to_dict()
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
-    try:
+    with long_work(workdir) as progress:
         params = _parameters(config) if NPZ.value else None
-        with progress_bar() as progress:
-            run_symmetry_audit(config, workdir, DATA_DIR.value, params, progress)
-    except KeyboardInterrupt:
-        sys.exit(f"Interrupted; what is finished is in {workdir}. The same command resumes.")
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
+        run_symmetry_audit(config, workdir, DATA_DIR.value, params, progress)
     frame = load_records(workdir)
     table = audit_table(frame)
     files.write_text(workdir / "symmetry_audit.csv", table.to_csv(index=False))
@@ -62,4 +50,4 @@ def _parameters(config):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)
