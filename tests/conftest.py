@@ -1,4 +1,11 @@
+import os
 from pathlib import Path
+
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    # A core to each process, before JAX starts its threads: two of them that share two cores wait
+    # for each other.
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 import jax
 import psutil

@@ -26,7 +26,7 @@ TRAIN, TEST = style.INK, "#cc79a7"
 AT_ZERO, AT_EVENT = "#009e73", "#c1272d"  # the paper's green and red dashed lines
 MOST_BRANCHES = 4  # more are a sweep over alpha, with a figure of its own
 BEFORE, AFTER = 5, 50  # epochs of the inset on both sides of the event
-LOOK = Look(font=6.5, line=64)
+LOOK = Look(font=6.5, line=78)
 
 
 class Measure(NamedTuple):
@@ -226,7 +226,7 @@ def _heading(frame: pd.DataFrame, branch: str) -> str:
         return "without scaling"
     row = frame[frame[TRANSFORM] == branch].iloc[0]
     alpha = row["transform.alpha"]
-    source = "eq. 8" if alpha > 1 else "the other direction, that of the public code"
+    source = "eq. 8" if alpha > 1 else "as the public code"
     return f"{scaling_name(row['transform.layer'], alpha)} ({source})"
 
 
@@ -244,15 +244,15 @@ def _facts(frame: pd.DataFrame, branch: str) -> list[str]:
     inputs = int(frame["hp.data.train_size"].iloc[0] + frame["hp.data.test_size"].iloc[0])
     differs = later.groupby(RUN)["measure.function.differs"]
     most, end = number(differs.max().max()), number(differs.last().max())
-    lines.append(f"labels unlike those at the event: at most {most} of {inputs}, at the end {end}")
+    lines.append(f"labels unlike f at the event: at most {most} of {inputs}, at the end {end}")
     after = later[later[SIDE] == "after"]
     if len(after):
         kept = int(after["is.function_unchanged"].eq(True).sum())
         least = number(selection.numbers(after, "measure.output.least").min(), 2)
         moved = number(selection.numbers(after, "measure.output.largest_change").max(), 2)
         lines.append(
-            f"scaling itself: f unchanged in {kept} of {len(after)}; least |output| {least}, "
-            f"moved by at most {moved}"
+            f"by scaling: f unchanged ({kept} of {len(after)}), outputs moved by ≤ {moved}, "
+            f"least |output| {least}"
         )
     return lines
 
