@@ -1,14 +1,16 @@
-"""The tables of chunks on disk: written whole when a chunk is done, mapped when they are read."""
+"""The tables of chunks: counted as they are drawn, on disk written whole and read by mapping."""
 
 import contextlib
 import dataclasses
 import io
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from etils import epath
 
-from flatvol_jax.runtime import files
-from flatvol_jax.sampling.tables import Table
+from flatvol_jax.runtime import files, memory
+from flatvol_jax.sampling.packing import words_of
+from flatvol_jax.sampling.tables import Table, tabulate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,3 +46,47 @@ class ChunkFiles:
         np.save(buffer, rows)
         files.write_bytes(self.path(chunk, samples), buffer.getvalue())
         return self.read(chunk, samples)
+
+
+def chunk_tables(
+    samples: int,
+    chunk_size: int,
+    draw: Callable[[list[int]], Iterator[np.ndarray]],
+    kept: ChunkFiles | None,
+    progress: Callable[[int], None] | None = None,
+) -> list[Table]:
+    """The table of every chunk of a sample; those on disk are not drawn again.
+
+    Args:
+        samples: functions in all; the last chunk may have fewer than `chunk_size`.
+        chunk_size: functions that `draw` gives for each chunk.
+        draw: numbers of chunks -> the packed functions of each, (chunk_size, W), in their order.
+        kept: where tables are kept; None for memory.
+        progress: called with the number of samples done.
+    """
+    chunks = {
+        chunk: min(chunk_size, samples - chunk * chunk_size)
+        for chunk in range(-(-samples // chunk_size))
+    }
+    tables = {chunk: kept.read(chunk, size) if kept else None for chunk, size in chunks.items()}
+    missing = [chunk for chunk, table in tables.items() if table is None]
+    done = samples - sum(chunks[chunk] for chunk in missing)
+    if progress is not None:
+        progress(done)
+    for chunk, words in zip(missing, draw(missing) if missing else (), strict=True):
+        table = tabulate(words[: chunks[chunk]])
+        tables[chunk] = kept.write(chunk, chunks[chunk], table) if kept else table
+        done += chunks[chunk]
+        if progress is not None:
+            progress(done)
+    return list(tables.values())
+
+
+def check_memory(samples: int, inputs: int) -> None:
+    """Refuse a sample whose tables do not fit into memory, if no function comes twice in one."""
+    memory.check_memory(
+        "samples",
+        samples,
+        lambda samples: samples * 8 * (words_of(inputs) + 1),
+        "Give a workdir, which keeps them on disk.",
+    )

@@ -1,24 +1,33 @@
 """Direct sampling of the infinitely wide network: outputs drawn from the Gaussian process."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from etils import epath
 from jax import Array
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.hashing import array_hash, content_hash
+from flatvol_jax.sampling.chunk_files import ChunkFiles, check_memory, chunk_tables
 from flatvol_jax.sampling.function_sample import Draws
 from flatvol_jax.sampling.normals import random_bits, to_normals
 from flatvol_jax.sampling.packing import join_halves, pack_outputs
-from flatvol_jax.sampling.tables import tabulate
 
+_VERSION = 1  # of the samples: raise it when the same key and kernel give others
 CHUNK = 2**16
+_BLOCK = 2**14  # rows of normals at a time
 
 
 def draw_gaussian_functions(
     key: Array,
     kernel: np.ndarray,
     samples: int,
+    *,
+    chunk_size: int = CHUNK,
+    workdir: epath.PathLike | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Draws:
     """Signs of z ~ N(0, K): what `draw_functions` gives in the limit of infinite width.
@@ -29,25 +38,42 @@ def draw_gaussian_functions(
     Args:
         key: determines the draws.
         kernel: (n, n).
-        samples: number of functions drawn; their counts are held in memory.
+        samples: number of functions drawn.
+        chunk_size: functions drawn and counted at a time; samples depend on it.
+        workdir: folder that keeps the counts of each chunk, as in `sample_functions`.
         progress: called with the number of samples done.
     """
     kernel = checks.finite("kernel", kernel, ndim=2)
     if kernel.shape[0] != kernel.shape[1]:
         raise ValueError(f"kernel: got shape {kernel.shape}, wanted (n, n).")
+    checks.count("samples", samples)
+    checks.count("chunk_size", chunk_size)
+    kept = None
+    if workdir is None:
+        check_memory(samples, len(kernel))
+    else:
+        data = np.asarray(jax.random.key_data(key)).tolist()
+        named = [_VERSION, str(jax.random.key_impl(key)), data, array_hash(kernel), chunk_size]
+        kept = ChunkFiles(epath.Path(workdir), content_hash({"gaussian_sampling": named}))
     values, vectors = np.linalg.eigh(kernel)
     root = (vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T).astype(np.float32)
-    tables = []
-    with jax.enable_x64(False):
-        for first in range(0, checks.count("samples", samples), CHUNK):
-            drawn = join_halves(_chunk(jax.random.fold_in(key, first // CHUNK), root))
-            tables.append(tabulate(drawn[: samples - first]))
-            if progress is not None:
-                progress(min(first + CHUNK, samples))
-    return Draws(tables, len(kernel))
+
+    def draw(chunks):
+        for chunk in chunks:
+            with jax.enable_x64(False):
+                yield join_halves(_chunk(jax.random.fold_in(key, chunk), root, chunk_size))
+
+    return Draws(chunk_tables(samples, chunk_size, draw, kept, progress), len(kernel))
 
 
-@jax.jit
-def _chunk(key: Array, root: Array) -> Array:
-    normals = to_normals(random_bits(key, CHUNK * len(root)))
-    return pack_outputs(normals.reshape(CHUNK, len(root)) @ root)
+@partial(jax.jit, static_argnames="size")
+def _chunk(key: Array, root: Array, size: int) -> Array:
+    """The packed functions of a chunk, (size, W) half-words."""
+    rows = min(size, _BLOCK)
+
+    def block(index):
+        bits = random_bits(jax.random.fold_in(key, index), rows * len(root))
+        return pack_outputs(to_normals(bits).reshape(rows, len(root)) @ root)
+
+    functions = jax.lax.map(block, jnp.arange(-(-size // rows)))
+    return functions.reshape(-1, functions.shape[-1])[:size]

@@ -8,13 +8,12 @@ import numpy as np
 from etils import epath
 
 from flatvol_jax.models import FCN, Spec
-from flatvol_jax.runtime import checks, memory
+from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
-from flatvol_jax.sampling.chunk_files import ChunkFiles
+from flatvol_jax.sampling.chunk_files import ChunkFiles, check_memory, chunk_tables
 from flatvol_jax.sampling.chunk_program import draw_chunks
 from flatvol_jax.sampling.function_sample import Draws, FunctionSample, most_frequent
-from flatvol_jax.sampling.packing import first_label_negative, words_of
-from flatvol_jax.sampling.tables import tabulate
+from flatvol_jax.sampling.packing import first_label_negative
 
 _VERSION = 1  # of the samples: raise it when the same key, spec and inputs give others
 CHUNK = 2**16
@@ -96,13 +95,9 @@ def draw_functions(
     _check_network(spec, x, symmetric, readouts)
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
-    chunks = {
-        chunk: min(chunk_size, samples - chunk * chunk_size)
-        for chunk in range(-(-samples // chunk_size))
-    }
     files = None
     if workdir is None:
-        _check_memory(samples, len(x))
+        check_memory(samples, len(x))
     else:
         determined_by = {
             "direct_sampling": _VERSION,
@@ -114,20 +109,13 @@ def draw_functions(
             "chunk_size": chunk_size,
         }
         files = ChunkFiles(epath.Path(workdir), content_hash(determined_by))
-    tables = {chunk: files.read(chunk, size) if files else None for chunk, size in chunks.items()}
-    missing = [chunk for chunk, table in tables.items() if table is None]
-    done = samples - sum(chunks[chunk] for chunk in missing)
-    if progress is not None:
-        progress(done)
-    drawn = draw_chunks(key, spec, x, readouts, chunk_size, missing) if missing else ()
-    for chunk, words in zip(missing, drawn, strict=True):
-        words = words[: chunks[chunk]]
-        table = tabulate(first_label_negative(words, len(x)) if symmetric else words)
-        tables[chunk] = files.write(chunk, chunks[chunk], table) if files else table
-        done += chunks[chunk]
-        if progress is not None:
-            progress(done)
-    return Draws(list(tables.values()), len(x), symmetric, readouts)
+
+    def draw(chunks):
+        for words in draw_chunks(key, spec, x, readouts, chunk_size, chunks):
+            yield first_label_negative(words, len(x)) if symmetric else words
+
+    tables = chunk_tables(samples, chunk_size, draw, files, progress)
+    return Draws(tables, len(x), symmetric, readouts)
 
 
 def _check_network(spec: Spec, x: np.ndarray, symmetric: bool, readouts: int) -> None:
@@ -145,13 +133,3 @@ def _check_network(spec: Spec, x: np.ndarray, symmetric: bool, readouts: int) ->
             f"x: row {int(zero.argmax())} is zero, and with sigma_b = 0 so is its output in every "
             "network: it has no label. Leave it out, or take sigma_b above 0."
         )
-
-
-def _check_memory(samples: int, inputs: int) -> None:
-    """The tables of all chunks, as if no function came twice within one."""
-    memory.check_memory(
-        "samples",
-        samples,
-        lambda samples: samples * 8 * (words_of(inputs) + 1),
-        "Give a workdir, which keeps them on disk.",
-    )

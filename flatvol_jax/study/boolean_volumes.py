@@ -86,19 +86,16 @@ def width_counts(
             work.say(f"width {name}: {done:,} of {samples:,} functions", done / samples)
 
         key = work.key("width", 0 if width is None else width)
+        kept = {
+            "chunk_size": min(work.config["sampling"]["chunk_size"], samples),
+            "workdir": work.workdir / "samples",
+            "progress": progress,
+        }
         if width is None:
-            draws = draw_gaussian_functions(key, system.kernel, samples, progress)
+            draws = draw_gaussian_functions(key, system.kernel, samples, **kept)
         else:
             spec = dataclasses.replace(system.spec, width=(width,) * len(system.spec.width))
-            draws = draw_functions(
-                key,
-                spec,
-                system.x,
-                samples,
-                chunk_size=min(work.config["sampling"]["chunk_size"], samples),
-                workdir=work.workdir / "samples",
-                progress=progress,
-            )
+            draws = draw_functions(key, spec, system.x, samples, **kept)
         found = count_of(draws, functions)
         arrays = ("counts", "log_volume", "standard_error")
         return {"samples": found.samples}, {array: getattr(found, array) for array in arrays}

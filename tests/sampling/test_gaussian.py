@@ -37,9 +37,25 @@ def test_a_singular_kernel_ties_equal_outputs():
 
 def test_samples_and_progress_add_up():
     done = []
-    sample = draw_gaussian_functions(KEY, np.eye(3), 100_000, done.append)
+    sample = draw_gaussian_functions(KEY, np.eye(3), 100_000, progress=done.append)
     assert sample.samples == 100_000
-    assert done == [65536, 100_000]
+    assert done == [0, 65536, 100_000]
+
+
+def test_chunks_on_disk_are_not_drawn_again(tmp_path):
+    kernel = np.eye(5) + 1
+    whole = most_frequent(draw_gaussian_functions(KEY, kernel, 5000, chunk_size=1000))
+    options = {"chunk_size": 1000, "workdir": tmp_path}
+    draw_gaussian_functions(KEY, kernel, 3000, **options)
+    done = []
+    sample = draw_gaussian_functions(KEY, kernel, 5000, progress=done.append, **options)
+    assert done == [3000, 4000, 5000]
+    found = most_frequent(sample)
+    np.testing.assert_array_equal(found.functions, whole.functions)
+    np.testing.assert_array_equal(found.counts, whole.counts)
+    other = draw_gaussian_functions(KEY, 2 * kernel, 1000, **options)
+    assert len(list(tmp_path.iterdir())) == 6
+    assert other.samples == 1000
 
 
 @pytest.mark.parametrize(
@@ -48,6 +64,7 @@ def test_samples_and_progress_add_up():
         (np.ones((2, 3)), 10, "kernel: got shape"),
         (np.full((2, 2), np.nan), 10, "NaN"),
         (np.eye(2), 0, "samples: got 0"),
+        (np.eye(2), 10**13, "samples: got n = 10000000000000.*workdir"),
     ],
 )
 def test_bad_input_is_refused(kernel, samples, message):
