@@ -131,7 +131,8 @@ def test_at_initialisation_batch_norm_divides_by_the_root_of_one_plus_epsilon(im
     x = images.astype(np.float32)
     apply = jax.jit(SPEC.apply)
     outputs = np.asarray(apply(params, x))
-    np.testing.assert_array_equal(apply(params, x, state), outputs)
+    # The default state is a constant that the compiler folds: another program, other rounding.
+    np.testing.assert_allclose(apply(params, x, state), outputs, rtol=1e-5)
     # The same network without normalisation: mean 0, variance 1 and epsilon 0.
     plain, _ = written_out(18, "cifar", params, state["batch_stats"], images, epsilon=0.0)
     np.testing.assert_allclose(outputs, plain, rtol=2e-4)
