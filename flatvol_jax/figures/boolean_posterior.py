@@ -166,9 +166,10 @@ def _lines(key: tuple[str, ...], summary: dict[str, Any] | None) -> list[str]:
     lines = [f"{name}: {reached} of {seeds} seeds at zero error"]
     for found in summary["references"]:
         slope = measured(found["slope"], found["slope_se"])
-        variation, low, high = (number(found[name], 2) for name in ("variation", "low", "high"))
-        lines.append(
-            f"{found['name']}: slope {slope}, n = {number(found['functions'])}; "
-            f"TV {variation}, null {low} to {high}"
-        )
+        line = f"{found['name']}: slope {slope}, n = {number(found['functions'])}"
+        if pd.notna(found["variation"]):
+            names = ("variation", "low", "high")
+            variation, low, high = (number(found[name], 2) for name in names)
+            line += f"; TV {variation}, null {low} to {high}"
+        lines.append(line)
     return lines

@@ -204,4 +204,4 @@ def _draw_table(axis: Axes, table: pd.DataFrame, places: dict[str, float]) -> No
         axis.plot(at[here], table["explained"][here], color=GREY, label=names[1], **look)
     axis.set_ylim(bottom=0)
     axis.set_ylabel("root mean square difference (log₁₀)")
-    axis.legend(frameon=False, fontsize=7)
+    axis.legend(frameon=False, fontsize=7, loc="upper left")
