@@ -26,7 +26,7 @@ TRAIN, TEST = style.INK, "#cc79a7"
 AT_ZERO, AT_EVENT = "#009e73", "#c1272d"  # the paper's green and red dashed lines
 MOST_BRANCHES = 4  # more are a sweep over alpha, with a figure of its own
 BEFORE, AFTER = 5, 50  # epochs of the inset on both sides of the event
-LOOK = Look(font=6.5, line=78)
+LOOK = Look(font=6.5, line=66)
 
 
 class Measure(NamedTuple):
@@ -250,10 +250,10 @@ def _facts(frame: pd.DataFrame, branch: str) -> list[str]:
         kept = int(after["is.function_unchanged"].eq(True).sum())
         least = number(selection.numbers(after, "measure.output.least").min(), 2)
         moved = number(selection.numbers(after, "measure.output.largest_change").max(), 2)
-        lines.append(
-            f"by scaling: f unchanged ({kept} of {len(after)}), outputs moved by ≤ {moved}, "
-            f"least |output| {least}"
-        )
+        lines += [
+            f"scaling itself: f unchanged in {kept} of {len(after)},",
+            f"outputs moved by at most {moved}, least |output| {least}",
+        ]
     return lines
 
 

@@ -142,7 +142,7 @@ def test_titles_say_what_scaling_did(temporal_frame):
     assert titles[1].startswith("(b) W1 / 5.9, W2 × 5.9 (as the public code)")
     titles = [" ".join(title.split()) for title in titles]
     assert "2 networks, zero error at epoch 4 to 5" in titles[0]
-    assert "f unchanged (2 of 2), outputs moved by ≤ 1e−06, least |output| 0.03" in titles[0]
+    assert "f unchanged in 2 of 2, outputs moved by at most 1e−06, least |output| 0.03" in titles[0]
     assert "labels unlike f at the event: at most 0 of 600" in titles[0]
     assert "at most 40 of 600, at the end 0" in titles[1]
 
