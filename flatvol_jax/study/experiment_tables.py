@@ -15,6 +15,8 @@ EXPERIMENT, SCALE, WORKDIR = "meta.experiment", "meta.scale", "meta.workdir"
 OVERTRAIN = "overtrain"
 CHANGED = "measure.function.changed"
 RUN = (OPTIMIZER, DRAW, ATTACK_SIZE, SAMPLE)  # names a run within its experiment
+# Columns that only the records of other studies have: transformed networks, Boolean functions.
+OTHERS = ("transform.symmetry", "meta.part")
 # What all runs of an experiment share: the same draws, the same kernel.
 DESIGN = ("hp.data.", "hp.model.", "hp.seed")
 
@@ -38,13 +40,14 @@ class ExperimentTables(NamedTuple):
 
 
 def of_scale(frame: pd.DataFrame, scale: str) -> pd.DataFrame:
-    """The records of experiments at one scale.
+    """The records of sweeps at one scale; those of other studies are left out.
 
     Raises:
         ValueError: there are none; names the scales that there are.
     """
     require(frame, EXPERIMENT, SCALE)
-    known = frame[frame[EXPERIMENT].notna()]
+    of_sweeps = frame.reindex(columns=list(OTHERS)).isna().all(axis=1)
+    known = frame[frame[EXPERIMENT].notna() & of_sweeps]
     if not (known[SCALE] == scale).any():
         there = ", ".join(sorted(map(str, known[SCALE].dropna().unique()))) or "none"
         raise ValueError(f"scale: got {scale!r}, wanted one that has records. Try: {there}.")

@@ -148,6 +148,17 @@ def test_a_scale_without_records_is_answered_with_those_there_are(records):
         of_scale(mixed, "large")
 
 
+def test_records_of_other_studies_are_left_out():
+    records = together(sweep("sgd"))
+    temporal = records.head(2).assign(**{"transform.symmetry": "none"})
+    boolean = records.head(3).assign(**{"meta.part": "function"})
+    mixed = pd.concat([records, temporal, boolean], ignore_index=True)
+    assert len(of_scale(mixed, "cpu")) == len(records)
+    assert len(experiment_tables(of_scale(mixed, "cpu"), "cpu")) == 1
+    with pytest.raises(ValueError, match="scale: got 'cpu'"):
+        of_scale(pd.concat([temporal, boolean]), "cpu")
+
+
 def test_two_sweeps_of_one_optimizer_are_refused():
     frame = together(sweep("sgd"), sweep("adam"), sweep("sgd", scale="paper", draws=1))
     with pytest.raises(ValueError, match="got 2 records") as refused:
