@@ -18,27 +18,23 @@ LN10 = np.log(10)
 
 
 class Quantity(NamedTuple):
-    """A column of the table of branches, what it is divided by, its label, colour and marker."""
+    """A column of the table of branches, what it is divided by, and which of the two looks."""
 
     column: str
     unit: float
-    label: str
-    colour: str
-    marker: str
+    look: str
 
 
+LOOKS = {
+    "largest": {"color": "#d55e00", "marker": "o"},
+    "last": {"color": "#0072b2", "marker": "s"},
+}
 # A row of panels each.
 ROWS = (
-    (
-        Quantity("differs.largest", 1, "at most", "#d55e00", "o"),
-        Quantity("differs.last", 1, "at the end", "#0072b2", "s"),
-    ),
-    (Quantity("jump", LN10, "largest step", "#d55e00", "o"),),
-    (
-        Quantity("jump_epoch", 1, "of that step", "#d55e00", "o"),
-        Quantity("relaxation", 1, "from which on log V is back within 1%", "#0072b2", "s"),
-    ),
-    (Quantity("error.train.largest", 0.01, "at most", "#d55e00", "o"),),
+    (Quantity("differs.largest", 1, "largest"), Quantity("differs.last", 1, "last")),
+    (Quantity("jump", LN10, "largest"),),
+    (Quantity("jump_epoch", 1, "largest"), Quantity("relaxation", 1, "last")),
+    (Quantity("error.train.largest", 0.01, "largest"),),
 )
 LABELS = (
     "labels unlike f at the event",
@@ -80,18 +76,7 @@ def alpha_sweep_figure(frame: pd.DataFrame) -> Figure | None:
             write_title(axis[0], _title(scaled[scaled["layer"] == layer], layer), LOOK)
         for axis, label in zip(axes[:, 0], LABELS, strict=True):
             axis.set_ylabel(label, fontsize=7)
-        dashed = Line2D([], [], color=style.INK, linewidth=0.8, linestyle="--")
-        for axis in axes[:, -1]:
-            handles, labels = axis.get_legend_handles_labels()
-            axis.margins(y=0.3)
-            axis.legend(
-                [*handles, dashed],
-                [*labels, "without scaling"],
-                ncols=3,
-                frameon=False,
-                fontsize=6,
-                loc="upper center",
-            )
+        _legend(figure)
     return figure
 
 
@@ -109,19 +94,11 @@ def _draw(axis: Axes, rows: pd.DataFrame, plain: pd.DataFrame, quantity: Quantit
     def values(table):
         return pd.to_numeric(table[quantity.column]).to_numpy() / quantity.unit
 
-    axis.scatter(
-        rows["alpha"],
-        values(rows),
-        marker=quantity.marker,
-        s=10,
-        color=quantity.colour,
-        alpha=0.8,
-        linewidths=0,
-        label=quantity.label,
-    )
+    look = LOOKS[quantity.look]
+    axis.scatter(rows["alpha"], values(rows), s=10, alpha=0.8, linewidths=0, **look)
     unscaled = values(plain)
     if np.isfinite(unscaled).any() and quantity.column != "jump_epoch":
-        axis.axhline(np.nanmedian(unscaled), color=quantity.colour, linewidth=0.8, linestyle="--")
+        axis.axhline(np.nanmedian(unscaled), color=look["color"], linewidth=0.8, linestyle="--")
 
 
 def _title(rows: pd.DataFrame, layer: float) -> list[str]:
@@ -135,3 +112,17 @@ def _title(rows: pd.DataFrame, layer: float) -> list[str]:
     if diverged := int(rows["diverged"].sum()):
         lines.append(f"{diverged} diverged")
     return lines
+
+
+def _legend(figure: Figure) -> None:
+    labels = {
+        "largest": "largest; third row: when log V makes its largest step",
+        "last": "at the end; third row: from when on log V is back within 1%",
+    }
+    handles = [
+        Line2D([], [], linestyle="", markersize=4, label=label, **LOOKS[look])
+        for look, label in labels.items()
+    ]
+    dashed = {"linewidth": 0.8, "linestyle": "--", "color": style.INK}
+    handles.append(Line2D([], [], label="the same without scaling", **dashed))
+    figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=6.5)
