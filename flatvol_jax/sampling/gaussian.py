@@ -61,7 +61,8 @@ def draw_gaussian_functions(
     def draw(chunks):
         for chunk in chunks:
             with jax.enable_x64(False):
-                yield join_halves(_chunk(jax.random.fold_in(key, chunk), root, chunk_size))
+                functions = np.asarray(_chunk(jax.random.fold_in(key, chunk), root, chunk_size))
+            yield join_halves(functions)  # outside: the caller's precision is its own
 
     return Draws(chunk_tables(samples, chunk_size, draw, kept, progress), len(kernel))
 

@@ -42,6 +42,19 @@ def test_samples_and_progress_add_up():
     assert done == [0, 65536, 100_000]
 
 
+def test_the_callers_precision_is_left_alone_between_chunks():
+    seen = []
+    with jax.enable_x64(True):
+        draw_gaussian_functions(
+            KEY,
+            np.eye(3),
+            3000,
+            chunk_size=1000,
+            progress=lambda _: seen.append(jax.config.jax_enable_x64),
+        )
+    assert seen == [True] * 4
+
+
 def test_chunks_on_disk_are_not_drawn_again(tmp_path):
     kernel = np.eye(5) + 1
     whole = most_frequent(draw_gaussian_functions(KEY, kernel, 5000, chunk_size=1000))
