@@ -11,13 +11,14 @@ Needs all 70,000 digits (TFDS, --data_dir or TFDS_DATA_DIR). n = 11,000: EP hold
 from ml_collections import ConfigDict
 
 from configs import mnist_fcn
+from configs.base import words
 
 SCALES = ("paper", "cpu", "smoke")
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
     """The sweep of configs/mnist_fcn.py with twenty times the training set."""
-    scale, optimizer = mnist_fcn.words(variant, SCALES)
+    scale, optimizer = words(variant, SCALES)
     config = mnist_fcn.get_config(f"{scale},{optimizer}")
     config.name = config.name.replace("mnist_fcn", "mnist_fcn_10k")
     config.experiment = "mnist_fcn_10k"
@@ -25,6 +26,11 @@ def get_config(variant: str = "paper") -> ConfigDict:
         return config
     config.hp.data.update(name="mnist", train_size=10_000, attack_pool_size=9_000)
     config.sweep.update(draws=1, attack_sizes=tuple(range(1000, 9001, 1000)), samples=5)
+    # At |A| = 9,000 SGD at the 0.01 and Adam at the 0.001 of the other configs still miss hundreds of
+    # labels after 400 epochs and more; at these rates both fit all, SGD in 1,216, Adam in 1,135.
+    config.hp.train.max_epochs = 5000
+    if optimizer in ("sgd", "adam"):
+        config.hp.train.learning_rate = 3e-4
     config.measures.hessian.on = False
     config.measures.log_volume_null.on = False
     if scale == "cpu":
