@@ -26,8 +26,8 @@ def get_config(variant: str = "paper") -> ConfigDict:
         return config
     config.hp.data.update(name="mnist", train_size=10_000, attack_pool_size=9_000)
     config.sweep.update(draws=1, attack_sizes=tuple(range(1000, 9001, 1000)), samples=5)
-    # At |A| = 9,000 SGD at the 0.01 and Adam at the 0.001 of the other configs still miss hundreds of
-    # labels after 400 epochs and more; at these rates both fit all, SGD in 1,216, Adam in 1,135.
+    # At |A| = 9,000 SGD at the 0.01 and Adam at the 0.001 of the other configs still miss hundreds
+    # of labels after 400 epochs; at these rates SGD fits all in 1,216, Adam in 1,135.
     config.hp.train.max_epochs = 5000
     if optimizer in ("sgd", "adam"):
         config.hp.train.learning_rate = 3e-4
