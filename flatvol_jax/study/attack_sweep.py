@@ -2,21 +2,30 @@
 
 The work is a list of units (units.py): training run by run in ensembles of a fixed shape,
 then each measure of each run. What is on disk already is not done again, and what a run yields
-depends on its own `hp` alone, so an interrupted sweep ends with the numbers of a whole one.
+depends on its own `hp` alone, so an interrupted sweep ends with the numbers of a whole one, and
+so does one that is divided among processes (shards.py) or dealt out to devices (runtime/spread.py).
 """
 
+import functools
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from etils import epath
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.faults import NumericalFault
+from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.runtime.spread import spread
 from flatvol_jax.study.measures import MEASURES, chosen_measures
 from flatvol_jax.study.plan import Run, measure_unit, plan_runs, training_unit
 from flatvol_jax.study.problem import Problem, make_problem
 from flatvol_jax.study.records import merge_records
+from flatvol_jax.study.shards import Shard
 from flatvol_jax.study.training_units import read_trained, run_key, train_group
 from flatvol_jax.study.units import read_row, split_arrays, write_unit
 from flatvol_jax.study.workdir import open_workdir
@@ -32,8 +41,13 @@ def run_attack_sweep(
     data_dir: str | None = None,
     progress: Progress | None = None,
     cache: epath.PathLike | None = None,
+    shard: Shard = Shard(),
 ) -> list[dict[str, Any]]:
-    """Do what is missing of the sweep in `workdir`, write records.jsonl, return its rows.
+    """Do what is missing of the sweep in `workdir`, write its records, return their rows.
+
+    Ensembles and measures are dealt out to the local devices, one after another on each. A
+    numerical fault (a loss that is not finite, a kernel that is indefinite) is recorded at the
+    network that has it, `is.fault.MEASURE`, and the sweep goes on.
 
     Args:
         config: plain data, as configs/mnist_fcn.py makes it.
@@ -41,71 +55,134 @@ def run_attack_sweep(
         data_dir: where TFDS data sets are prepared.
         progress: called as progress(units done, units in all, what is being done).
         cache: folder of kernels, which several sweeps may share; `workdir`/cache if left out.
+        shard: of several processes, this one: it does its share of the networks and writes
+            records of its own, which reading merges.
 
     Raises:
-        ValueError: a config that does not fit the data or itself, or a workdir of another
-            config; before any training.
+        ValueError: a config that does not fit the data or itself, a workdir of another config
+            or in use; before any training.
+        Stopped: a stop was asked for (`runtime.preemption`); what is finished is on disk.
     """
-    runs, measures = plan_runs(config), chosen_measures(config)
-    settings = TrainSettings(**config["hp"]["train"])
+    measures, settings = chosen_measures(config), TrainSettings(**config["hp"]["train"])
     size = checks.count("ensemble", config["ensemble"])
     if size % settings.vmap_size:
         raise ValueError(
             f"ensemble: got {size} runs and hp.train.vmap_size = {settings.vmap_size}, wanted a "
             "multiple of it: a batch of another shape would round otherwise."
         )
+    plan = plan_runs(config)
+    groups = [group for draw in _by_draw(plan) for group in _groups(draw, size)]
+    own = {run.run_id for group in shard.of(groups) for run in group}
+    runs = [run for run in plan if run.run_id in own]
     cache = epath.Path(workdir) / "cache" if cache is None else epath.Path(cache)
-    total = len(runs) * (1 + len(measures))
-    done = 0
-
-    def report(amount: float, text: str) -> None:
-        if progress is not None:
-            progress(amount, total, text)
+    bar = _Bar(progress, len(runs) * (1 + len(measures)))
 
     def problem_of(draw: int) -> Problem:
         def kernel_progress(part: int, whole: int) -> None:
-            report(done, f"draw {draw}: kernel {part}/{whole}")
+            bar.say(f"draw {draw}: kernel {part}/{whole}")
 
         return make_problem(config, draw, cache, data_dir, kernel_progress)
 
-    # Sizes that do not fit fail before the workdir is claimed, a missing package, a bad kernel or
-    # one that is too large for memory before anything is trained.
-    problem = problem_of(0)
-    workdir = open_workdir(workdir, config)
+    # Sizes that do not fit fail before the workdir is claimed, a missing package or a kernel that
+    # is too large for memory before anything is trained.
+    first = runs[0].draw if runs else 0
+    problem = problem_of(first)
+    with open_workdir(workdir, config, shard.name) as workdir:
+        try:
+            _warn_of_faults(problem, first)
+            for of_draw in _by_draw(runs):
+                draw = of_draw[0].draw
+                untrained = [r for r in of_draw if read_row(workdir, training_unit(r)) is None]
+                unmeasured = [
+                    (run, name)
+                    for run in of_draw
+                    for name in measures
+                    if run in untrained
+                    or read_row(workdir, measure_unit(run, name, measures[name])) is None
+                ]
+                whole = len(of_draw) * (1 + len(measures))
+                bar.finished(whole - len(untrained) - len(unmeasured), f"draw {draw}")
+                if not untrained and not unmeasured:
+                    continue
+                problem = problem if draw == first else problem_of(draw)
+                _train(workdir, config, problem, settings, untrained, size, bar)
+                _measure_all(workdir, config, problem, unmeasured, measures, bar)
+        finally:
+            sweep = config.get("experiment"), config.get("scale")
+            rows = merge_records(workdir, runs, measures, *sweep, shard=shard)
+    return rows
+
+
+class _Bar:
+    """How far the sweep is; ensembles on several devices report from their threads."""
+
+    def __init__(self, progress: Progress | None, total: int):
+        self._progress, self._total = progress, total
+        self._done, self._under_way, self._lock = 0, {}, threading.Lock()
+
+    def say(self, text: str) -> None:
+        """Show what is being done."""
+        if self._progress is not None:
+            with self._lock:
+                self._progress(self._done + sum(self._under_way.values()), self._total, text)
+
+    def within(self, name: str, text: str, amount: float) -> None:
+        """So much of a piece of work is done."""
+        self._under_way[name] = amount
+        self.say(text)
+
+    def finished(self, amount: int, text: str, name: str = "") -> None:
+        """So many units are on disk; a stop that was asked for takes place here."""
+        self._under_way.pop(name, None)
+        self._done += amount
+        self.say(text)
+        safe_point()
+
+
+def _warn_of_faults(problem: Problem, draw: int) -> None:
     try:
         checked_kernel(problem.kernel)
-        for draw in range(config["sweep"]["draws"]):
-            of_draw = [run for run in runs if run.draw == draw]
-            untrained = [r for r in of_draw if read_row(workdir, training_unit(r)) is None]
-            unmeasured = [
-                (run, name)
-                for run in of_draw
-                for name in measures
-                if run in untrained
-                or read_row(workdir, measure_unit(run, name, measures[name])) is None
-            ]
-            done += len(of_draw) * (1 + len(measures)) - len(untrained) - len(unmeasured)
-            report(done, f"draw {draw}")
-            if not untrained and not unmeasured:
-                continue
-            problem = problem_of(draw) if draw else problem
-            for group in _groups(untrained, size):
-                text = f"draw {draw}: training |A| = {_sizes(group)}"
-                units = [run for run in untrained if run.run_id in {r.run_id for r in group}]
+    except NumericalFault as fault:
+        warnings.warn(
+            f"draw {draw}: {fault} What needs this kernel is recorded as a fault.", stacklevel=3
+        )
 
-                def within(fraction, done=done, units=units, text=text):
-                    report(done + fraction * len(units), text)
 
-                train_group(workdir, config, problem, settings, group, size, units, within)
-                done += len(units)
-                report(done, text)
-            for run, name in unmeasured:
-                _measure(workdir, config, problem, run, name, measures[name])
-                done += 1
-                report(done, f"draw {draw}: {name} at |A| = {run.attack_size}")
-    finally:
-        rows = merge_records(workdir, runs, measures, config.get("experiment"), config.get("scale"))
-    return rows
+def _train(workdir, config, problem: Problem, settings, untrained, size: int, bar: _Bar) -> None:
+    """Train runs of one draw in ensembles, each on one device."""
+
+    def task(group: Sequence[Run]):
+        name, text = group[0].run_id, f"draw {group[0].draw}: training |A| = {_sizes(group)}"
+        units = [run for run in untrained if run.run_id in {r.run_id for r in group}]
+
+        def within(fraction: float) -> None:
+            bar.within(name, text, fraction * len(units))
+
+        train_group(workdir, config, problem, settings, group, size, units, within)
+        return len(units), text, name
+
+    groups = list(_groups(untrained, size))
+    tasks = [functools.partial(task, group) for group in groups]
+    spread(tasks, lambda found: bar.finished(*found))
+
+
+def _measure_all(workdir, config, problem: Problem, unmeasured, measures, bar: _Bar) -> None:
+    """Measure runs of one draw, each measure of each on one device."""
+
+    def task(run: Run, name: str):
+        _measure(workdir, config, problem, run, name, measures[name])
+        return 1, f"draw {run.draw}: {name} at |A| = {run.attack_size}"
+
+    tasks = [functools.partial(task, run, name) for run, name in unmeasured]
+    spread(tasks, lambda found: bar.finished(*found))
+
+
+def _by_draw(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs of each draw, in the order of the plan."""
+    draws: dict[int, list[Run]] = {}
+    for run in runs:
+        draws.setdefault(run.draw, []).append(run)
+    return list(draws.values())
 
 
 def _groups(runs: Sequence[Run], size: int) -> Iterator[Sequence[Run]]:
@@ -126,6 +203,9 @@ def _measure(workdir, config, problem: Problem, run: Run, name: str, settings) -
     measured = {}
     if trained is not None:
         key = named_key(run_key(config, "measure", run), name)
-        measured = MEASURES[name](problem, trained, key, settings)
+        try:
+            measured = MEASURES[name](problem, trained, key, settings)
+        except (NumericalFault, np.linalg.LinAlgError) as fault:
+            measured = {f"is.fault.{name}": True, f"meta.fault.{name}": str(fault)}
     measured[f"meta.{name}.seconds"] = time.perf_counter() - began
     write_unit(workdir, measure_unit(run, name, settings), *split_arrays(measured))

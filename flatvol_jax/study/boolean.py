@@ -49,18 +49,18 @@ def run_boolean(
     """
     system = make_system(config)
     _check(config, len(system.x))
-    workdir = open_workdir(workdir, config)
-    work = Work(config, workdir, system, progress)
-    rows: list[dict[str, Any]] = []
-    try:
-        draws = volumes.draw_sample(work)
-        table = volumes.function_table(work, draws)
-        rows += volumes.frequency_rows(table)
-        rows += _width_rows(work, table)
-        rows += _function_rows(work, table)
-        rows += _posterior_rows(work, draws)
-    finally:
-        write_records(workdir, [{"meta.experiment": "boolean", **jsonable(r)} for r in rows])
+    with open_workdir(workdir, config) as workdir:
+        work = Work(config, workdir, system, progress)
+        rows: list[dict[str, Any]] = []
+        try:
+            draws = volumes.draw_sample(work)
+            table = volumes.function_table(work, draws)
+            rows += volumes.frequency_rows(table)
+            rows += _width_rows(work, table)
+            rows += _function_rows(work, table)
+            rows += _posterior_rows(work, draws)
+        finally:
+            write_records(workdir, [{"meta.experiment": "boolean", **jsonable(r)} for r in rows])
     return rows
 
 

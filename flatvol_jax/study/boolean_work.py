@@ -9,6 +9,7 @@ import numpy as np
 from etils import epath
 
 from flatvol_jax.runtime.hashing import content_hash
+from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.boolean_system import BooleanSystem
 from flatvol_jax.study.units import (
@@ -82,6 +83,7 @@ class Work:
             write_unit(self.workdir, unit, *compute())
         self.done += 1
         self.say(text)
+        safe_point()
         row = read_row(self.workdir, unit)
         if arrays_path(self.workdir, unit) is not None:
             row |= read_unit_arrays(self.workdir, unit)

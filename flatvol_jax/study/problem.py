@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -117,13 +118,15 @@ class Problem:
         A start that depends on the draw alone leaves a run's numbers independent of which
         other runs were measured before it.
         """
-        if link not in self._cavities:
-            self._cavities[link] = log_volume(self.kernel, self.true_labels, link).cavities
-        return self._cavities[link]
+        cavities, lock = self._cavities
+        with lock:  # measures on several devices ask at once
+            if link not in cavities:
+                cavities[link] = log_volume(self.kernel, self.true_labels, link).cavities
+        return cavities[link]
 
     @functools.cached_property
-    def _cavities(self) -> dict[str, Cavities]:
-        return {}
+    def _cavities(self) -> tuple[dict[str, Cavities], threading.Lock]:
+        return {}, threading.Lock()
 
     @functools.cached_property
     def kernel_factor(self):

@@ -11,6 +11,7 @@ from etils import epath
 
 from flatvol_jax.runtime import files
 from flatvol_jax.study.plan import Run, measure_unit, training_unit
+from flatvol_jax.study.shards import Shard
 from flatvol_jax.study.units import arrays_path, read_row
 
 FILE = "records.jsonl"
@@ -22,6 +23,7 @@ def merge_records(
     measures: Mapping[str, Mapping[str, Any]],
     experiment: str | None = None,
     scale: str | None = None,
+    shard: Shard = Shard(),
 ) -> list[dict[str, Any]]:
     """Join each trained run with its measures, write records.jsonl, return the rows.
 
@@ -47,14 +49,17 @@ def merge_records(
             if path := arrays_path(workdir, unit):
                 row[f"meta.arrays.{unit.stage}"] = path
         rows.append(row)
-    write_records(workdir, rows)
+    write_records(workdir, rows, shard)
     return rows
 
 
-def write_records(workdir: epath.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write records.jsonl, a row a line."""
+def write_records(
+    workdir: epath.PathLike, rows: Iterable[Mapping[str, Any]], shard: Shard = Shard()
+) -> None:
+    """Write records.jsonl, or the file of a shard, a row a line."""
     lines = (json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    files.write_text(epath.Path(workdir) / FILE, "".join(lines))
+    name = FILE if shard.name is None else f"records-{shard.name}.jsonl"
+    files.write_text(epath.Path(workdir) / name, "".join(lines))
 
 
 def load_records(workdir: epath.PathLike) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from etils import epath
 from flatvol_jax.models.spec import Params, Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
+from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.measures import MEASURES, chosen_measures
@@ -114,36 +115,44 @@ def run_symmetry_audit(
     problem = make_problem(config, run.draw, epath.Path(workdir) / "cache", data_dir)
     transforms = plan_transforms(config, problem.spec)
     trained, row = _network(config, workdir, data_dir, problem, run, params)
-    workdir = open_workdir(workdir, config)
     network = array_hash(*map(np.asarray, jax.tree.leaves(trained.params)))
     key = run_key(config, "audit", run)
     total, done, rows = len(transforms) * len(measures), 0, []
-    try:
-        for transform in transforms:
-            params = transformed(key, problem.spec, trained.params, transform)
-            form = _answered(problem, params, trained.state, trained.epochs)
-            rows.append(row | _described(transform) | _checked(trained, form))
-            for name, settings in measures.items():
-                if progress is not None:
-                    progress(done, total, f"{transform.name}: {name}")
-                unit = Unit(
-                    name,
-                    content_hash(
-                        [network, transform.name, name, dict(settings), STAGE_VERSIONS[name]]
-                    ),
-                )
-                if read_row(workdir, unit) is None:
-                    began = time.perf_counter()
-                    measured = MEASURES[name](problem, form, named_key(key, name), settings)
-                    measured[f"meta.{name}.seconds"] = time.perf_counter() - began
-                    write_unit(workdir, unit, *split_arrays(measured))
-                rows[-1] |= read_row(workdir, unit)
-                done += 1
-        if progress is not None:
-            progress(done, total, "done")
-    finally:
-        write_records(workdir, rows)
+    with open_workdir(workdir, config) as workdir:
+        try:
+            for transform in transforms:
+                params = transformed(key, problem.spec, trained.params, transform)
+                form = _answered(problem, params, trained.state, trained.epochs)
+                rows.append(row | _described(transform) | _checked(trained, form))
+                for name, settings in measures.items():
+                    if progress is not None:
+                        progress(done, total, f"{transform.name}: {name}")
+                    unit = _unit(network, transform, name, settings)
+                    own_key = named_key(key, name)
+                    rows[-1] |= _measured(workdir, unit, problem, form, own_key, settings)
+                    done += 1
+                    safe_point()
+            if progress is not None:
+                progress(done, total, "done")
+        finally:
+            write_records(workdir, rows)
     return rows
+
+
+def _unit(network: str, transform: Transform, name: str, settings: Mapping[str, Any]) -> Unit:
+    """The unit of a measure of one form of a network."""
+    determined_by = [network, transform.name, name, dict(settings), STAGE_VERSIONS[name]]
+    return Unit(name, content_hash(determined_by))
+
+
+def _measured(workdir, unit: Unit, problem: Problem, form: Trained, key, settings) -> dict:
+    """The columns of a measure of one form of the network, computed where there are none."""
+    if read_row(workdir, unit) is None:
+        began = time.perf_counter()
+        measured = MEASURES[unit.stage](problem, form, key, settings)
+        measured[f"meta.{unit.stage}.seconds"] = time.perf_counter() - began
+        write_unit(workdir, unit, *split_arrays(measured))
+    return read_row(workdir, unit)
 
 
 def _network(config, workdir, data_dir, problem: Problem, run: Run, params):

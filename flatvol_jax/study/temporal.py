@@ -15,8 +15,10 @@ import numpy as np
 from etils import epath
 
 from flatvol_jax.models import Params
+from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.study.problem import Problem, make_problem
 from flatvol_jax.study.records import write_records
+from flatvol_jax.study.shards import Shard
 from flatvol_jax.study.temporal_measures import Volumes, hessian_arrays, sharpness_arrays
 from flatvol_jax.study.temporal_plan import (
     NONE,
@@ -58,8 +60,9 @@ def run_temporal(
     workdir: epath.PathLike,
     data_dir: str | None = None,
     progress: Progress | None = None,
+    shard: Shard = Shard(),
 ) -> list[dict[str, Any]]:
-    """Do what is missing, write records.jsonl, a row a measured epoch of a branch; return the rows.
+    """Do what is missing, write the records, a row a measured epoch of a branch; return the rows.
 
     The rows up to the event have the transform "none", as those of the branch that goes on
     unscaled. At the event there are that row (`meta.event` "before") and one for each scaled branch
@@ -71,33 +74,35 @@ def run_temporal(
         data_dir: where TFDS data sets are prepared.
         progress: called as progress(epochs done, epochs in all, what is being done); zero error
             before the cap brings it forward at once.
+        shard: of several processes, this one: it follows its share of the networks.
 
     Raises:
-        ValueError: a config that does not fit; a folder of another config.
+        ValueError: a config that does not fit; a folder of another config, or in use.
+        Stopped: a stop was asked for (`runtime.preemption`); what is finished is on disk.
     """
-    runs, measures = temporal_runs(config), chosen_measures(config)
+    runs, measures = shard.of(temporal_runs(config)), chosen_measures(config)
     cache = epath.Path(workdir) / "cache"
     problem = make_problem(config, 0, cache, data_dir)
     schedule = make_schedule(config, problem.spec)
-    workdir = open_workdir(workdir, config)
-    rows: list[dict[str, Any]] = []
-    try:
-        checked_kernel(problem.kernel)
-        study = _Study(config, workdir, schedule, measures, len(runs), progress)
-        for draw in range(config["sweep"]["draws"]):
-            problem = make_problem(config, draw, cache, data_dir) if draw else problem
-            study.open_draw(problem, draw)
-            for run in (run for run in runs if run.draw == draw):
-                study.follow(run, rows)
-        study.say("done")
-    finally:
-        common = {
-            "meta.experiment": config["experiment"],
-            "meta.scale": config["scale"],
-            "meta.epsilon": measures.get("sharpness", {}).get("epsilons", [None])[0],
-        }
-        rows[:] = [jsonable(row | common) for row in rows]
-        write_records(workdir, rows)
+    with open_workdir(workdir, config, shard.name) as workdir:
+        rows: list[dict[str, Any]] = []
+        try:
+            checked_kernel(problem.kernel)
+            study = _Study(config, workdir, schedule, measures, len(runs), progress)
+            for draw in sorted({run.draw for run in runs}):
+                problem = make_problem(config, draw, cache, data_dir) if draw else problem
+                study.open_draw(problem, draw)
+                for run in (run for run in runs if run.draw == draw):
+                    study.follow(run, rows)
+            study.say("done")
+        finally:
+            common = {
+                "meta.experiment": config["experiment"],
+                "meta.scale": config["scale"],
+                "meta.epsilon": measures.get("sharpness", {}).get("epsilons", [None])[0],
+            }
+            rows[:] = [jsonable(row | common) for row in rows]
+            write_records(workdir, rows, shard)
     return rows
 
 
@@ -168,7 +173,9 @@ class _Study:
 
     def _answers(self, segment: Segment) -> Answers:
         self.say(f"{segment.transform.name}: epochs {segment.start} to {segment.end}")
-        return self._segments.answers(segment)
+        answers = self._segments.answers(segment)
+        safe_point()
+        return answers
 
     def _with_zero_error(self, past: Past, segment: Segment, answers: Answers) -> Past:
         train_y = self._problem.train_y
@@ -284,6 +291,7 @@ class _Study:
             arrays = compute(jax.tree.map(lambda leaf: leaf[chosen], networks))
             seconds = (time.perf_counter() - began) / len(epochs)
             write_unit(self._workdir, unit, {"seconds": seconds}, arrays)
+            safe_point()
         row = read_row(self._workdir, unit)
         arrays = read_unit_arrays(self._workdir, unit)
         return arrays, row["seconds"], arrays_path(self._workdir, unit)

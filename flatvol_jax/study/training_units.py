@@ -10,6 +10,8 @@ from etils import epath
 
 from flatvol_jax import data
 from flatvol_jax.models import apply_in_batches, parameter_shapes
+from flatvol_jax.runtime.checkpoints import Checkpoint
+from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.parameters import STATE, arrays_to_parameters, parameters_to_arrays
 from flatvol_jax.study.plan import Run, training_unit
@@ -51,6 +53,7 @@ def train_group(
 
     Raises:
         ValueError: a network that is stored at zero error and came out otherwise this time.
+        Stopped: a stop was asked for; training goes on from a checkpoint.
     """
     members = [group[min(i, len(group) - 1)] for i in range(size)]
     m, pool = len(problem.train_y), len(problem.attack_y)
@@ -64,6 +67,8 @@ def train_group(
     x = np.concatenate([problem.train_x, problem.attack_x])
     y = np.concatenate([problem.train_y, problem.attack_y])
     overtrain = tuple(sorted({run.overtrain for run in units} - {0}))
+    named = content_hash([training_unit(run).digest for run in (*members, *units)])
+    checkpoint = Checkpoint(epath.Path(workdir) / "checkpoints" / named)
     began = time.perf_counter()
     ensemble = train_ensemble(
         keys,
@@ -75,6 +80,7 @@ def train_group(
         train_size=m,
         progress=progress,
         overtrain=overtrain,
+        checkpoint=checkpoint,
     )
     seconds = {"meta.train.seconds": (time.perf_counter() - began) / len(units)}
     places = {run.run_id: i for i, run in enumerate(group)}
@@ -87,6 +93,7 @@ def train_group(
         else:
             row, arrays = _at_zero_error(problem, ensemble, i)
         write_unit(workdir, training_unit(run), row | seconds, arrays)
+    checkpoint.drop()
 
 
 def read_trained(workdir: epath.PathLike, problem: Problem, run: Run) -> Trained | None:

@@ -1,9 +1,10 @@
 """A workdir belongs to one configuration: config.json says which, before any work starts."""
 
+import contextlib
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from etils import epath
 
 from flatvol_jax.runtime import files
+from flatvol_jax.runtime.locks import folder_lock
 from flatvol_jax.study.plan import flatten
 from flatvol_jax.study.units import jsonable
 
@@ -26,14 +28,23 @@ _PACKAGES = (
 )
 
 
-def open_workdir(workdir: epath.PathLike, config: Mapping[str, Any]) -> epath.Path:
-    """Make the folder, or check that its config.json names the same `hp`, and write config.json.
+@contextlib.contextmanager
+def open_workdir(
+    workdir: epath.PathLike, config: Mapping[str, Any], shard: str | None = None
+) -> Iterator[epath.Path]:
+    """Make the folder, or check that its config.json names the same `hp`; hold it while open.
 
     What may differ is what adds runs or measures: `sweep` sizes, `measures`. What is already
     there is then reused.
 
+    Args:
+        workdir: the folder.
+        config: of the study; written to config.json with the environment.
+        shard: name of this process's share of the work, if it is divided.
+
     Raises:
-        ValueError: the folder cannot be written, or holds a study of other `hp`.
+        ValueError: the folder cannot be written, holds a study of other `hp`, or is in use by
+            another process.
     """
     path = epath.Path(workdir)
     config = jsonable(config)
@@ -53,13 +64,15 @@ def open_workdir(workdir: epath.PathLike, config: Mapping[str, Any]) -> epath.Pa
         ) from error
     if stored is not None:
         _same(path, stored, _determining(config))
-    try:
-        files.write_json(path / "config.json", {"config": config, "environment": environment()})
-    except OSError as error:
-        raise ValueError(
-            f"workdir: {path} cannot be written ({error}). Choose another: --workdir=..."
-        ) from error
-    return path
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(folder_lock(path, shard))
+            files.write_json(path / "config.json", {"config": config, "environment": environment()})
+        except OSError as error:
+            raise ValueError(
+                f"workdir: {path} cannot be written ({error}). Choose another: --workdir=..."
+            ) from error
+        yield path
 
 
 def _determining(config: Mapping[str, Any]) -> dict[str, Any]:

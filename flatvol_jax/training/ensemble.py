@@ -1,5 +1,6 @@
 """Train an ensemble to zero error on S ∪ A, as one program, each member to its own epoch."""
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,13 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 from flatvol_jax.models import Params, Spec, State
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.checkpoints import Checkpoint
 from flatvol_jax.runtime.precision import to_host
+from flatvol_jax.runtime.spread import usable_devices
 from flatvol_jax.training.entropy_sgd import entropy_sgd_eval_params
-from flatvol_jax.training.loop import advance, begin, going
+from flatvol_jax.training.loop import Member, advance, begin, going
 from flatvol_jax.training.settings import TrainSettings
+
+_SECONDS = 10.0  # a segment should take no longer: between two, a stop can take place
 
 
 class Snapshots(NamedTuple):
@@ -75,6 +81,7 @@ def train_ensemble(
     progress: Callable[[float], None] | None = None,
     segment_epochs: int = 200,
     overtrain: tuple[int, ...] = (),
+    checkpoint: Checkpoint | None = None,
 ) -> TrainedEnsemble:
     """Train m networks on rows of one shared x, each until it makes no error.
 
@@ -87,6 +94,9 @@ def train_ensemble(
     A network with batch statistics trains on those of the minibatch and is evaluated with the
     running ones. With entropy-SGD the running ones are those of the inner points.
 
+    Members are spread over all local devices, ⌈m / devices⌉ on each; where the number of members
+    on a device is the same, so is its program, and the result to the last bit.
+
     Args:
         keys: (m,) keys; each determines a member's initialisation, minibatch order and noise.
         spec: the network.
@@ -98,36 +108,59 @@ def train_ensemble(
         train_size: |S|; rows from there on belong to A.
         progress: called with the share that is done, of members or of epochs, after each
             segment.
-        segment_epochs: epochs between two such calls; changes no result.
+        segment_epochs: at most so many epochs between two such calls, fewer where they take
+            long; changes no result.
         overtrain: epochs after zero error at which to take snapshots, increasing. The cap
             `max_epochs` counts up to zero error.
+        checkpoint: where the ensemble is kept once a minute, so that the same call goes on
+            where an earlier one was killed, to the same result.
 
     Raises:
+        Stopped: a stop was asked for (`runtime.preemption`); the checkpoint is written.
         ValueError: shapes that do not fit, labels not ±1, inputs not finite, a member without
             rows, epochs that do not increase.
     """
     x, y, use = checked_rows(keys, x, y, use, train_size, settings)
     checks.count("segment_epochs", segment_epochs)
     overtrain = _increasing(overtrain)
+    m, devices = len(keys), usable_devices()[: len(keys)]
+    filled = np.minimum(np.arange(-(-m // len(devices)) * len(devices)), m - 1)
     with jax.enable_x64(False):
         x = jnp.asarray(x, jnp.float32)
-        y = jnp.broadcast_to(jnp.asarray(y, jnp.float32), use.shape)
-        common = (keys, spec, x, y, jnp.asarray(use), settings, train_size, overtrain)
-        members = begin(*common)
-        last = settings.max_epochs + max(overtrain, default=0)
-        limit, unfinished = 0, len(keys)
-        while unfinished and limit < last:
-            limit = min(limit + segment_epochs, last)
-            members = advance(*common, members, limit)
-            unfinished = int(
-                jnp.sum(jax.vmap(lambda m: going(m, settings.max_epochs, overtrain))(members))
-            )
-            if progress is not None:
-                progress(max(1 - unfinished / len(keys), limit / last))
+        y = jnp.broadcast_to(jnp.asarray(y, jnp.float32), use.shape)[filled]
+        mesh, spread = Mesh(np.array(devices), ("members",)), jnp.asarray(use[filled])
+        common = (mesh, keys[filled], spec, x, y, spread, settings, train_size, overtrain)
+        limit, members = 0, begin(*common)
+        if checkpoint is not None:
+            limit, members = checkpoint.read(like=members) or (limit, members)
+        members = _to_the_end(common, members, limit, segment_epochs, checkpoint, progress)
         stopped = entropy_sgd_eval_params(members.optimizer_state, members.params), members.state
         members = members._replace(optimizer_state=None, params=None, state=None)
-        members, stopped = to_host((members, stopped))
+        members, stopped = jax.tree.map(lambda leaf: leaf[:m], to_host((members, stopped)))
     return _result(members, stopped, use, settings, overtrain)
+
+
+def _to_the_end(common, members: Member, limit: int, segment_epochs, checkpoint, progress):
+    """Advance all members until each is done, in segments of epochs."""
+    *_, settings, _, overtrain = common
+    last = settings.max_epochs + max(overtrain, default=0)
+    epochs = 1
+    while limit < last:
+        began, limit = time.monotonic(), min(limit + epochs, last)
+        members = advance(*common, members, limit)
+        going_on = jax.vmap(lambda m: going(m, settings.max_epochs, overtrain))(members)
+        unfinished = int(jnp.sum(going_on))
+        # The first segment compiles, so its time says little.
+        pace = epochs / max(time.monotonic() - began, 1e-3)
+        epochs = int(np.clip(pace * _SECONDS, epochs, 10 * epochs)) if unfinished else epochs
+        epochs = min(epochs, segment_epochs)
+        if checkpoint is not None:
+            checkpoint.keep(limit, members)
+        if progress is not None:
+            progress(max(1 - unfinished / len(going_on), limit / last))
+        if not unfinished:
+            break
+    return members
 
 
 def _result(members, stopped, use, settings, overtrain) -> TrainedEnsemble:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.sharding import Mesh, PartitionSpec
 
 from flatvol_jax.models import Params, Spec, State, apply_in_batches
 from flatvol_jax.training.augmentation import AUGMENTATIONS
@@ -53,8 +54,26 @@ def going(member: Member, max_epochs: int, overtrain: tuple[int, ...]) -> Array:
     return (member.epoch < last) & jnp.isfinite(member.loss[member.epoch])
 
 
-@partial(jax.jit, static_argnames=("spec", "settings", "train_size", "overtrain"))
-def begin(keys, spec: Spec, x, y, use, settings, train_size, overtrain) -> Member:
+STATIC = ("mesh", "spec", "settings", "train_size", "overtrain")
+
+
+def each_member(mesh: Mesh, function, members: tuple, shared: tuple, vmap_size: int):
+    """function(member, *shared) of every member, the members spread over the devices of the mesh.
+
+    A device takes its members one after another, `vmap_size` at a time.
+    """
+
+    def on_device(members, *shared):
+        return jax.lax.map(lambda m: function(m, *shared), members, batch_size=vmap_size)
+
+    split, whole = PartitionSpec(*mesh.axis_names), PartitionSpec()
+    specs = (split, *[whole for _ in shared])
+    spread = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
+    return spread(members, *shared)
+
+
+@partial(jax.jit, static_argnames=STATIC)
+def begin(mesh: Mesh, keys, spec: Spec, x, y, use, settings, train_size, overtrain) -> Member:
     """Initialise and evaluate all members."""
     epochs = settings.max_epochs + 1 + max(overtrain, default=0)
     rows_at_once = settings.evaluation_batch_size
@@ -62,7 +81,7 @@ def begin(keys, spec: Spec, x, y, use, settings, train_size, overtrain) -> Membe
     def empty(leaf):
         return jnp.full((1 + len(overtrain), *leaf.shape), jnp.nan, leaf.dtype)
 
-    def begin_one(args):
+    def begin_one(args, x):
         key, use, y = args
         params, state, optimizer_state = initial(key, spec, x.shape[1:], settings)
         member = Member(
@@ -78,16 +97,16 @@ def begin(keys, spec: Spec, x, y, use, settings, train_size, overtrain) -> Membe
         )
         return _evaluated(member, spec, x, y, use, train_size, overtrain, rows_at_once)
 
-    return jax.lax.map(begin_one, (keys, use, y), batch_size=settings.vmap_size)
+    return each_member(mesh, begin_one, (keys, use, y), (x,), settings.vmap_size)
 
 
-@partial(jax.jit, static_argnames=("spec", "settings", "train_size", "overtrain"))
+@partial(jax.jit, static_argnames=STATIC)
 def advance(
-    keys, spec: Spec, x, y, use, settings, train_size, overtrain, members: Member, limit
+    mesh: Mesh, keys, spec: Spec, x, y, use, settings, train_size, overtrain, members: Member, limit
 ) -> Member:
     """Train every member until it is done or at epoch `limit`."""
 
-    def advance_one(args):
+    def advance_one(args, x, limit):
         key, use, y, member = args
 
         def epoch(member):
@@ -115,7 +134,7 @@ def advance(
 
         return jax.lax.while_loop(more, epoch, member)
 
-    return jax.lax.map(advance_one, (keys, use, y, members), batch_size=settings.vmap_size)
+    return each_member(mesh, advance_one, (keys, use, y, members), (x, limit), settings.vmap_size)
 
 
 def initial(key: Array, spec: Spec, input_shape: tuple[int, ...], settings) -> tuple:

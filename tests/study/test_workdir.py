@@ -14,33 +14,38 @@ def config():
     return get_config("smoke").to_dict()
 
 
+def opened(*args):
+    with open_workdir(*args) as workdir:
+        return workdir
+
+
 def stored(workdir):
     return json.loads((workdir / "config.json").read_text())
 
 
 def test_a_new_folder_gets_config_and_environment(config, tmp_path):
-    workdir = open_workdir(tmp_path / "a" / "b", config)
+    workdir = opened(tmp_path / "a" / "b", config)
     content = stored(workdir)
     assert content.keys() == {"config", "environment"}
     assert content["config"]["hp"]["model"]["width"] == [40, 40]
     assert content["config"]["sweep"]["attack_sizes"] == [0, 100]
-    assert [path.name for path in workdir.iterdir()] == ["config.json"]
+    assert {path.name for path in workdir.iterdir()} == {"config.json", ".lock"}
 
 
 def test_the_same_config_opens_it_again(config, tmp_path):
-    open_workdir(tmp_path, config)
+    opened(tmp_path, config)
     first = stored(tmp_path)
-    assert open_workdir(tmp_path, copy.deepcopy(config)) == tmp_path
+    assert opened(tmp_path, copy.deepcopy(config)) == tmp_path
     assert stored(tmp_path) == first
 
 
 def test_what_adds_runs_or_measures_may_differ_and_is_written(config, tmp_path):
-    open_workdir(tmp_path, config)
+    opened(tmp_path, config)
     config["sweep"].update(draws=7, samples=9, attack_sizes=(0, 50))
     config["measures"]["hessian"] = {"on": True, "k": 3}
     config["measures"]["sharpness"]["on"] = False
     config.update(ensemble=2, scale="cpu")
-    open_workdir(tmp_path, config)
+    opened(tmp_path, config)
     kept = stored(tmp_path)["config"]
     assert kept["sweep"]["draws"] == 7
     assert kept["measures"]["hessian"] == {"on": True, "k": 3}
@@ -57,12 +62,12 @@ def test_what_adds_runs_or_measures_may_differ_and_is_written(config, tmp_path):
     ],
 )
 def test_other_hp_is_refused_with_the_key_and_both_values(config, tmp_path, section, name, value):
-    open_workdir(tmp_path, config)
+    opened(tmp_path, config)
     before = (tmp_path / "config.json").read_bytes()
     there = config["hp"][section][name]
     config["hp"][section][name] = value
     with pytest.raises(ValueError, match="--workdir") as caught:
-        open_workdir(tmp_path, config)
+        opened(tmp_path, config)
 
     def text(v):
         return str(list(v) if isinstance(v, tuple) else v)
@@ -73,31 +78,31 @@ def test_other_hp_is_refused_with_the_key_and_both_values(config, tmp_path, sect
 
 
 def test_keys_that_one_side_lacks_and_another_seed_are_named(config, tmp_path):
-    open_workdir(tmp_path, config)
+    opened(tmp_path, config)
     new = copy.deepcopy(config)
     new["hp"]["train"]["momentum"] = 0.9
     with pytest.raises(ValueError, match=r"train\.momentum: there absent, asked 0\.9"):
-        open_workdir(tmp_path, new)
+        opened(tmp_path, new)
     less = copy.deepcopy(config)
     del less["hp"]["train"]["loss"]
     with pytest.raises(ValueError, match=r"train\.loss: there sum, asked absent"):
-        open_workdir(tmp_path, less)
+        opened(tmp_path, less)
     config["sweep"]["seed"] = 5
     with pytest.raises(ValueError, match="seed: there 0, asked 5"):
-        open_workdir(tmp_path, config)
+        opened(tmp_path, config)
 
 
 def test_a_file_in_place_of_the_folder_is_an_error(config, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ValueError, match=r"cannot be used as a folder.*--workdir"):
-        open_workdir(tmp_path / "file", config)
+        opened(tmp_path / "file", config)
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(config, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"file/below.*--workdir"):
-        open_workdir(tmp_path / "file" / "below", config)
+        opened(tmp_path / "file" / "below", config)
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(config, tmp_path, monkeypatch):
@@ -106,7 +111,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(config, tmp_path, monkeypat
 
     monkeypatch.setattr("flatvol_jax.runtime.files.write_json", refuse)
     with pytest.raises(ValueError, match=r"cannot be written.*Permission denied.*--workdir"):
-        open_workdir(tmp_path, config)
+        opened(tmp_path, config)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +130,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(config, tmp_path, monkeypat
 def test_a_foreign_config_json_is_an_error_and_stays(config, tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match=r"config\.json.*--workdir"):
-        open_workdir(tmp_path, config)
+        opened(tmp_path, config)
     assert (tmp_path / "config.json").read_text() == text
 
 
