@@ -4,7 +4,14 @@ from absl import app, flags
 from etils import epath
 from ml_collections import config_flags
 
-from experiments.running import long_work, parse_flags, report_context, save_pictures
+from experiments.running import (
+    all_done,
+    define_sharing,
+    long_work,
+    parse_flags,
+    report_context,
+    save_pictures,
+)
 from flatvol_jax.figures import sweep_pictures, write_report
 from flatvol_jax.study import claims_table, load_records, records_summary
 from flatvol_jax.study.attack_sweep import run_attack_sweep
@@ -15,14 +22,17 @@ CONFIG = config_flags.DEFINE_config_file("config", "configs/mnist_fcn.py", "What
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
 CACHE = flags.DEFINE_string("cache", None, "Where kernels are kept; default WORKDIR/cache.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS data sets are prepared.")
+define_sharing()
 
 
 def main(_) -> None:
     """Run what is missing, draw the figure, write the report, say where they are."""
     config = CONFIG.value.to_dict()
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
-    with long_work(workdir) as progress:
-        run_attack_sweep(config, workdir, DATA_DIR.value, progress, CACHE.value)
+    with long_work(workdir) as job:
+        run_attack_sweep(config, workdir, DATA_DIR.value, job.progress, CACHE.value, job.shard)
+    if not all_done(job, workdir):
+        return
 
     records = load_records(workdir)
     frame, movement = at_zero_error(records), function_movement_table(records)

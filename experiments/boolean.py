@@ -19,8 +19,8 @@ def main(_) -> None:
     """Do what is missing, draw the figures, write the report, say where they are."""
     config = CONFIG.value.to_dict()
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
-    with long_work(workdir) as progress:
-        run_boolean(config, workdir, progress)
+    with long_work(workdir) as job:
+        run_boolean(config, workdir, job.progress)
 
     frame = load_records(workdir)
     title = f"Boolean functions of {config['hp']['bits']} inputs"

@@ -1,41 +1,111 @@
-"""What the mains of long experiments share: how they run, end, and say what was run."""
+"""What the mains of long experiments share: how they begin, run, end, and say what was run."""
 
 import contextlib
+import os
 import shlex
-import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from absl import app, logging
+import jax
+from absl import app, flags, logging
 from etils import epath
 
 from flatvol_jax.figures import save_figure
 from flatvol_jax.figures.sweep import Picture
+from flatvol_jax.runtime import processes
+from flatvol_jax.runtime.preemption import Stopped, stop_on
 from flatvol_jax.runtime.progress import progress_bar
+from flatvol_jax.study.shards import Shard, parse_shard
 from flatvol_jax.study.workdir import environment
 
 BEGAN = time.perf_counter()
+AGAIN = os.EX_TEMPFAIL  # 75: stopped by SIGTERM, all is on disk, the same command goes on
+INTERRUPTED = 130  # Ctrl-C
+
+
+class Job(NamedTuple):
+    """This process's part of the work.
+
+    Attributes:
+        progress: callback of a progress bar.
+        shard: which part it is.
+        alone: whether there is nobody to wait for: one process, or a shard by itself.
+    """
+
+    progress: Callable[[float, int, str], None]
+    shard: Shard
+    alone: bool
+
+
+def define_sharing() -> None:
+    """Flags of the mains whose work can be divided among processes."""
+    flags.DEFINE_string("shard", None, "I/N: do this part of N, without asking the others.")
+    flags.DEFINE_bool(
+        "multihost",
+        None,
+        "Divide the work among the processes of jax.distributed; left out: where Slurm or MPI "
+        "started several.",
+    )
 
 
 @contextlib.contextmanager
-def long_work(workdir: epath.PathLike, unit: str = "unit") -> Iterator[Callable]:
-    """Give the callback of a progress bar; what stops the work ends the program with a sentence.
+def long_work(workdir: epath.PathLike, unit: str = "unit") -> Iterator[Job]:
+    """Give this process's job; what stops the work ends the program with a sentence.
 
-    SIGTERM ends like Ctrl-C. Warnings are a line each.
+    SIGTERM ends it at the next safe point with exit code 75, Ctrl-C at once with 130, an error
+    with 1. Warnings are a line each.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     logging.set_verbosity(logging.WARNING)
+    resumes = f"what is finished is in {workdir}. The same command resumes."
     try:
-        with progress_bar(unit) as progress:
-            yield progress
+        shard, alone = _shard()
+        with stop_on(), progress_bar(unit) as progress:
+            yield Job(progress, shard, alone)
+    except Stopped:
+        _leave(f"Stopped by SIGTERM; {resumes}", AGAIN)
     except KeyboardInterrupt:
-        sys.exit(f"Interrupted; what is finished is in {workdir}. The same command resumes.")
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
+        _leave(f"Interrupted; {resumes}", INTERRUPTED)
+    except (ValueError, OSError) as error:
+        _leave(f"error: {error}", 1)
+
+
+def all_done(job: Job, workdir: epath.PathLike) -> bool:
+    """Whether this process is to draw: when the others are done, too, and it is the first.
+
+    A shard by itself says how the results come together.
+    """
+    if job.shard.count == 1:
+        return True
+    if job.alone:
+        print(f"shard {job.shard.name} is done: {workdir}/records-{job.shard.name}.jsonl")
+        print("When all are, the same command without --shard draws figures and report.")
+        return False
+    processes.wait_for_all("work")
+    return job.shard.index == 0
+
+
+def _shard() -> tuple[Shard, bool]:
+    """Which part of the work is this process's, by flag or by what started it."""
+    values = flags.FLAGS.flag_values_dict()
+    text, multihost = values.get("shard"), values.get("multihost")
+    if text is not None and multihost:
+        raise ValueError("shard: got it with --multihost, wanted one of them.")
+    if text is not None:
+        return parse_shard(text), True
+    if multihost or (multihost is None and "multihost" in values and processes.started_together()):
+        processes.connect()
+        return Shard(jax.process_index(), jax.process_count()), jax.process_count() == 1
+    return Shard(), True
+
+
+def _leave(sentence: str, code: int) -> None:
+    print(sentence, file=sys.stderr)
+    processes.leave(code)
+    sys.exit(code)
 
 
 def report_context(experiment: str, title: str, scale: str) -> dict[str, Any]:

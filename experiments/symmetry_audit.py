@@ -25,9 +25,9 @@ def main(_) -> None:
     """Measure what is missing, write the table, draw the figure, say where they are."""
     config = CONFIG.value.to_dict()
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
-    with long_work(workdir) as progress:
+    with long_work(workdir) as job:
         params = _parameters(config) if NPZ.value else None
-        run_symmetry_audit(config, workdir, DATA_DIR.value, params, progress)
+        run_symmetry_audit(config, workdir, DATA_DIR.value, params, job.progress)
     frame = load_records(workdir)
     table = audit_table(frame)
     files.write_text(workdir / "symmetry_audit.csv", table.to_csv(index=False))

@@ -7,7 +7,14 @@ from absl import app, flags
 from etils import epath
 from ml_collections import config_flags
 
-from experiments.running import long_work, parse_flags, report_context, save_pictures
+from experiments.running import (
+    all_done,
+    define_sharing,
+    long_work,
+    parse_flags,
+    report_context,
+    save_pictures,
+)
 from flatvol_jax.figures import temporal_pictures, write_temporal_report
 from flatvol_jax.runtime import files
 from flatvol_jax.study import load_records
@@ -17,14 +24,17 @@ from flatvol_jax.study.temporal_summary import branch_table, largest_alpha, temp
 CONFIG = config_flags.DEFINE_config_file("config", "configs/temporal.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS data sets are prepared.")
+define_sharing()
 
 
 def main(_) -> None:
     """Do what is missing, draw the figures, write report and tables, say where they are."""
     config = CONFIG.value.to_dict()
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
-    with long_work(workdir, "epoch") as progress:
-        run_temporal(config, workdir, DATA_DIR.value, progress)
+    with long_work(workdir, "epoch") as job:
+        run_temporal(config, workdir, DATA_DIR.value, job.progress, job.shard)
+    if not all_done(job, workdir):
+        return
 
     frame = load_records(workdir)
     title = f"Through time: {config['name']}"

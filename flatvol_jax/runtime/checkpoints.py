@@ -26,9 +26,12 @@ class Checkpoint:
         seconds: between two writes.
     """
 
-    folder: epath.Path
+    folder: epath.PathLike
     seconds: float = 60.0
     _written: float = dataclasses.field(default_factory=time.monotonic)
+
+    def __post_init__(self):
+        self.folder = epath.Path(self.folder)
 
     def read(self, like: Any) -> tuple[int, Any] | None:
         """(step, state) as it was kept last, or None; `like` has the state's structure and shapes.
@@ -43,7 +46,7 @@ class Checkpoint:
                 step = manager.latest_step()
                 if step is None:
                     return None
-                wanted = {"version": np.int32(0), "state": _plain(like)}
+                wanted = {"version": np.array(0), "state": _plain(like)}
                 found = manager.restore(step, args=ocp.args.StandardRestore(wanted))
             problem = None
             if found["version"] != _VERSION:
@@ -75,7 +78,7 @@ class Checkpoint:
         if asked or time.monotonic() - self._written > self.seconds:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._manager() as manager:
-                stored = {"version": np.int32(_VERSION), "state": _plain(state)}
+                stored = {"version": np.array(_VERSION), "state": _plain(state)}
                 manager.save(step, args=ocp.args.StandardSave(stored))
             self._written = time.monotonic()
         preemption.safe_point()
@@ -93,7 +96,10 @@ class Checkpoint:
             barrier_sync_key_prefix=f"process_{process}",
         )
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=1, enable_async_checkpointing=False, multiprocessing_options=alone
+            max_to_keep=1,
+            create=False,
+            enable_async_checkpointing=False,
+            multiprocessing_options=alone,
         )
         return ocp.CheckpointManager(self.folder.absolute(), options=options)
 

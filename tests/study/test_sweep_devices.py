@@ -1,0 +1,58 @@
+"""A sweep over several devices, simulated in another process: the rows of one device."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from configs.mnist_fcn import get_config
+from flatvol_jax.study.attack_sweep import run_attack_sweep
+
+SCRIPT = """
+import json, sys
+import jax
+from flatvol_jax.study.attack_sweep import run_attack_sweep
+
+assert jax.local_device_count() == int(sys.argv[3])
+calls = []
+rows = run_attack_sweep(json.loads(sys.argv[1]), sys.argv[2], progress=lambda *c: calls.append(c))
+assert [call[0] for call in calls] == sorted(call[0] for call in calls), calls
+assert calls[-1][0] == calls[-1][1]
+"""
+
+
+@pytest.fixture(scope="module")
+def config():
+    config = get_config("smoke,adam")
+    config.hp.data.update(train_size=40, attack_pool_size=40, test_size=30, second_test_size=50)
+    config.hp.model.width = (8,)
+    config.hp.train.max_epochs = 60
+    config.sweep.update(draws=1, attack_sizes=(0, 40), samples=2)
+    config.ensemble = 1
+    config.measures.log_volume.links = ("heaviside",)
+    config.measures.hessian.k = 4
+    config.measures.sgd_sharpness.on = False
+    return json.loads(config.to_json())
+
+
+def test_rows_are_those_of_one_device(config, tmp_path):
+    alone = json.loads(json.dumps(run_attack_sweep(config, tmp_path / "one")))
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=3"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    several = tmp_path / "several"
+    arguments = [json.dumps(config), str(several), "3"]
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments], env=environment, check=True, timeout=300
+    )
+    rows = [json.loads(line) for line in (several / "records.jsonl").read_text().splitlines()]
+    assert len(rows) == 4
+    for row, wanted in zip(rows, alone, strict=True):
+        names = {name for name in row | wanted if not name.startswith("meta.")}
+        for name in names:
+            if name.endswith("norm.se"):  # seen to differ in the last bit
+                assert row[name] == pytest.approx(wanted[name], rel=1e-14)
+            else:
+                assert row[name] == wanted[name], name
+    assert not list((several / "checkpoints").glob("*"))
