@@ -1,9 +1,8 @@
 """WORKDIR/records.jsonl: the merged view of all units, a row a network, and reading it."""
 
-import gzip
 import json
-import warnings
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -11,10 +10,10 @@ from etils import epath
 
 from flatvol_jax.runtime import files
 from flatvol_jax.study.plan import Run, measure_unit, training_unit
+from flatvol_jax.study.record_files import FILE, read_rows, record_files, records_name
+from flatvol_jax.study.row_table import table_of
 from flatvol_jax.study.shards import Shard
 from flatvol_jax.study.units import arrays_path, read_row
-
-FILE = "records.jsonl"
 
 
 def merge_records(
@@ -58,38 +57,51 @@ def write_records(
 ) -> None:
     """Write records.jsonl, or the file of a shard, a row a line."""
     lines = (json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    name = FILE if shard.name is None else f"records-{shard.name}.jsonl"
-    files.write_text(epath.Path(workdir) / name, "".join(lines))
+    files.write_text(epath.Path(workdir) / records_name(shard), "".join(lines))
 
 
 def load_records(workdir: epath.PathLike) -> pd.DataFrame:
     """The records of a sweep as a table, a row a network.
 
-    They may be compressed, records.jsonl.gz. A line that is no JSON object is left out with a
-    warning that names it.
+    They may be compressed, records.jsonl.gz, and in shards beside it, records-I-of-N.jsonl: a row
+    that several files have is taken once, where most columns are filled. Rows without a `run_id`
+    are all taken. A line that is no record is left out with a warning that names it.
 
     Raises:
-        ValueError: the folder has no records, or no line of them is one.
+        ValueError: the folder has no records, no line of them is one, or a .gz is damaged.
     """
-    path = _records_path(workdir)
-    if path is None:
-        path = epath.Path(workdir) / FILE
+    paths = record_files(workdir)
+    path = epath.Path(workdir) / FILE
+    if not paths:
         raise ValueError(f"{path}: no records there; run the experiment with this --workdir first.")
-    content = path.read_bytes()
-    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-    rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if isinstance(row, dict):
-            rows.append(row)
-        else:
-            warnings.warn(f"{path}, line {number}: not a record, left out.", stacklevel=2)
-    if not rows:
+    rows = chain.from_iterable(map(read_rows, paths))
+    frame = table_of(rows if len(paths) == 1 else _each_once(rows))
+    if frame.empty:
         raise ValueError(f"{path}: no records in it; run the experiment with this --workdir again.")
-    return pd.DataFrame(rows)
+    return frame
+
+
+def _each_once(rows: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    """The rows in the order in which they first come, the fullest of those with the same name."""
+    best: dict[Any, tuple[int, Mapping[str, Any]]] = {}
+    for number, row in enumerate(rows):
+        filled = sum(value is not None for value in row.values())
+        name = _identity(row) or number
+        if name not in best or filled > best[name][0]:
+            best[name] = filled, row
+    return (row for _, row in best.values())
+
+
+def _identity(row: Mapping[str, Any]) -> tuple | None:
+    """What names a row: its run, transform, and epoch, counted from zero error if it was reached.
+
+    Before zero error, the rows of a temporal study have no `overtrain`.
+    """
+    if row.get("run_id") is None:
+        return None
+    beyond, epoch = row.get("overtrain"), row.get("epoch")
+    when = ("epoch", epoch) if beyond is None else ("overtrain", beyond)
+    return (str(row["run_id"]), str(row.get("transform")), *map(str, when))
 
 
 def load_sweeps(root: epath.PathLike) -> pd.DataFrame:
@@ -101,9 +113,9 @@ def load_sweeps(root: epath.PathLike) -> pd.DataFrame:
         ValueError: no records there.
     """
     root = epath.Path(root)
-    folders = [root] if _records_path(root) else []
+    folders = [root] if record_files(root) else []
     if not folders and root.is_dir():
-        folders = sorted(folder for folder in root.iterdir() if _records_path(folder))
+        folders = sorted(folder for folder in root.iterdir() if record_files(folder))
     if not folders:
         raise ValueError(
             f"{root}: no {FILE} in it or in a folder of it. Run an experiment first, or name "
@@ -111,12 +123,6 @@ def load_sweeps(root: epath.PathLike) -> pd.DataFrame:
         )
     frames = [load_records(folder).assign(**{"meta.workdir": str(folder)}) for folder in folders]
     return pd.concat(frames, ignore_index=True)
-
-
-def _records_path(folder: epath.PathLike) -> epath.Path | None:
-    """Where the records of a folder lie, compressed or not; None where it has none."""
-    paths = [epath.Path(folder) / FILE, epath.Path(folder) / f"{FILE}.gz"]
-    return next((path for path in paths if path.exists()), None)
 
 
 def at_zero_error(frame: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@ import gzip
 import json
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -107,16 +108,65 @@ def test_a_damaged_unit_leaves_its_columns_out_with_a_warning(merged, runs):
     assert rows[0]["measure.hessian.trace"] == 2.0
 
 
-def test_damaged_lines_are_named_and_left_out(merged):
+def test_damaged_lines_are_named_in_one_warning_and_left_out(merged):
     workdir, rows = merged
-    lines = (workdir / FILE).read_text().splitlines()
-    broken = [lines[0], lines[1][:40], "[1, 2]", lines[2], ""]
-    (workdir / FILE).write_text("\n".join(broken) + "\n")
-    with pytest.warns(UserWarning, match="not a record, left out") as caught:
+    lines = (workdir / FILE).read_bytes().splitlines()
+    foreign = [b"[1, 2]", b"", b"3", b"\xff\xfe\x00", b'{"a": 1}', b"null", b"[" * 100_000]
+    (workdir / FILE).write_bytes(b"\n".join([lines[0], lines[1][:40], *foreign, lines[2], b""]))
+    wanted = f"{FILE}, lines 2, 3, 4, 5, 6 and 3 more: not a record, left out"
+    with pytest.warns(UserWarning, match=wanted) as caught:
         frame = load_records(workdir)
     assert list(frame["run_id"]) == [rows[0]["run_id"], rows[2]["run_id"]]
-    named = [str(warning.message).split(": ")[0].rsplit(" ", 1)[1] for warning in caught]
-    assert named == ["2", "3", "5"]
+    assert len(caught) == 1
+
+
+def test_one_damaged_line_is_named(merged):
+    workdir, rows = merged
+    with (workdir / FILE).open("ab") as file:
+        file.write(b'{"run_id": "cut sho')
+    with pytest.warns(UserWarning, match=f"{FILE}, line 4: not a record, left out"):
+        assert len(load_records(workdir)) == len(rows)
+
+
+def test_nan_of_another_program_and_windows_lines_are_read(tmp_path):
+    (tmp_path / FILE).write_bytes(b'{"run_id": "a", "x": NaN}\r\n{"run_id": "b", "x": 2}\r\n')
+    frame = load_records(tmp_path)
+    np.testing.assert_array_equal(frame["x"], [np.nan, 2.0])
+
+
+def test_what_can_be_read_of_a_short_gz_is_used(merged):
+    workdir, rows = merged
+    content = (workdir / FILE).read_bytes()
+    noise = np.random.default_rng(0).bytes(50_000).hex().encode()  # so that the cut hits line 4
+    longer = content + b'{"run_id": "' + noise + b'"}\n'
+    (workdir / FILE).unlink()
+    (workdir / f"{FILE}.gz").write_bytes(gzip.compress(longer)[:-20_000])
+    with pytest.warns(UserWarning, match="cut short") as caught:
+        frame = load_records(workdir)
+    assert list(frame["run_id"]) == [row["run_id"] for row in rows]
+    assert [str(w.message).split(f"{FILE}.gz")[1] for w in caught] == [
+        ": cut short; what can be read of it is used.",
+        ", line 4: not a record, left out.",
+    ]
+
+
+def test_a_damaged_gz_is_an_error(merged):
+    workdir, _ = merged
+    content = bytearray(gzip.compress((workdir / FILE).read_bytes()))
+    content[len(content) // 2] ^= 1
+    (workdir / FILE).unlink()
+    (workdir / f"{FILE}.gz").write_bytes(bytes(content))
+    with pytest.raises(ValueError, match="damaged .gz file .*Copy it again"):
+        load_records(workdir)
+
+
+def test_parts_of_a_gz_written_one_after_another_are_one(merged):
+    workdir, _ = merged
+    wanted = load_records(workdir)
+    lines = (workdir / FILE).read_bytes().splitlines(keepends=True)
+    (workdir / FILE).unlink()
+    (workdir / f"{FILE}.gz").write_bytes(b"".join(map(gzip.compress, lines)))
+    pd.testing.assert_frame_equal(load_records(workdir), wanted)
 
 
 def test_no_records_is_an_error(tmp_path):
