@@ -134,6 +134,7 @@ def test_nan_of_another_program_and_windows_lines_are_read(tmp_path):
     np.testing.assert_array_equal(frame["x"], [np.nan, 2.0])
 
 
+@pytest.mark.filterwarnings("ignore:.*not a record")
 def test_what_can_be_read_of_a_short_gz_is_used(merged):
     workdir, rows = merged
     content = (workdir / FILE).read_bytes()

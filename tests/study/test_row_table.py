@@ -20,7 +20,7 @@ VALUES = (None, True, 2, -3, 2**53 + 1, 2**63, -(2**70), 1.5, math.nan, "a", "b"
 def assert_as_pandas_does(rows):
     got, wanted = table_of(iter(rows)), pd.DataFrame(rows)
     pd.testing.assert_frame_equal(got, wanted)
-    for name in wanted.columns[wanted.dtypes == object]:
+    for name in wanted.columns[wanted.dtypes == "O"]:
         assert list(map(repr, got[name])) == list(map(repr, wanted[name]))  # None is not NaN
 
 
