@@ -1,24 +1,112 @@
 """Files that are either there whole or not there: written beside their name, then renamed."""
 
+import contextlib
+import errno
 import io
 import json
 import os
+import time
+import uuid
 import zipfile
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from etils import epath
 
 
+class StorageError(OSError):
+    """A file could not be written: the disk is full, or the place is forbidden."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # also where errno and filename are set
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+_STALE = 86_400.0  # seconds after which nobody still writes a part
+
+
+def is_remote(path: epath.PathLike) -> bool:
+    """Whether a path is of an object store (gs://, s3://), where a file appears whole."""
+    return "://" in os.fspath(path)
+
+
 def write_bytes(path: epath.PathLike, data: bytes) -> None:
-    """Write a file atomically: a reader sees the old content or the new, never a part."""
+    """Write a file atomically: a reader sees the old content or the new, never a part.
+
+    It is written beside its name, synced to the disk and renamed; on an object store, uploaded.
+
+    Raises:
+        StorageError: a full disk or quota, or a place that must not be written.
+    """
     path = epath.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if is_remote(path):
+            path.write_bytes(data)
+        else:
+            _write_beside(Path(path), data)
+    except OSError as error:
+        raise _storage_error(path, error) or error from error
+
+
+def _write_beside(path: Path, data: bytes) -> None:
+    # Hosts that share a folder may share a process id.
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            _synced(file.fileno())
+        part.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def _synced(descriptor: int) -> None:
+    """On network file systems a full disk is known no earlier; some others cannot sync."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}:
+            raise
+
+
+def _storage_error(path: epath.Path, error: OSError) -> StorageError | None:
+    if error.errno in _FULL:
+        what, to_do = "no space is left", "Free some, or copy the folder to a larger disk"
+    elif error.errno in _FORBIDDEN:
+        what, to_do = "the place cannot be written", "Give yourself the right to write there"
+    else:
+        return None
+    found = StorageError(
+        f"{path}: not written, {what} ({os.strerror(error.errno)}). What was finished before is "
+        f"whole. {to_do}: the same command resumes. Or name another folder."
+    )
+    found.errno, found.filename = error.errno, os.fspath(path)
+    return found
+
+
+def remove_stale_parts(folder: epath.PathLike) -> int:
+    """Remove what killed processes left half-written, older than a day; how many there were.
+
+    The folder and all below it are searched. An object store has none.
+    """
+    removed = 0
+    for parent, _, names in () if is_remote(folder) else os.walk(folder):
+        for name in names:
+            part = Path(parent, name)
+            if name.startswith(".") and name.endswith(".part"):
+                with contextlib.suppress(OSError):
+                    if time.time() - part.stat().st_mtime > _STALE:
+                        part.unlink()
+                        removed += 1
+    return removed
 
 
 def write_text(path: epath.PathLike, text: str) -> None:

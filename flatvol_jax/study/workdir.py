@@ -35,7 +35,7 @@ def open_workdir(
     """Make the folder, or check that its config.json names the same `hp`; hold it while open.
 
     What may differ is what adds runs or measures: `sweep` sizes, `measures`. What is already
-    there is then reused.
+    there is then reused. Files that killed processes left half-written for a day are removed.
 
     Args:
         workdir: the folder.
@@ -45,6 +45,7 @@ def open_workdir(
     Raises:
         ValueError: the folder cannot be written, holds a study of other `hp`, or is in use by
             another process.
+        files.StorageError: config.json cannot be written: a full disk, a forbidden place.
     """
     path = epath.Path(workdir)
     config = jsonable(config)
@@ -67,7 +68,10 @@ def open_workdir(
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(folder_lock(path, shard))
+            files.remove_stale_parts(path)
             files.write_json(path / "config.json", {"config": config, "environment": environment()})
+        except files.StorageError:
+            raise
         except OSError as error:
             raise ValueError(
                 f"workdir: {path} cannot be written ({error}). Choose another: --workdir=..."

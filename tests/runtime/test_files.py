@@ -1,3 +1,11 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -31,6 +39,105 @@ def test_nothing_half_written_is_left_and_no_pickle_is_made(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(tmp_path / "bad.json", {"x": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "no space is left .*Free some.*the same command resumes"),
+        (errno.EDQUOT, "no space is left .*Free some.*the same command resumes"),
+        (errno.EROFS, "the place cannot be written .*the same command resumes"),
+        (errno.EACCES, "the place cannot be written .*the same command resumes"),
+        (errno.EPERM, "the place cannot be written .*the same command resumes"),
+    ],
+)
+@pytest.mark.parametrize("call", ["fsync", "replace", "mkdir"])
+def test_a_disk_that_is_full_or_forbidden_is_said_and_leaves_nothing(
+    tmp_path, monkeypatch, number, said, call
+):
+    path = tmp_path / "row.json"
+    files.write_json(path, {"x": 1})
+
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os if call == "fsync" else Path, call, refuse)
+    if call == "mkdir":
+        monkeypatch.setattr(os, "makedirs", refuse)
+    with pytest.raises(files.StorageError, match=said) as caught:
+        files.write_json(path, {"x": 2})
+    monkeypatch.undo()
+    assert str(path) in str(caught.value)
+    assert (caught.value.errno, caught.value.filename) == (number, str(path))
+    assert [p.name for p in tmp_path.iterdir()] == ["row.json"]
+    assert json.loads(path.read_text()) == {"x": 1}
+
+
+def test_other_errors_and_interrupts_come_as_they_are_and_leave_nothing(tmp_path, monkeypatch):
+    for error in (KeyboardInterrupt(), MemoryError(), OSError(errno.EIO, "bad disk")):
+
+        def refuse(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(os, "fsync", refuse)
+        with pytest.raises(type(error)) as caught:
+            files.write_bytes(tmp_path / "a", b"x")
+        assert caught.value is error
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_cannot_sync_is_written_nevertheless(tmp_path, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.EINVAL, "no sync")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    files.write_bytes(tmp_path / "a", b"x")
+    assert (tmp_path / "a").read_bytes() == b"x"
+
+
+def test_a_file_larger_than_allowed_leaves_nothing(tmp_path):
+    """A real failure half-way: the system refuses the second half of the file."""
+    code = (
+        "import resource, signal, sys; from flatvol_jax.runtime import files\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: files.write_bytes(sys.argv[1], bytes(2000))\n"
+        "except OSError: sys.exit(3)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=False)
+    assert run.returncode == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_have_names_of_their_own_in_one_process(tmp_path, monkeypatch):
+    """As two hosts on one file system that have the same process id."""
+    names = []
+
+    def interrupted(part, path):
+        names.append(part.name)
+        if len(names) == 1:
+            files.write_bytes(path, b"second")
+        real(part, path)
+
+    real = Path.replace
+    monkeypatch.setattr(Path, "replace", interrupted)
+    files.write_bytes(tmp_path / "a", b"first")
+    assert len(set(names)) == 2
+    assert (tmp_path / "a").read_bytes() == b"first"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_only_parts_that_are_older_than_a_day_are_removed(tmp_path):
+    old, new, other = (
+        tmp_path / "units" / name for name in (".a.json.1.part", ".b.json.2.part", "c.part")
+    )
+    for path in (old, new, other):
+        files.write_bytes(path, b"x")
+    for path in (old, other):
+        os.utime(path, (time.time() - 90_000,) * 2)
+    assert files.remove_stale_parts(tmp_path) == 1
+    assert {path.name for path in old.parent.iterdir()} == {new.name, other.name}
+    assert files.remove_stale_parts(tmp_path / "missing") == 0
 
 
 def test_the_cache_computes_once_and_again_where_it_is_damaged(tmp_path):

@@ -1,11 +1,14 @@
 """A workdir belongs to one `hp`; sweeps may grow and measures be added."""
 
 import copy
+import errno
 import json
+import os
 
 import pytest
 
 from configs.mnist_fcn import get_config
+from flatvol_jax.runtime import files
 from flatvol_jax.study.workdir import environment, open_workdir
 
 
@@ -103,6 +106,23 @@ def test_a_folder_that_cannot_be_made_is_an_error(config, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"file/below.*--workdir"):
         opened(tmp_path / "file" / "below", config)
+
+
+def test_a_full_disk_is_named_once(config, tmp_path, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(files.StorageError, match=r"config\.json: not written, no space is left"):
+        opened(tmp_path, config)
+
+
+def test_opening_removes_what_a_killed_process_left_half_written_long_ago(config, tmp_path):
+    old = tmp_path / "units" / "train" / ".a.json.17.part"
+    files.write_bytes(old, b"half")
+    os.utime(old, (0, 0))
+    opened(tmp_path, config)
+    assert not old.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(config, tmp_path, monkeypatch):
