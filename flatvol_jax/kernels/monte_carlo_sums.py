@@ -13,7 +13,7 @@ from scipy.linalg.blas import dsyrk
 
 from flatvol_jax.kernels.monte_carlo_features import sample_features
 from flatvol_jax.models import Spec
-from flatvol_jax.runtime import files
+from flatvol_jax.runtime import cache, files
 
 _SECONDS = 60.0  # between two writes
 
@@ -22,8 +22,8 @@ _SECONDS = 60.0  # between two writes
 class SumFiles:
     """The files of one sum, `name`-`done`-of-`wanted`.npz; without a folder there are none.
 
-    A file of any `wanted` continues any other, since samples have an order. A folder that cannot
-    be written only costs the time of computing again.
+    A file of any `wanted` continues any other, since samples have an order. A damaged file, or a
+    folder that cannot be written, only costs the time of computing again, and is said.
 
     Attributes:
         folder: where the files lie; made when missing.
@@ -40,10 +40,16 @@ class SumFiles:
         for done, _, path in sorted(self._files(), reverse=True):
             if done > self.wanted:
                 continue
-            with contextlib.suppress(OSError, ValueError):
-                sums = files.read_arrays(path).get("sums")
-                if sums is not None and sums.shape == (n, n) and sums.dtype == np.float64:
-                    return done, np.asfortranarray(sums)
+            try:
+                sums = files.read_arrays(path)["sums"]
+            except FileNotFoundError:  # dropped by another process, which is further
+                continue
+            except (ValueError, KeyError):
+                cache.warn_damaged(path)
+                continue
+            if sums.shape == (n, n) and sums.dtype == np.float64:
+                return done, np.asfortranarray(sums)
+            cache.warn_damaged(path)
         return 0, np.zeros((n, n), order="F")
 
     def write(self, done: int, sums: np.ndarray) -> None:
@@ -51,11 +57,13 @@ class SumFiles:
         if self.folder is None:
             return
         path = self.folder / f"{self.name}-{done}-of-{self.wanted}.npz"
-        with contextlib.suppress(OSError):
+        try:
             files.write_arrays(path, {"sums": sums})
             for older, wanted, part in self._files():
                 if wanted == self.wanted and older < done:
                     part.unlink(missing_ok=True)
+        except OSError as error:
+            cache.warn_not_kept(self.folder, error)
 
     def _files(self) -> list[tuple[int, int, epath.Path]]:
         found = []

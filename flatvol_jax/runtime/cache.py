@@ -1,7 +1,7 @@
 """Arrays that cost time, computed once and kept under the hash of what determines them."""
 
-import contextlib
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,7 +26,7 @@ def cached_arrays(
     """Return `compute()`, read from `folder` when an intact file for `key` is there.
 
     A damaged file is computed again and replaced; a folder that cannot be written only costs
-    the time of computing again.
+    the time of computing again. Both are said in a warning.
 
     Args:
         folder: where the .npz files lie; made when missing.
@@ -34,9 +34,29 @@ def cached_arrays(
         compute: makes the arrays, name to array.
     """
     path = epath.Path(folder) / f"{content_hash(key)}.npz"
-    with contextlib.suppress(FileNotFoundError, ValueError):
+    try:
         return files.read_arrays(path)
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        warn_damaged(path)
     arrays = {name: np.asarray(array) for name, array in compute().items()}
-    with contextlib.suppress(OSError):
+    try:
         files.write_arrays(path, arrays)
+    except OSError as error:
+        warn_not_kept(path.parent, error)
     return arrays
+
+
+def warn_damaged(path: epath.PathLike) -> None:
+    """Say that a file is not what was written, and is passed over."""
+    warnings.warn(f"{path}: damaged, computed again.", stacklevel=3)
+
+
+def warn_not_kept(folder: epath.PathLike, error: OSError) -> None:
+    """Say that results go on without a cache: the same words each time, shown once."""
+    reason = os.strerror(error.errno) if error.errno else error
+    warnings.warn(
+        f"{folder}: cannot be written ({reason}); what is computed is not kept there.",
+        stacklevel=3,
+    )

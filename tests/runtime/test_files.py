@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from flatvol_jax.runtime import files
-from flatvol_jax.runtime.cache import cached_arrays
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 
 
@@ -140,21 +139,33 @@ def test_only_parts_that_are_older_than_a_day_are_removed(tmp_path):
     assert files.remove_stale_parts(tmp_path / "missing") == 0
 
 
-def test_the_cache_computes_once_and_again_where_it_is_damaged(tmp_path):
-    calls = []
+def test_whatever_is_done_to_the_bytes_is_noticed_or_changes_nothing(tmp_path):
+    path = tmp_path / "arrays.npz"
+    arrays = {"x": np.arange(3.0), "y": np.ones((2, 2), np.int8)}
+    files.write_arrays(path, arrays)
+    content = path.read_bytes()
+    damaged = [content[:end] for end in range(0, len(content), 7)]
+    for place in range(len(content)):
+        for bit in (1, 128):
+            flipped = bytes([content[place] ^ bit])
+            damaged.append(content[:place] + flipped + content[place + 1 :])
+    noticed = 0
+    for foreign in damaged:
+        path.write_bytes(foreign)
+        try:
+            found = files.read_arrays(path)
+        except ValueError:
+            noticed += 1
+        else:  # a date in the archive, say, or a name
+            for name in found.keys() & arrays.keys():
+                np.testing.assert_array_equal(found[name], arrays[name])
+    assert noticed > len(damaged) / 2
 
-    def compute():
-        calls.append(1)
-        return {"x": np.arange(3)}
 
-    for _ in range(2):
-        np.testing.assert_array_equal(cached_arrays(tmp_path, {"n": 3}, compute)["x"], [0, 1, 2])
-    assert len(calls) == 1
-    (stored,) = tmp_path.iterdir()
-    stored.write_bytes(b"short")
-    cached_arrays(tmp_path, {"n": 3}, compute)
-    cached_arrays(tmp_path, {"n": 3}, compute)
-    assert len(calls) == 2
+def test_a_single_array_is_no_archive(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones(3))
+    with pytest.raises(ValueError, match="not a whole .npz"):
+        files.read_arrays(tmp_path / "x.npy")
 
 
 def test_hashes_see_values_dtypes_and_shapes_but_not_the_order_of_names():

@@ -196,9 +196,11 @@ def test_a_damaged_chunk_is_drawn_again(tmp_path):
     emptied.write_bytes(b"")
     foreign.write_bytes(b"not an array")
     done = []
-    again = sample_functions(
-        KEY, SPEC, CUBE, 4096, chunk_size=1024, workdir=tmp_path, progress=done.append
-    )
+    with pytest.warns(UserWarning, match=r"\.npy: damaged, computed again") as caught:
+        again = sample_functions(
+            KEY, SPEC, CUBE, 4096, chunk_size=1024, workdir=tmp_path, progress=done.append
+        )
+    assert len(caught) == 3
     assert done[0] == 1024
     assert counts_of(again) == counts_of(whole)
 
