@@ -18,6 +18,7 @@ from flatvol_jax.figures.sweep import Picture
 from flatvol_jax.runtime import processes
 from flatvol_jax.runtime.preemption import Stopped, stop_on
 from flatvol_jax.runtime.progress import progress_bar
+from flatvol_jax.study.records import merge_shards
 from flatvol_jax.study.shards import Shard, parse_shard
 from flatvol_jax.study.workdir import environment
 
@@ -78,13 +79,13 @@ def all_done(job: Job, workdir: epath.PathLike) -> bool:
 
     A shard by itself says how the results come together.
     """
-    if job.shard.count == 1:
-        return True
-    if job.alone:
+    if job.alone and job.shard.count > 1:
         print(f"shard {job.shard.name} is done: {workdir}/records-{job.shard.name}.jsonl")
         print("When all are, the same command without --shard draws figures and report.")
         return False
     processes.wait_for_all("work")
+    if job.shard.index == 0:
+        merge_shards(workdir)
     return job.shard.index == 0
 
 

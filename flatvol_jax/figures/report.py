@@ -12,6 +12,7 @@ from flatvol_jax.figures import page, scatter
 from flatvol_jax.runtime import files
 from flatvol_jax.study import claims as study_claims
 from flatvol_jax.study import flatness_tables, selection
+from flatvol_jax.study.faults import fault_table
 
 RUN_COLUMNS = {
     "hp.train.optimizer": "optimizer",
@@ -84,6 +85,7 @@ def write_report(
         note=config.get("note"),
         movement=[] if movement is None else _records(movement),
         statuses=_records(study_claims.status_table(frame)),
+        faults=_records(fault_table(frame)),
         table=_run_table(frame),
     )
     files.write_text(path, text)

@@ -12,6 +12,7 @@ from jax.tree_util import Partial
 
 from flatvol_jax.flatness.composed import Composed, gauss_newton_product
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.precision import to_float64
 
 Loss = Partial | Composed
@@ -42,7 +43,7 @@ def checked_objective(loss: Callable, params: Any) -> Objective:
         raise ValueError(f"loss: got {shape} from loss(params), wanted one scalar.")
     value = float(_evaluate(loss, params))
     if not np.isfinite(value):
-        raise ValueError(f"loss: got {value} at params, wanted a finite loss to start from.")
+        raise NumericalFault(f"loss: got {value} at params, wanted a finite loss to start from.")
     return Objective(loss, params, value)
 
 
@@ -59,7 +60,7 @@ def checked_ensemble(loss: Callable, params: Any) -> tuple[Loss, Any]:
         raise ValueError(f"loss: got {shape} from a member, wanted one scalar.")
     values = np.asarray(_evaluate_each(loss, params))
     if not np.isfinite(values).all():
-        raise ValueError(
+        raise NumericalFault(
             f"loss: got {values[~np.isfinite(values)][0]} at member "
             f"{int(np.argmin(np.isfinite(values)))}, wanted finite losses to start from."
         )

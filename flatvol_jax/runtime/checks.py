@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from flatvol_jax.runtime.faults import NumericalFault
+
 
 def concrete(name: str, value: Any) -> np.ndarray:
     """Return `value` as a NumPy array; a tracer gets an error that says where the boundary is."""
@@ -28,7 +30,7 @@ def finite(name: str, value: Any, ndim: int | None = None) -> np.ndarray:
         raise ValueError(f"{name}: got shape {array.shape}, wanted {ndim} dimension(s).")
     if floating and not np.isfinite(array).all():
         bad = np.argwhere(~np.isfinite(array))
-        raise ValueError(
+        raise NumericalFault(
             f"{name}: got {len(bad)} NaN or infinite entries, the first at index "
             f"{tuple(int(i) for i in bad[0])}; wanted finite numbers only."
         )

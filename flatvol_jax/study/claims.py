@@ -8,6 +8,7 @@ import pandas as pd
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.study import comparison, statistics, verdicts
+from flatvol_jax.study.faults import fault_lines
 from flatvol_jax.study.selection import (
     ATTACK_SIZE,
     STATUS,
@@ -220,7 +221,7 @@ def records_summary(
         f"{used} of {len(frame)} runs reached zero training error; "
         f"{frame['hp.draw'].nunique()} draw(s), {sizes} sizes of A"
     )
-    return lines
+    return lines + fault_lines(frame)
 
 
 def _row(seed, group, measure, error, confidence):

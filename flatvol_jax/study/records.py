@@ -60,6 +60,16 @@ def write_records(
     files.write_text(epath.Path(workdir) / records_name(shard), "".join(lines))
 
 
+def merge_shards(workdir: epath.PathLike) -> None:
+    """Bring the records of all shards into records.jsonl; only then their files go."""
+    paths = record_files(workdir)
+    shards = [path for path in paths if not path.name.startswith(FILE)]
+    if shards:
+        write_records(workdir, list(_each_once(chain.from_iterable(map(read_rows, paths)))))
+    for path in shards:
+        path.unlink()
+
+
 def load_records(workdir: epath.PathLike) -> pd.DataFrame:
     """The records of a sweep as a table, a row a network.
 

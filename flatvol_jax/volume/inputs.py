@@ -5,6 +5,7 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf
 
 from flatvol_jax.runtime import checks, memory
+from flatvol_jax.runtime.faults import NumericalFault
 
 _SYMMETRY = 1e-10  # relative to the largest variance
 _NEGATIVE = 1e-11  # eigenvalues below minus this share of the trace are not rounding
@@ -46,7 +47,7 @@ def checked_kernel(kernel: np.ndarray, matrices: float | None = None) -> np.ndar
     diagonal = np.diagonal(kernel)
     if diagonal.min() <= 0:
         worst = int(diagonal.argmin())
-        raise ValueError(
+        raise NumericalFault(
             f"kernel: got K[{worst}, {worst}] = {diagonal[worst]:.3g}, wanted a positive "
             "diagonal. A zero is an input whose output is exactly 0 (sigma_b = 0 at the zero "
             "input): leave that input out."
@@ -54,7 +55,7 @@ def checked_kernel(kernel: np.ndarray, matrices: float | None = None) -> np.ndar
     slack = _NEGATIVE * np.trace(kernel)
     if _least_pivot(kernel, slack) is None:
         least = np.linalg.eigvalsh(kernel)[0]
-        raise ValueError(
+        raise NumericalFault(
             f"kernel: got an indefinite matrix, least eigenvalue {least:.3g}; wanted positive "
             f"semidefinite. If this is rounding, add a jitter and record it: "
             f"K + {max(-2 * least, slack):.1g} * np.eye({n})."
@@ -68,7 +69,7 @@ def check_invertible(kernel: np.ndarray) -> None:
     scale = np.diagonal(kernel).max()
     if pivot is None or pivot < _LEAST_PIVOT * scale:
         least = np.linalg.eigvalsh(kernel)[0]
-        raise ValueError(
+        raise NumericalFault(
             f"kernel: got a nearly singular matrix, least eigenvalue {least:.3g} beside a "
             f"largest variance of {scale:.3g}; sampling wants every output to keep at least "
             f"{_LEAST_PIVOT:g} of that given the others. Add a jitter and record it, "

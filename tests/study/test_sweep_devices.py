@@ -32,17 +32,18 @@ def config():
     config.sweep.update(draws=1, attack_sizes=(0, 40), samples=2)
     config.ensemble = 1
     config.measures.log_volume.links = ("heaviside",)
-    config.measures.hessian.k = 4
+    config.measures.log_volume_null.on = False
+    config.measures.hessian.on = False
     config.measures.sgd_sharpness.on = False
     return json.loads(config.to_json())
 
 
 def test_rows_are_those_of_one_device(config, tmp_path):
     alone = json.loads(json.dumps(run_attack_sweep(config, tmp_path / "one")))
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=3"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     several = tmp_path / "several"
-    arguments = [json.dumps(config), str(several), "3"]
+    arguments = [json.dumps(config), str(several), "2"]
     subprocess.run(
         [sys.executable, "-c", SCRIPT, *arguments], env=environment, check=True, timeout=300
     )
@@ -51,8 +52,5 @@ def test_rows_are_those_of_one_device(config, tmp_path):
     for row, wanted in zip(rows, alone, strict=True):
         names = {name for name in row | wanted if not name.startswith("meta.")}
         for name in names:
-            if name.endswith("norm.se"):  # seen to differ in the last bit
-                assert row[name] == pytest.approx(wanted[name], rel=1e-14)
-            else:
-                assert row[name] == wanted[name], name
+            assert row[name] == wanted[name], name
     assert not list((several / "checkpoints").glob("*"))
