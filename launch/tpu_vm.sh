@@ -17,6 +17,6 @@ on_all_workers() {
 
 on_all_workers "test -d flatvol_jax || git clone $REPOSITORY flatvol_jax
     cd flatvol_jax && make install PYTHON=${PYTHON:-python3.11}
-    .venv/bin/python -m pip install --quiet -c constraints.txt -e '.[tpu,gcs]'"
+    .venv/bin/python -m pip install --quiet -e '.[tpu,gcs]'"
 on_all_workers "cd flatvol_jax && .venv/bin/python -m experiments.attack_sweep \
     --multihost --config=$config --workdir=$workdir $*"
