@@ -6,8 +6,9 @@ converges on the labellings where undamped parallel EP cycles (constants, single
 Everything inside is in coordinates signed by the labels, where every label is +1.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +66,48 @@ class EP(NamedTuple):
     increments: Array
 
 
+class Marginals(NamedTuple):
+    """What the sites make of the prior; S = diag(τ), B = I + S^½ K S^½.
+
+    Attributes:
+        mean: of each output, (K^-1 + S)^-1 ν.
+        uncertainty: d = diag(B^-1), whatever the signs of S^½: variance (1 - d)/τ.
+        half_log_determinant: ½ log |B|.
+    """
+
+    mean: Array
+    uncertainty: Array
+    half_log_determinant: Array
+
+
+class LinearAlgebra(NamedTuple):
+    """All that EP asks of its kernel, which need not be an array.
+
+    Attributes:
+        diagonal: K -> its diagonal, (n,).
+        marginals: K, root, τ, ν -> `Marginals`, with root ** 2 = τ; one factorisation.
+    """
+
+    diagonal: Callable[[Any], Array]
+    marginals: Callable[[Any, Array, Array, Array], Marginals]
+
+
+def _dense_marginals(kernel: Array, root: Array, precision: Array, shift: Array) -> Marginals:
+    # B as S^½ (K + S^-1) S^½, K transposed and L^-1 S^½ in place of L^-1: LAPACK works on
+    # columns, XLA on rows, and a constant identity would be kept beside them; this way an
+    # iteration holds three matrices beside K.
+    scaled = root[:, None] * (kernel.T + jnp.diag(1.0 / precision)) * root
+    factor = jnp.linalg.cholesky(scaled, symmetrize_input=False)
+    half = solve_triangular(factor, jnp.diag(root), lower=True)
+    uncertainty = jnp.sum(half**2, axis=0) / precision
+    prior_mean = kernel @ shift
+    mean = prior_mean - kernel @ (root * cho_solve((factor, True), root * prior_mean))
+    return Marginals(mean, uncertainty, jnp.sum(jnp.log(jnp.diagonal(factor))))
+
+
+DENSE = LinearAlgebra(jnp.diagonal, _dense_marginals)
+
+
 class _Sweep(NamedTuple):
     """One parallel update of all sites: the new cavities and what was computed on the way."""
 
@@ -76,28 +119,21 @@ class _Sweep(NamedTuple):
     residual: Array
 
 
-def _sweep(kernel: Array, labels: Array, cavity: Cavities) -> _Sweep:
+def _sweep(algebra: LinearAlgebra, kernel: Any, labels: Array, cavity: Cavities) -> _Sweep:
     """Sites from cavities, marginals from sites, cavities from marginals; log Z of those.
 
     With S = diag(τ), B = I + S^½ K S^½ = L L' and d = diag(B^-1), the column norms of L^-1:
     marginal variance (1 - d)/τ and cavity variance (1 - d)/(τ d), neither a difference of
     large numbers (Rasmussen and Williams 2006, section 3.6, for the rest).
     """
-    prior_variance = jnp.diagonal(kernel)
+    prior_variance = algebra.diagonal(kernel)
     site = tilt(cavity.mean, cavity.variance)
     precision = jnp.maximum(site.precision, _FLOOR / prior_variance)
     shift = site.shift
 
     root = labels * jnp.sqrt(precision)
-    # B as S^½ (K + S^-1) S^½, K transposed and L^-1 S^½ in place of L^-1: LAPACK works on
-    # columns, XLA on rows, and a constant identity would be kept beside them; this way an
-    # iteration holds three matrices beside K.
-    scaled = root[:, None] * (kernel.T + jnp.diag(1.0 / precision)) * root
-    factor = jnp.linalg.cholesky(scaled, symmetrize_input=False)
-    half = solve_triangular(factor, jnp.diag(root), lower=True)
-    uncertainty = jnp.sum(half**2, axis=0) / precision  # d
-    prior_mean = kernel @ (labels * shift)
-    mean = labels * (prior_mean - kernel @ (root * cho_solve((factor, True), root * prior_mean)))
+    marginals = algebra.marginals(kernel, root, precision, labels * shift)
+    mean, uncertainty = labels * marginals.mean, marginals.uncertainty
     variance = (1.0 - uncertainty) / precision
 
     new = Cavities(
@@ -107,7 +143,7 @@ def _sweep(kernel: Array, labels: Array, cavity: Cavities) -> _Sweep:
     tilted = tilt(new.mean, new.variance)
     log_volume = (
         jnp.sum(tilted.log_normaliser)
-        - jnp.sum(jnp.log(jnp.diagonal(factor)))
+        - marginals.half_log_determinant
         + 0.5 * jnp.sum(shift * mean)
         + 0.5 * jnp.sum(jnp.log1p(precision * new.variance))
         + 0.5
@@ -135,19 +171,20 @@ def _jeffreys(tilted: Tilted, mean: Array, variance: Array) -> Array:
     )
 
 
-def prior_cavities(kernel: Array) -> Cavities:
+def prior_cavities(kernel: Any, algebra: LinearAlgebra = DENSE) -> Cavities:
     """The cold start: no other label seen, but a variance below the prior's (K_ii / e)."""
-    variance = jnp.diagonal(kernel) / jnp.e
+    variance = algebra.diagonal(kernel) / jnp.e
     return Cavities(jnp.zeros_like(variance), variance)
 
 
-@partial(jax.jit, static_argnames="max_iterations")
+@partial(jax.jit, static_argnames=("max_iterations", "algebra"))
 def expectation_propagation(
-    kernel: Array,
+    kernel: Any,
     labels: Array,
     start: Cavities,
     tolerance: Array | float,
     max_iterations: int,
+    algebra: LinearAlgebra = DENSE,
 ) -> EP:
     """EP's log Z for the Heaviside link, by parallel updates with Anderson mixing.
 
@@ -162,14 +199,15 @@ def expectation_propagation(
     without the memory.
 
     Args:
-        kernel: K, (n, n) float64, symmetric positive semidefinite.
+        kernel: K, (n, n) float64, symmetric positive semidefinite, as `algebra` takes it.
         labels: y, (n,) float64, ±1.
         start: cavities to start from, in the coordinates of z.
         tolerance: nats; the run stops when the residual is at or below it.
         max_iterations: the run stops after so many factorisations.
+        algebra: how K is held and factorised; its functions are told apart by identity.
     """
     n = len(labels)
-    prior_variance = jnp.diagonal(kernel)
+    prior_variance = algebra.diagonal(kernel)
 
     # Mixing acts on (a, log v) with a = m / √v: of order one for every point.
     def pack(cavity):
@@ -187,7 +225,7 @@ def expectation_propagation(
 
     def iterate(state):
         point, memory, distance, _, damping, iterations = state
-        sweep = _sweep(kernel, labels, unpack(point))
+        sweep = _sweep(algebra, kernel, labels, unpack(point))
         residual = pack(sweep.cavity) - point
         new_distance = jnp.linalg.norm(residual)
         failed = ~jnp.isfinite(sweep.residual + new_distance)
@@ -202,10 +240,10 @@ def expectation_propagation(
 
     signed = Cavities(labels * start.mean, start.variance)
     point = pack(signed)
-    zero, infinite = jnp.zeros_like(prior_variance), jnp.array(jnp.inf, kernel.dtype)
+    zero, infinite = jnp.zeros_like(prior_variance), jnp.array(jnp.inf, labels.dtype)
     nothing = _Sweep(signed, zero, zero, zero, infinite, infinite)
     memory = anderson.empty(_MEMORY, point)
-    state = (point, memory, infinite, nothing, jnp.array(1.0, kernel.dtype), jnp.array(0))
+    state = (point, memory, infinite, nothing, jnp.array(1.0, labels.dtype), jnp.array(0))
     *_, sweep, _, iterations = jax.lax.while_loop(unfinished, iterate, state)
     return EP(
         sweep.log_volume,

@@ -6,12 +6,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
-from flatvol_jax.volume import inputs
+from flatvol_jax.volume import inputs, sharded_inputs
 from flatvol_jax.volume.correction import Correction, second_order_correction
-from flatvol_jax.volume.ep import EP, Cavities, Sites, expectation_propagation, prior_cavities
+from flatvol_jax.volume.ep import (
+    DENSE,
+    EP,
+    Cavities,
+    Sites,
+    expectation_propagation,
+    prior_cavities,
+)
 from flatvol_jax.volume.links import LINK_VARIANCE
 from flatvol_jax.volume.posterior import gaussian_posterior
 from flatvol_jax.volume.repetitions import (
@@ -20,6 +28,7 @@ from flatvol_jax.volume.repetitions import (
     find_repetitions,
 )
 from flatvol_jax.volume.sampling import PROPOSALS, Estimate, impossible, sampling_estimate
+from flatvol_jax.volume.sharded_cholesky import SHARDED
 
 METHODS = ("ep", "ep_corrected", "certified")
 
@@ -91,6 +100,7 @@ def log_volume(
     particles: int = 128,
     replicates: int = 16,
     progress: Callable[[int], None] | None = None,
+    mesh: Mesh | None = None,
 ) -> LogVolume:
     """log V(f) = log ∫ N(z; 0, K) ∏_i P(y_i | z_i) dz (eqs 2 and 5, appendix A), in nats.
 
@@ -98,7 +108,8 @@ def log_volume(
     with contradictory labels V(f) = 0 and log V = -inf.
 
     Args:
-        kernel: K, (n, n) float64: the NNGP kernel on the inputs of S+E.
+        kernel: K, (n, n) float64: the NNGP kernel on the inputs of S+E; with a mesh, a
+            `np.memmap` is never read whole.
         labels: y, (..., n), entries ±1: the labels that the network gives to those inputs.
         link: "heaviside", P(y | z) = 1[y z > 0], or "probit", Φ(y z), which equals Heaviside
             with K + I in place of K and gives other numbers.
@@ -116,11 +127,14 @@ def log_volume(
             replicates), time and n float64 of memory each grow with their product.
         replicates: independent estimates, whose spread gives the standard error.
         progress: called with the number of labellings done, after each of them.
+        mesh: one axis of local devices over which the kernel is dealt out, for method "ep": each
+            holds 2 n²/D float64 and a little more. Without one, all is on one device.
 
     Raises:
         ValueError: kernel not float64, square, symmetric, finite or positive semidefinite, or
             too large for memory; for "certified", a nearly singular one or no key; labels not
-            ±1 or of another length; unknown link, method or proposal.
+            ±1 or of another length; unknown link, method or proposal; a mesh with a method
+            other than "ep" or a batch.
     """
     noise = LINK_VARIANCE[checks.one_of("link", link, LINK_VARIANCE)]
     options = _Options(
@@ -134,30 +148,28 @@ def log_volume(
     batch_size = checks.count("batch_size", batch_size)
     if method == "certified" and key is None:
         raise ValueError("key: got None; method 'certified' draws samples: jax.random.key(0).")
-    kernel = inputs.checked_kernel(kernel, inputs.ep_matrices(batch_size, noise > 0))
+    if mesh is None:
+        kernel = inputs.checked_kernel(kernel, inputs.ep_matrices(batch_size, noise > 0))
+    else:
+        sharded_inputs.check_mesh(mesh, method, batch_size)
+        kernel = inputs.checked_entries(kernel)
     labels = inputs.checked_labels(labels, len(kernel))
     begin = None if start is None else _checked_start(start, len(kernel))
 
     # From here on the link is the hard one, on the outputs with their noise.
-    if noise > 0:
-        kernel = kernel + noise * np.eye(len(kernel))
-    repetitions = find_repetitions(kernel)
+    repetitions = find_repetitions(kernel, noise)
     kept = repetitions.kept
-    if len(kept) < len(kernel):
-        inputs.check_memory(len(kept), inputs.ep_matrices(batch_size))  # with a copy, as of noise
-        kernel = kernel[np.ix_(kept, kept)]
-    if method == "certified":
-        # K as JAX has it, the covariance of EP's Gaussian and its factor.
-        inputs.check_memory(len(kernel), 3, options.particles * options.replicates)
-        inputs.check_invertible(kernel)
-    matrix = jnp.asarray(kernel)
+    if mesh is None:
+        algebra, matrix = DENSE, jnp.asarray(_reduced(kernel, kept, noise, batch_size, options))
+    else:
+        algebra, matrix = SHARDED, sharded_inputs.sharded_kernel(kernel, kept, noise, mesh)
     if begin is None:
-        begin = prior_cavities(matrix)
+        begin = prior_cavities(matrix, algebra)
     else:
         begin = Cavities(begin.mean[kept], begin.variance[kept] + noise)
 
     def run(labelling):
-        return expectation_propagation(matrix, labelling, begin, tolerance, max_iterations)
+        return expectation_propagation(matrix, labelling, begin, tolerance, max_iterations, algebra)
 
     rows = labels.reshape(-1, labels.shape[-1]).astype(np.float64)
     results = []
@@ -198,6 +210,22 @@ def estimate_log_volume(
         The estimate, every field with the leading shape `labels.shape[:-1]`.
     """
     return log_volume(kernel, labels, link, "certified", key, **options).estimate
+
+
+def _reduced(
+    kernel: np.ndarray, kept: np.ndarray, noise: float, batch_size: int, options: _Options
+) -> np.ndarray:
+    """K + noise I on the outputs that are kept, if there is memory for what follows."""
+    if noise > 0:
+        kernel = kernel + noise * np.eye(len(kernel))
+    if len(kept) < len(kernel):
+        inputs.check_memory(len(kept), inputs.ep_matrices(batch_size))  # with a copy, as of noise
+        kernel = kernel[np.ix_(kept, kept)]
+    if options.method == "certified":
+        # K as JAX has it, the covariance of EP's Gaussian and its factor.
+        inputs.check_memory(len(kernel), 3, options.particles * options.replicates)
+        inputs.check_invertible(kernel)
+    return kernel
 
 
 def _batched(run: Callable[[np.ndarray], EP], rows: np.ndarray, batch_size: int) -> list[EP]:

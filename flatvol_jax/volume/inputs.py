@@ -31,6 +31,24 @@ def checked_kernel(kernel: np.ndarray, matrices: float | None = None) -> np.ndar
         matrices: how many arrays of its size the work ahead holds at once beside it; left out,
             those of EP, one labelling at a time, whatever the link.
     """
+    kernel = checked_entries(kernel)
+    check_memory(len(kernel), ep_matrices() if matrices is None else matrices)
+    slack = rounding(kernel)
+    if _least_pivot(kernel, slack) is None:
+        least = np.linalg.eigvalsh(kernel)[0]
+        raise NumericalFault(
+            f"kernel: got an indefinite matrix, least eigenvalue {least:.3g}; wanted positive "
+            f"semidefinite. If this is rounding, add a jitter and record it: "
+            f"K + {max(-2 * least, slack):.1g} * np.eye({len(kernel)})."
+        )
+    return kernel
+
+
+def checked_entries(kernel: np.ndarray) -> np.ndarray:
+    """Return a kernel that is float64, square, finite, symmetric, of positive diagonal.
+
+    It is read some rows at a time, so that it may be a `np.memmap`.
+    """
     kernel = checks.concrete("kernel", kernel)
     if kernel.dtype != np.float64:
         raise ValueError(
@@ -38,11 +56,11 @@ def checked_kernel(kernel: np.ndarray, matrices: float | None = None) -> np.ndar
             "moves log V by 0.01 to 0.1 nats already at n = 500. nngp_kernel returns float64; "
             "compute your own inside `with jax.enable_x64(True):` and convert it with np.asarray."
         )
-    checks.finite("kernel", kernel, ndim=2)
-    n = len(kernel)
+    n = len(kernel) if kernel.ndim else 0
     if kernel.shape != (n, n) or n == 0:
         raise ValueError(f"kernel: got shape {kernel.shape}, wanted (n, n) with n >= 1.")
-    check_memory(n, ep_matrices() if matrices is None else matrices)
+    if not all(np.isfinite(kernel[i : i + _ROWS]).all() for i in range(0, n, _ROWS)):
+        checks.finite("kernel", kernel)
     _check_symmetric(kernel)
     diagonal = np.diagonal(kernel)
     if diagonal.min() <= 0:
@@ -52,15 +70,12 @@ def checked_kernel(kernel: np.ndarray, matrices: float | None = None) -> np.ndar
             "diagonal. A zero is an input whose output is exactly 0 (sigma_b = 0 at the zero "
             "input): leave that input out."
         )
-    slack = _NEGATIVE * np.trace(kernel)
-    if _least_pivot(kernel, slack) is None:
-        least = np.linalg.eigvalsh(kernel)[0]
-        raise NumericalFault(
-            f"kernel: got an indefinite matrix, least eigenvalue {least:.3g}; wanted positive "
-            f"semidefinite. If this is rounding, add a jitter and record it: "
-            f"K + {max(-2 * least, slack):.1g} * np.eye({n})."
-        )
     return kernel
+
+
+def rounding(kernel: np.ndarray) -> float:
+    """How far below 0 the eigenvalues of a positive semidefinite kernel may be."""
+    return _NEGATIVE * float(np.trace(kernel))
 
 
 def check_invertible(kernel: np.ndarray) -> None:

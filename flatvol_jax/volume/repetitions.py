@@ -22,13 +22,14 @@ class Repetitions(NamedTuple):
     sign: np.ndarray
 
 
-def find_repetitions(kernel: np.ndarray) -> Repetitions:
-    """The pairs of outputs whose correlation is within 1e-13 of ±1."""
-    n, scale = len(kernel), np.sqrt(np.diagonal(kernel))
+def find_repetitions(kernel: np.ndarray, noise: float = 0.0) -> Repetitions:
+    """The pairs of outputs whose correlation under K + noise I is within 1e-13 of ±1."""
+    n, scale = len(kernel), np.sqrt(np.diagonal(kernel) + noise)
     first, sign = np.arange(n), np.ones(n)
     for begin in range(0, n, _ROWS):
         rows = slice(begin, begin + _ROWS)
         correlation = kernel[rows] / (scale[rows, None] * scale)
+        correlation[np.arange(len(correlation)), np.arange(n)[rows]] = 1.0
         first[rows] = np.argmax(np.abs(correlation) >= 1.0 - _SAME, axis=1)
         sign[rows] = np.sign(correlation[np.arange(len(correlation)), first[rows]])
     kept, place = np.unique(first, return_inverse=True)

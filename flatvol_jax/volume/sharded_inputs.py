@@ -1,0 +1,95 @@
+"""What EP over several devices asks of its mesh and kernel, and the way of a kernel onto them."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from flatvol_jax.runtime import memory
+from flatvol_jax.runtime.faults import NumericalFault
+from flatvol_jax.volume import inputs
+from flatvol_jax.volume.repetitions import Repetitions
+from flatvol_jax.volume.sharded_cholesky import solve
+from flatvol_jax.volume.sharded_kernel import BLOCK, ShardedKernel, shard_kernel
+
+_ROW_BLOCKS = 8  # of b n float64 on each device: a row block, its solution, updates of others
+
+
+def check_mesh(mesh: Mesh, method: str, batch_size: int) -> None:
+    """Refuse what a kernel cannot be dealt out to, and what is not made for it."""
+    if method != "ep":
+        raise ValueError(
+            f"mesh: got one with method {method!r}; a kernel over several devices has method "
+            "'ep' only. Leave the mesh out, or ask for 'ep'."
+        )
+    if batch_size > 1:
+        raise ValueError(
+            f"batch_size: got {batch_size} with a mesh, wanted 1: all devices work on one "
+            "labelling, one after another."
+        )
+    if not isinstance(mesh, Mesh) or mesh.devices.ndim != 1:
+        raise ValueError(
+            f"mesh: got {mesh!r}, wanted a jax.sharding.Mesh of one axis: "
+            "jax.make_mesh((jax.local_device_count(),), ('rows',))."
+        )
+    away = [device for device in mesh.devices if device.process_index != jax.process_index()]
+    single = [device for device in mesh.devices if device.platform == "tpu"]
+    if away or single:
+        raise ValueError(
+            f"mesh: got {(away or single)[0]}, wanted devices of this process that have "
+            "float64: jax.local_devices() of GPUs or CPUs."
+        )
+
+
+def sharded_kernel(kernel: np.ndarray, kept: np.ndarray, noise: float, mesh: Mesh) -> ShardedKernel:
+    """Rows and columns `kept` of K + noise I on the devices of a mesh.
+
+    Args:
+        kernel: K on the host, (n, n), its entries checked; may be a `np.memmap`.
+        kept: indices of rows, ascending.
+        noise: variance of the link's noise.
+        mesh: one axis of devices.
+
+    Raises:
+        NumericalFault: K, as kept, is indefinite.
+        ValueError: the devices are the host, and it has no memory for that.
+    """
+    _check_memory(len(kept), mesh)
+    sharded = shard_kernel(_reader(kernel, kept, noise), len(kept), mesh)
+    slack = inputs.rounding(kernel)
+    nothing = np.zeros(len(kept))
+    found = jax.jit(solve)(sharded, nothing + 1.0, slack - noise, nothing)
+    if not np.isfinite(found.half_log_determinant):
+        raise NumericalFault(
+            f"kernel: got an indefinite matrix, its least eigenvalue below {-slack:.3g}; wanted "
+            "positive semidefinite. If this is rounding, add a larger jitter and record it: "
+            f"K + {10 * slack:.1g} * np.eye({len(kernel)})."
+        )
+    return sharded
+
+
+def _reader(kernel: np.ndarray, kept: np.ndarray, noise: float) -> Callable[[slice], np.ndarray]:
+    """A slice of the kept rows -> these rows of K + noise I, a copy."""
+
+    def read(rows):
+        chosen = kept[rows]
+        piece = kernel[chosen]
+        if len(kept) < len(kernel):
+            piece = piece[:, kept]
+        piece[np.arange(len(chosen)), np.arange(len(kept))[rows]] += noise
+        return piece
+
+    return read
+
+
+def _check_memory(n: int, mesh: Mesh) -> None:
+    """Of all devices that are the host: K, B and what is under way."""
+    if mesh.devices[0].platform != "cpu":
+        return
+
+    def needed(n):
+        return 8 * n * (2.1 * n + _ROW_BLOCKS * min(mesh.size * BLOCK, n))
+
+    memory.check_memory("kernel", n, needed, "Take fewer inputs, or a machine with more memory.")
