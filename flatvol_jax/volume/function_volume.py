@@ -1,6 +1,7 @@
 """kernel + labels -> log V(f), the natural logarithm of the prior probability of a function."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ from jax.sharding import Mesh
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
+from flatvol_jax.runtime.spread import usable_devices
 from flatvol_jax.volume import inputs, sharded_inputs
 from flatvol_jax.volume.correction import Correction, second_order_correction
 from flatvol_jax.volume.ep import (
@@ -20,6 +22,7 @@ from flatvol_jax.volume.ep import (
     expectation_propagation,
     prior_cavities,
 )
+from flatvol_jax.volume.labellings import in_order, on_each_device
 from flatvol_jax.volume.links import LINK_VARIANCE
 from flatvol_jax.volume.posterior import gaussian_posterior
 from flatvol_jax.volume.repetitions import (
@@ -107,6 +110,9 @@ def log_volume(
     Inputs that occur twice (outputs of correlation ±1) count once under the Heaviside link;
     with contradictory labels V(f) = 0 and log V = -inf.
 
+    Batches of labellings are dealt out to the local devices, each with a copy of K; the results
+    do not depend on how many devices there are.
+
     Args:
         kernel: K, (n, n) float64: the NNGP kernel on the inputs of S+E; with a mesh, a
             `np.memmap` is never read whole.
@@ -126,9 +132,9 @@ def log_volume(
         particles: of one replicate of the estimate; the error falls as 1/√(particles
             replicates), time and n float64 of memory each grow with their product.
         replicates: independent estimates, whose spread gives the standard error.
-        progress: called with the number of labellings done, after each of them.
+        progress: called with the number of labellings done, after each batch of them.
         mesh: one axis of local devices over which the kernel is dealt out, for method "ep": each
-            holds 2 n²/D float64 and a little more. Without one, all is on one device.
+            holds 2 n²/D float64 and a little more. All work on one labelling at a time.
 
     Raises:
         ValueError: kernel not float64, square, symmetric, finite or positive semidefinite, or
@@ -159,32 +165,41 @@ def log_volume(
     # From here on the link is the hard one, on the outputs with their noise.
     repetitions = find_repetitions(kernel, noise)
     kept = repetitions.kept
+    rows = labels.reshape(-1, labels.shape[-1]).astype(np.float64)
+    batches = range(0, len(rows), batch_size)
     if mesh is None:
-        algebra, matrix = DENSE, jnp.asarray(_reduced(kernel, kept, noise, batch_size, options))
+        devices = min(len(usable_devices()), len(batches))
+        reduced = _reduced(kernel, kept, noise, batch_size, options, devices)
+        algebra, held = DENSE, on_each_device(lambda: jnp.asarray(reduced))
     else:
-        algebra, matrix = SHARDED, sharded_inputs.sharded_kernel(kernel, kept, noise, mesh)
-    if begin is None:
-        begin = prior_cavities(matrix, algebra)
-    else:
+        sharded = sharded_inputs.sharded_kernel(kernel, kept, noise, mesh)
+        algebra, held = SHARDED, lambda: sharded
+    if begin is not None:
         begin = Cavities(begin.mean[kept], begin.variance[kept] + noise)
 
-    def run(labelling):
-        return expectation_propagation(matrix, labelling, begin, tolerance, max_iterations, algebra)
-
-    rows = labels.reshape(-1, labels.shape[-1]).astype(np.float64)
-    results = []
-    for first in range(0, len(rows), batch_size):
+    def finished(first):
+        matrix = held()
+        cavities = prior_cavities(matrix, algebra) if begin is None else begin
         batch = rows[first : first + batch_size]
+
+        def run(labelling):
+            return expectation_propagation(
+                matrix, labelling, cavities, tolerance, max_iterations, algebra
+            )
+
+        results = []
         for row, ep in zip(batch, _batched(run, batch[:, kept], batch_size), strict=True):
             clash = contradiction(repetitions, row)
             if clash is None:
-                own_key = None if key is None else jax.random.fold_in(key, len(results))
+                own_key = None if key is None else jax.random.fold_in(key, first + len(results))
                 result = _finished(own_key, matrix, row[kept], ep, options)
             else:
                 result = _impossible(clash, matrix, row[kept], ep, options)
             results.append(_of_outputs(result, repetitions, noise))
-            if progress is not None:
-                progress(len(results))
+        return results
+
+    tasks = [partial(finished, first) for first in batches]
+    results = in_order(tasks, progress, one_after_another=mesh is not None)
     return jax.tree.map(
         lambda *leaves: np.stack(leaves).reshape(labels.shape[:-1] + np.shape(leaves[0])), *results
     )
@@ -213,7 +228,12 @@ def estimate_log_volume(
 
 
 def _reduced(
-    kernel: np.ndarray, kept: np.ndarray, noise: float, batch_size: int, options: _Options
+    kernel: np.ndarray,
+    kept: np.ndarray,
+    noise: float,
+    batch_size: int,
+    options: _Options,
+    devices: int,
 ) -> np.ndarray:
     """K + noise I on the outputs that are kept, if there is memory for what follows."""
     if noise > 0:
@@ -221,9 +241,12 @@ def _reduced(
     if len(kept) < len(kernel):
         inputs.check_memory(len(kept), inputs.ep_matrices(batch_size))  # with a copy, as of noise
         kernel = kernel[np.ix_(kept, kept)]
+    if devices > 1:  # of a host, which has one memory
+        inputs.check_memory(len(kernel), devices * inputs.ep_matrices(batch_size))
     if options.method == "certified":
         # K as JAX has it, the covariance of EP's Gaussian and its factor.
-        inputs.check_memory(len(kernel), 3, options.particles * options.replicates)
+        particles = options.particles * options.replicates
+        inputs.check_memory(len(kernel), 3 * devices, particles * devices)
         inputs.check_invertible(kernel)
     return kernel
 

@@ -3,14 +3,12 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from flatvol_jax.runtime import memory
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.volume import inputs
-from flatvol_jax.volume.repetitions import Repetitions
 from flatvol_jax.volume.sharded_cholesky import solve
 from flatvol_jax.volume.sharded_kernel import BLOCK, ShardedKernel, shard_kernel
 
