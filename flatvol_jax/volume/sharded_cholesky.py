@@ -86,7 +86,6 @@ def _factorised(
     own_columns = device * (size // devices) + jnp.arange(size // devices)
     row_numbers = ((jnp.arange(held) * devices + device) * block)[:, None] + jnp.arange(block)
     scaled = root[row_numbers][:, :, None] * blocks[0] * root
-    scaled += jnp.where(row_numbers[:, :, None] == columns, shift, 0.0)
     identity = jnp.eye(block)
 
     def step(k, state):
@@ -94,6 +93,8 @@ def _factorised(
         owner, place, begin = k % devices, k // devices, k * block
         row = jnp.where(device == owner, scaled[place], 0.0)
         pivot = jax.lax.psum(jax.lax.dynamic_slice_in_dim(row, begin, block, axis=1), axis)
+        # Here and not beforehand: XLA would keep a constant diagonal as a matrix beside B.
+        pivot += jnp.diag(jax.lax.dynamic_slice_in_dim(shift, begin, block))
         factor = jnp.linalg.cholesky(pivot, symmetrize_input=False)
         half_log_determinant += jnp.sum(jnp.log(jnp.diagonal(factor)))
 

@@ -12,7 +12,7 @@ from flatvol_jax.volume import inputs
 from flatvol_jax.volume.sharded_cholesky import solve
 from flatvol_jax.volume.sharded_kernel import BLOCK, ShardedKernel, shard_kernel
 
-_ROW_BLOCKS = 8  # of b n float64 on each device: a row block, its solution, updates of others
+_ROW_BLOCKS = 4  # of b n float64 on each device: a row block, its solution, updates of others
 
 
 def check_mesh(mesh: Mesh, method: str, batch_size: int) -> None:
@@ -51,21 +51,25 @@ def sharded_kernel(kernel: np.ndarray, kept: np.ndarray, noise: float, mesh: Mes
         mesh: one axis of devices.
 
     Raises:
-        NumericalFault: K, as kept, is indefinite.
+        NumericalFault: K is indefinite, in what is left out, too.
         ValueError: the devices are the host, and it has no memory for that.
     """
-    _check_memory(len(kept), mesh)
-    sharded = shard_kernel(_reader(kernel, kept, noise), len(kept), mesh)
+    n = len(kernel)
+    _check_memory(n, mesh)
+    sharded = shard_kernel(_reader(kernel, np.arange(n), noise), n, mesh)
     slack = inputs.rounding(kernel)
-    nothing = np.zeros(len(kept))
+    nothing = np.zeros(n)
     found = jax.jit(solve)(sharded, nothing + 1.0, slack - noise, nothing)
     if not np.isfinite(found.half_log_determinant):
         raise NumericalFault(
             f"kernel: got an indefinite matrix, its least eigenvalue below {-slack:.3g}; wanted "
             "positive semidefinite. If this is rounding, add a larger jitter and record it: "
-            f"K + {10 * slack:.1g} * np.eye({len(kernel)})."
+            f"K + {10 * slack:.1g} * np.eye({n})."
         )
-    return sharded
+    if len(kept) == n:
+        return sharded
+    del sharded  # the devices have no room for both
+    return shard_kernel(_reader(kernel, kept, noise), len(kept), mesh)
 
 
 def _reader(kernel: np.ndarray, kept: np.ndarray, noise: float) -> Callable[[slice], np.ndarray]:

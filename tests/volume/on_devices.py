@@ -55,7 +55,7 @@ def volumes(found, folder):
                 found[f"{field}{i}_{count}_{link}"] = leaf
         found[f"progress_{count}_{link}"] = counts
     try:
-        fv.log_volume(kernel - 1e-3 * np.eye(len(kernel)), labels, mesh=mesh_of(4))
+        fv.log_volume(kernel - 1e-5 * np.eye(len(kernel)), labels, mesh=mesh_of(4))
     except ValueError as error:
         found["indefinite"] = str(error)
 

@@ -1,5 +1,6 @@
 """A kernel dealt out to devices, and labellings dealt out to devices: what one device gives."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -33,6 +34,11 @@ def labellings():
     labels[2] = 1
     labels[:, 70] = labels[:, 3] * np.array([1, 1, 1, -1])
     return labels
+
+
+@functools.cache
+def one_device(link):
+    return fv.log_volume(kernel_with_a_repeated_input(), labellings(), link)
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +76,17 @@ def test_linear_algebra_agrees_with_numpy(found, count, n):
     )
     # A device has some of the rows: several blocks of eight.
     _, held, block, size = found[f"shape_{name}"]
-    assert block == 8 and held >= 2 and held * block * count == size < n + 8 * count
+    assert block == 8
+    assert held >= 2
+    assert held * block * count == size < n + 8 * count
 
 
-def test_no_device_holds_a_whole_matrix(found):
+def test_a_device_holds_its_part_of_two_matrices(found):
     arguments, rest = found["bytes"]
-    part = 8 * 600**2 / 4
+    part = 8 * 1200**2 / 4
     assert part < arguments < 1.1 * part
-    assert part < rest < 2 * part
+    # A third matrix, a constant that XLA kept, once made it 2.1.
+    assert part < rest < 1.5 * part
 
 
 @pytest.mark.parametrize(
@@ -85,7 +94,7 @@ def test_no_device_holds_a_whole_matrix(found):
     [(1, "heaviside"), (3, "heaviside"), (4, "heaviside"), (4, "probit")],
 )
 def test_log_volume_is_that_of_one_device(found, count, link):
-    wanted = fv.log_volume(kernel_with_a_repeated_input(), labellings(), link)
+    wanted = one_device(link)
 
     def values(field):
         return found[f"{field}_{count}_{link}"]
@@ -102,6 +111,7 @@ def test_log_volume_is_that_of_one_device(found, count, link):
 
 
 def test_an_indefinite_kernel_is_refused(found):
+    # There in the pair alone that is one input: the others would be positive definite.
     assert "indefinite" in str(found["indefinite"])
     mesh = jax.make_mesh((1,), ("rows",))
     kernel = np.eye(5) - 0.3
