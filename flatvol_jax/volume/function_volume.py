@@ -198,6 +198,8 @@ def log_volume(
             results.append(_of_outputs(result, repetitions, noise))
         return results
 
+    if mesh is not None:
+        finished = sharded_inputs.no_other_mesh(finished)
     tasks = [partial(finished, first) for first in batches]
     results = in_order(tasks, progress, one_after_another=mesh is not None)
     return jax.tree.map(

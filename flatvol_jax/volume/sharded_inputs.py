@@ -1,5 +1,6 @@
 """What EP over several devices asks of its mesh and kernel, and the way of a kernel onto them."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -41,6 +42,18 @@ def check_mesh(mesh: Mesh, method: str, batch_size: int) -> None:
         )
 
 
+def no_other_mesh(function: Callable) -> Callable:
+    """Run a function outside of the caller's `jax.set_mesh`, which may have other devices."""
+
+    @functools.wraps(function)
+    def alone(*args, **kwargs):
+        with jax.set_mesh(Mesh(np.empty((), object), ())):
+            return function(*args, **kwargs)
+
+    return alone
+
+
+@no_other_mesh
 def sharded_kernel(kernel: np.ndarray, kept: np.ndarray, noise: float, mesh: Mesh) -> ShardedKernel:
     """Rows and columns `kept` of K + noise I on the devices of a mesh.
 

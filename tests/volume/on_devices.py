@@ -49,7 +49,8 @@ def volumes(found, folder):
     for count, link in ((1, "heaviside"), (3, "heaviside"), (4, "heaviside"), (4, "probit")):
         mesh = jax.sharding.Mesh(np.array(jax.devices()[:count]), "rows")
         counts = []
-        volume = fv.log_volume(kernel, labels, link, mesh=mesh, progress=counts.append)
+        with jax.set_mesh(mesh_of(2)):  # the caller's, of other devices
+            volume = fv.log_volume(kernel, labels, link, mesh=mesh, progress=counts.append)
         for field in FIELDS:
             for i, leaf in enumerate(jax.tree.leaves(getattr(volume, field))):
                 found[f"{field}{i}_{count}_{link}"] = leaf
