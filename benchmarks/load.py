@@ -57,6 +57,7 @@ def main(networks: int, rows: int) -> None:
             for number in range(rows):
                 row = json.loads(lines[number % len(lines)])
                 row["run_id"], row["hp.sample"] = f"{number:016x}", number
+                row = {name: v for name, v in row.items() if not name.startswith("meta.arrays")}
                 file.write(json.dumps(row) + "\n")
         began = time.perf_counter()
         frame = load_records(many)

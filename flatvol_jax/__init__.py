@@ -11,6 +11,7 @@ from flatvol_jax.flatness import (
 )
 from flatvol_jax.kernels import monte_carlo_estimate, monte_carlo_kernel, nngp_kernel
 from flatvol_jax.models import CNN, FCN, FlaxModel, ResNet, StaxModel
+from flatvol_jax.runtime.placement import over_devices
 from flatvol_jax.sampling import sample_functions
 from flatvol_jax.volume import (
     estimate_log_volume,
@@ -36,6 +37,7 @@ __all__ = [
     "monte_carlo_estimate",
     "monte_carlo_kernel",
     "nngp_kernel",
+    "over_devices",
     "prior_bound",
     "sample_functions",
     "sampling",

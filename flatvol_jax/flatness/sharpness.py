@@ -1,6 +1,7 @@
 """Box sharpness (def. 2.1): the largest loss in the box of eq. 7 that several searches find."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, PartitionSpec
 
 from flatvol_jax.flatness.objective import checked_ensemble, checked_objective
 from flatvol_jax.flatness.worst_case import METHODS, expansion, linear_search, worst_case
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
+from flatvol_jax.runtime.spread import usable_devices
 
 
 class Sharpness(NamedTuple):
@@ -108,7 +111,8 @@ def ensemble_sharpness(
 ) -> Sharpness:
     """Sharpness of many networks at once by sign iteration, one vmapped program.
 
-    Each member has the value of `sharpness(..., method="sign")` with the same key, to rounding.
+    Each member has the value of `sharpness(..., method="sign")` with the same key, to rounding,
+    also where there are several local devices, which share the members.
 
     Args:
         loss: full-batch mean loss of one network, params -> scalar.
@@ -125,7 +129,14 @@ def ensemble_sharpness(
     epsilon = checks.positive("epsilon", epsilon)
     loss, params = checked_ensemble(loss, params)
     key = jax.random.key(0) if key is None else key
-    found, parts, start = to_host(_ensemble(key, loss, params, epsilon))
+    members = len(jax.tree.leaves(params)[0])
+    devices = usable_devices()[:members]
+    filled = np.minimum(np.arange(-(-members // len(devices)) * len(devices)), members - 1)
+    params = jax.tree.map(lambda leaf: leaf[filled], params)
+    mesh = Mesh(np.array(devices), ("members",))
+    found, parts, start = jax.tree.map(
+        lambda leaf: leaf[:members], to_host(_ensemble(mesh, key, loss, params, epsilon))
+    )
     return Sharpness(
         **_parts(start, parts, np.asarray),
         converged=found.settled & found.defined,
@@ -134,14 +145,20 @@ def ensemble_sharpness(
     )
 
 
-@jax.jit
-def _ensemble(key, loss, params, epsilon):
-    def measure(member):
-        box = box_half_widths(member, epsilon)
-        found = linear_search(key, loss, member, box, "inf")
-        return found, expansion(loss, member, box, found.delta), loss(member)
+@partial(jax.jit, static_argnames="mesh")
+def _ensemble(mesh, key, loss, params, epsilon):
+    def on_device(key, loss, params, epsilon):
+        def measure(member):
+            box = box_half_widths(member, epsilon)
+            found = linear_search(key, loss, member, box, "inf")
+            return found, expansion(loss, member, box, found.delta), loss(member)
 
-    return jax.vmap(measure)(params)
+        return jax.vmap(measure)(params)
+
+    whole, split = PartitionSpec(), PartitionSpec(*mesh.axis_names)
+    specs = (whole, whole, split, whole)
+    spread = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
+    return spread(key, loss, params, epsilon)
 
 
 def _parts(start, parts, number) -> dict[str, Any]:

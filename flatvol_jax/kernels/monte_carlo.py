@@ -12,6 +12,7 @@ from flatvol_jax.kernels.monte_carlo_sums import SumFiles, feature_sums
 from flatvol_jax.models import Spec
 from flatvol_jax.runtime import checks, memory
 from flatvol_jax.runtime.hashing import array_hash, content_hash
+from flatvol_jax.runtime.spread import usable_devices
 
 _VERSION = 1  # of the sums: raise it when the same key, spec and inputs give others
 _FEATURES = 1024  # a product of this many columns is bound by arithmetic, not by memory
@@ -167,7 +168,7 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block, refere
     default = -(-_FEATURES // width)
     block = default if block is None else checks.count("block", block)
     matrices = groups + 3 if groups > 1 else 1 + 2 * (cache is not None)
-    columns = (min(block, samples) + jax.local_device_count()) * width
+    columns = (min(block, samples) + len(usable_devices())) * width
     _check_memory(n, matrices, 8 * (columns + inputs[0].size), groups)
     keys = sample_keys(key, samples)
     counts = np.array([len(range(group, samples, groups)) for group in range(groups)])

@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flatvol_jax.kernels.blocks import BLOCK_BYTES
 from flatvol_jax.models import Spec, batch_state, parameter_shapes
+from flatvol_jax.runtime.spread import usable_devices
 
 _ROWS = 128  # inputs at a time, fewer where the network's activations exceed the budget
 
@@ -43,10 +44,10 @@ def sample_features(
 ) -> Iterator[np.ndarray]:
     """The features (n, N_L) float32 of the network of each key, in the order of keys.
 
-    Each local device takes one network, and while its features are used the next is under way.
+    Each device takes one network, and while its features are used the next is under way.
     With a reference each network's BatchNorms have the statistics of these inputs, as one batch.
     """
-    devices = tuple(jax.local_devices())
+    devices = tuple(usable_devices())
     with jax.enable_x64(False):
         data = np.asarray(jax.random.key_data(keys))  # rows of a key array cost 0.4 ms each
         sizes = data.shape[1:], devices, None if reference is None else reference.shape

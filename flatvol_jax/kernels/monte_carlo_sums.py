@@ -14,6 +14,7 @@ from scipy.linalg.blas import dsyrk
 from flatvol_jax.kernels.monte_carlo_features import sample_features
 from flatvol_jax.models import Spec
 from flatvol_jax.runtime import cache, files
+from flatvol_jax.runtime.preemption import safe_point, stop_asked
 
 _SECONDS = 60.0  # between two writes
 
@@ -103,6 +104,7 @@ def feature_sums(
 
     Raises:
         ValueError: features that are not finite.
+        Stopped: a stop was asked for, and the sums are in the store.
     """
     done, sums = store.read(len(x))
     progress(done)
@@ -123,8 +125,10 @@ def feature_sums(
                 "spec: got NaN or infinite features at initialisation, wanted finite ones. Look "
                 "at spec.features(spec.init(key, x.shape[1:]), x) and the scale of x."
             )
-        if finished or time.monotonic() - written > _SECONDS:
+        if finished or stop_asked() or time.monotonic() - written > _SECONDS:
             store.write(done, sums)
             written = time.monotonic()
         progress(done)
+        if store.folder is not None:
+            safe_point()
     return sums

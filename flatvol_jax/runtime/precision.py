@@ -1,5 +1,6 @@
 """float64 inside, whatever the caller's setting; NumPy float64 outside."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +9,19 @@ import jax
 import numpy as np
 
 
+def float64_device() -> jax.Device | None:
+    """Where float64 work runs: the host's CPU beside a TPU, which has no fast float64.
+
+    None leaves it where JAX puts it.
+    """
+    return jax.local_devices(backend="cpu")[0] if jax.default_backend() == "tpu" else None
+
+
 def float64_scope(function: Callable) -> Callable:
     """Run a host-level function with JAX's 64-bit types on, leaving the global setting alone.
+
+    Beside a TPU it runs on the host's CPU, and arrays among its arguments are brought there; those
+    that a closure holds are not: bind them with `jax.tree_util.Partial`.
 
     The function must hand out NumPy arrays or Python numbers: a float64 JAX array would turn
     into float32 at its next operation outside the scope. `to_host` converts.
@@ -17,10 +29,19 @@ def float64_scope(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def scoped(*args, **kwargs):
-        with jax.enable_x64(True):
+        device = float64_device()
+        with contextlib.ExitStack() as scope:
+            scope.enter_context(jax.enable_x64(True))
+            if device is not None:
+                scope.enter_context(jax.default_device(device))
+                args, kwargs = jax.tree.map(functools.partial(_brought, device), (args, kwargs))
             return function(*args, **kwargs)
 
     return scoped
+
+
+def _brought(device: jax.Device, leaf: Any) -> Any:
+    return jax.device_put(leaf, device) if isinstance(leaf, jax.Array) else leaf
 
 
 def to_host(tree: Any) -> Any:

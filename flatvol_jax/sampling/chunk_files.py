@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from flatvol_jax.runtime import cache, files, memory
+from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.sampling.packing import words_of
 from flatvol_jax.sampling.tables import Table, tabulate
 
@@ -96,6 +97,9 @@ def chunk_tables(
         draw: numbers of chunks -> the packed functions of each, (chunk_size, W), in their order.
         kept: where tables are kept; None for memory.
         progress: called with the number of samples done.
+
+    Raises:
+        Stopped: a stop was asked for, and what is drawn is on disk.
     """
     chunks = {
         chunk: min(chunk_size, samples - chunk * chunk_size)
@@ -112,6 +116,8 @@ def chunk_tables(
         done += chunks[chunk]
         if progress is not None:
             progress(done)
+        if kept:
+            safe_point()
     return list(tables.values())
 
 

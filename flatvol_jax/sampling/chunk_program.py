@@ -13,6 +13,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flatvol_jax.models import Spec
+from flatvol_jax.runtime.spread import usable_devices
 from flatvol_jax.sampling.packing import join_halves, pack_outputs
 from flatvol_jax.sampling.random_networks import network_block
 
@@ -27,7 +28,7 @@ def draw_chunks(
     on a CPU as many as there are cores, each launched by a thread of its own: on two cores
     nearly twice as fast as one after another on both.
     """
-    devices = tuple(jax.local_devices())
+    devices = tuple(usable_devices())
     with jax.enable_x64(False):
         program, shared, split = _program(spec, _Inputs(x), readouts, size, devices)
         data = jax.random.key_data(jax.vmap(lambda c: jax.random.fold_in(key, c))(np.array(chunks)))
