@@ -1,6 +1,5 @@
 """float64 inside, whatever the caller's setting; NumPy float64 outside."""
 
-import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -8,20 +7,33 @@ from typing import Any
 import jax
 import numpy as np
 
+FAST_FLOAT64 = ("cpu", "gpu")  # platforms whose float64 is arithmetic of the device itself
+
 
 def float64_device() -> jax.Device | None:
-    """Where float64 work runs: the host's CPU beside a TPU, which has no fast float64.
+    """Where float64 work runs: None for JAX's own choice, on a TPU the host's first CPU device.
 
-    None leaves it where JAX puts it.
+    Raises:
+        ValueError: JAX was told to leave out the CPU.
     """
-    return jax.local_devices(backend="cpu")[0] if jax.default_backend() == "tpu" else None
+    if jax.default_backend() in FAST_FLOAT64:
+        return None
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError as error:
+        raise ValueError(
+            f"JAX_PLATFORMS: got {jax.config.jax_platforms!r}, wanted the CPU beside a "
+            f"{jax.default_backend()}, which has no fast float64: try JAX_PLATFORMS=tpu,cpu."
+        ) from error
 
 
 def float64_scope(function: Callable) -> Callable:
     """Run a host-level function with JAX's 64-bit types on, leaving the global setting alone.
 
-    Beside a TPU it runs on the host's CPU, and arrays among its arguments are brought there; those
-    that a closure holds are not: bind them with `jax.tree_util.Partial`.
+    Where the default backend has no fast float64 it runs on `float64_device()`: JAX arrays among
+    the arguments, also those bound to a `jax.tree_util.Partial`, are copied there first, since an
+    array that is committed to a device takes the computation to it. Those that a closure holds
+    stay where they are.
 
     The function must hand out NumPy arrays or Python numbers: a float64 JAX array would turn
     into float32 at its next operation outside the scope. `to_host` converts.
@@ -29,19 +41,23 @@ def float64_scope(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def scoped(*args, **kwargs):
-        device = float64_device()
-        with contextlib.ExitStack() as scope:
-            scope.enter_context(jax.enable_x64(True))
-            if device is not None:
-                scope.enter_context(jax.default_device(device))
-                args, kwargs = jax.tree.map(functools.partial(_brought, device), (args, kwargs))
-            return function(*args, **kwargs)
+        with jax.enable_x64(True):
+            device = float64_device()
+            if device is None:
+                return function(*args, **kwargs)
+            args, kwargs = _moved((args, kwargs), device)
+            with jax.default_device(device):
+                return function(*args, **kwargs)
 
     return scoped
 
 
-def _brought(device: jax.Device, leaf: Any) -> Any:
-    return jax.device_put(leaf, device) if isinstance(leaf, jax.Array) else leaf
+def _moved(tree: Any, device: jax.Device) -> Any:
+    def moved(leaf):
+        is_array = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
+        return jax.device_put(leaf, device) if is_array else leaf
+
+    return jax.tree.map(moved, tree)
 
 
 def to_host(tree: Any) -> Any:

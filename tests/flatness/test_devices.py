@@ -1,9 +1,12 @@
 """Flatness over several simulated devices, in another process: the numbers of one device."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+DOCS = Path(__file__).parents[2] / "docs"
 SCRIPT = """
 import sys
 import jax
@@ -69,7 +72,16 @@ else:
 """
 
 
-def test_numbers_are_those_of_one_device():
+def run(script):
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-c", SCRIPT], env=environment, check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=300)
+
+
+def test_numbers_are_those_of_one_device():
+    run(SCRIPT)
+
+
+def test_the_example_of_the_docs_runs():
+    (snippet,) = re.findall(r"```python\n(.*?)```", (DOCS / "devices.md").read_text(), re.DOTALL)
+    run(snippet)

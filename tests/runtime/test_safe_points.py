@@ -1,4 +1,4 @@
-"""Long sampling that is asked to stop: it stops with everything on disk, and goes on to the same."""
+"""Sampling that is asked to stop: it stops with everything on disk, and goes on to the same."""
 
 import threading
 
