@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flatvol_jax.runtime.spread import spread
+
 Progress = Callable[[int, int], None]
 
 BLOCK_BYTES = 512 * 10**6  # of values while one block is computed
@@ -27,6 +29,8 @@ def in_blocks(
     block_bytes: int = BLOCK_BYTES,
 ) -> np.ndarray:
     """K(x, x2), (n, n2) float64; without x2 K(x, x), exactly symmetric, from its upper blocks.
+
+    Each device takes a block at a time; the blocks do not depend on how many there are.
 
     Args:
         kernel_function: jitted (x, x2) -> K.
@@ -44,15 +48,26 @@ def in_blocks(
         if column >= row or not symmetric
     ]
     kernel = np.empty((len(x), len(x2)))
-    for done, (rows, columns) in enumerate(blocks, start=1):
-        block = np.asarray(kernel_function(x[rows], x2[columns]))
+    host_x, host_x2, finished = np.asarray(x), np.asarray(x2), 0
+
+    def compute(rows, columns):
+        with jax.enable_x64(True):  # a thread has settings of its own
+            block = kernel_function(jnp.asarray(host_x[rows]), jnp.asarray(host_x2[columns]))
+            return rows, columns, np.asarray(block)
+
+    def place(computed):
+        nonlocal finished
+        rows, columns, block = computed
         if symmetric and rows == columns:
             block = 0.5 * (block + block.T)
         kernel[rows, columns] = block
         if symmetric:
             kernel[columns, rows] = block.T
+        finished += 1
         if progress is not None:
-            progress(done, len(blocks))
+            progress(finished, len(blocks))
+
+    spread([functools.partial(compute, *block) for block in blocks], place)
     return kernel
 
 
