@@ -20,7 +20,8 @@ def stratified_jackknife(statistic: Callable[[np.ndarray], float], levels: np.nd
         levels: (n,) the level of each run; a level with one run adds nothing.
 
     Returns:
-        The standard error; NaN where leaving a run out leaves the statistic undefined.
+        The standard error; NaN where leaving a run out leaves the statistic undefined, and where
+        it never moves it: so few runs, or such a perfect order, show no spread to measure.
     """
     levels = np.asarray(levels)
     everyone = np.arange(len(levels))
@@ -30,7 +31,7 @@ def stratified_jackknife(statistic: Callable[[np.ndarray], float], levels: np.nd
         if len(members) > 1:
             left_out = np.array([statistic(np.delete(everyone, run)) for run in members])
             variance += (len(members) - 1) * left_out.var()
-    return float(np.sqrt(variance))
+    return float(np.sqrt(variance)) if variance > 0 else np.nan
 
 
 def permutation_p_value(

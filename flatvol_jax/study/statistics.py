@@ -244,8 +244,6 @@ def pooled_correlation(
         reach = stats.t.ppf(0.5 + confidence / 2, freedom) * error_of_z
         z = _fisher(estimate, sizes)
         low, high = np.tanh([z - reach, z + reach]).tolist()
-        # z of a perfect correlation is pulled in, so the estimate itself may lie beyond.
-        low, high = min(low, estimate), max(high, estimate)
     return Correlation(
         estimate, low, high, confidence, error_of_z, freedom, count, 0, len(x), basis
     )

@@ -323,7 +323,7 @@ def test_bad_arguments_say_what_to_try():
         comparison.paired_difference(frame, frame, "x", "y", sign=0)
 
 
-def test_a_perfect_correlation_lies_in_its_interval():
+def test_an_order_that_no_run_disturbs_has_no_interval():
     frame = pd.DataFrame(
         {
             "hp.draw": 0,
@@ -334,4 +334,7 @@ def test_a_perfect_correlation_lies_in_its_interval():
     )
     found = statistics.pooled_correlation(0, frame, "x", "e")
     assert found.estimate == 1
-    assert found.low <= found.estimate <= found.high
+    assert np.isnan([found.low, found.high]).all()
+    disturbed = frame.assign(e=[0.1, 0.3, 0.2, 0.4])
+    found = statistics.pooled_correlation(0, disturbed, "x", "e")
+    assert found.low < found.estimate < found.high
