@@ -33,7 +33,8 @@ def prior_bound(
         The bound on the error rate, the shape of `log_volume`.
     """
     train_size = checks.count("train_size", train_size)
-    information = -_log_probability("log_volume", log_volume) - np.log(_chance("delta", delta))
+    chance = checks.chance("delta", delta)
+    information = -_log_probability("log_volume", log_volume) - np.log(chance)
     if test_size is None:
         return information / train_size
     test_size = checks.count("test_size", test_size)
@@ -78,9 +79,9 @@ def marginal_likelihood_bound(
     """
     train_size = checks.count("train_size", train_size, least=2)
     information = -_log_probability("log_evidence", log_evidence)
-    information = information + np.log(train_size) - np.log(_chance("delta", delta))
+    information = information + np.log(train_size) - np.log(checks.chance("delta", delta))
     if gamma is not None:
-        information = information - np.log(_chance("gamma", gamma))
+        information = information - np.log(checks.chance("gamma", gamma))
     return -np.expm1(-information / (train_size - 1))
 
 
@@ -91,9 +92,3 @@ def _log_probability(name: str, value: np.ndarray | float) -> np.ndarray:
             f"{name}: got {values.max():.6g}, wanted log probabilities in nats, at most 0."
         )
     return values
-
-
-def _chance(name: str, value: float) -> float:
-    if not 0 < value < 1:
-        raise ValueError(f"{name}: got {value!r}, wanted a probability strictly between 0 and 1.")
-    return value

@@ -149,11 +149,13 @@ def log_volume(
         checks.count("particles", particles, least=2),
         checks.count("replicates", replicates, least=2),
     )
-    checks.positive("tolerance", tolerance)
+    tolerance = checks.positive("tolerance", tolerance)
     checks.count("max_iterations", max_iterations)
     batch_size = checks.count("batch_size", batch_size)
     if method == "certified" and key is None:
         raise ValueError("key: got None; method 'certified' draws samples: jax.random.key(0).")
+    key = None if key is None else checks.random_key("key", key)
+    checks.function("progress", progress)
     if mesh is None:
         kernel = inputs.checked_kernel(kernel, inputs.ep_matrices(batch_size, noise > 0))
     else:
@@ -337,6 +339,11 @@ def _of_outputs(result: LogVolume, repetitions: Repetitions, noise: float) -> Lo
 
 
 def _checked_start(start: Cavities, n: int) -> Cavities:
+    if not isinstance(start, Cavities):
+        raise ValueError(
+            f"start: got {type(start).__name__}, wanted the `cavities` of another labelling's "
+            "LogVolume."
+        )
     mean = checks.finite("start.mean", start.mean, ndim=1)
     variance = checks.finite("start.variance", start.variance, ndim=1)
     if len(mean) != n or len(variance) != n or (variance <= 0).any():

@@ -9,6 +9,7 @@ from flatvol_jax.runtime.faults import NumericalFault
 
 _SYMMETRY = 1e-10  # relative to the largest variance
 _NEGATIVE = 1e-11  # eigenvalues below minus this share of the trace are not rounding
+_LARGEST_VARIANCE = 1e100
 _LEAST_PIVOT = 1e-10  # conditional variances below this share of the largest are rounding
 _ROWS = 1024
 
@@ -69,6 +70,12 @@ def checked_entries(kernel: np.ndarray) -> np.ndarray:
             f"kernel: got K[{worst}, {worst}] = {diagonal[worst]:.3g}, wanted a positive "
             "diagonal. A zero is an input whose output is exactly 0 (sigma_b = 0 at the zero "
             "input): leave that input out."
+        )
+    if diagonal.min() < 1 / _LARGEST_VARIANCE or diagonal.max() > _LARGEST_VARIANCE:
+        raise NumericalFault(
+            f"kernel: got variances from {diagonal.min():.3g} to {diagonal.max():.3g}, wanted "
+            f"{1 / _LARGEST_VARIANCE:g} to {_LARGEST_VARIANCE:g}: their squares must be finite. "
+            "Under the Heaviside link log V does not depend on the scale: divide K by it."
         )
     return kernel
 
