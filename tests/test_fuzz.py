@@ -123,11 +123,14 @@ def mostly(good, strategy):
 
 def outcome(call, *finite):
     """The result of a call, whose named fields are finite or explained; or its refusal, checked."""
+    refusal = None
     try:
         result = call()
     except ValueError as error:
-        assert len(str(error)) >= 20, error
-        assert ":" in str(error) or "got" in str(error), error
+        refusal = str(error)
+    if refusal is not None:
+        assert len(refusal) >= 20, refusal
+        assert ":" in refusal or "got" in refusal, refusal
         return None
     for name in finite:
         value = np.asarray(getattr(result, name), np.float64)

@@ -40,7 +40,10 @@ def binarise(dataset: Dataset, negative: Iterable[int], positive: Iterable[int])
 
 
 def _classes(name: str, group: Iterable[int], present: np.ndarray) -> np.ndarray:
-    classes = checks.concrete(name, list(group))
+    try:
+        classes = checks.concrete(name, list(group))
+    except TypeError as error:
+        raise ValueError(f"{name}: got {group!r:.80}, wanted class numbers like (0, 1).") from error
     if not classes.size:
         raise ValueError(f"{name}: got no class, wanted at least one of {_listed(present)}.")
     if classes.ndim != 1 or classes.dtype.kind not in "iu":

@@ -14,6 +14,7 @@ from flatvol_jax.models import Spec, parameter_shapes
 from flatvol_jax.models.cnn import as_images
 from flatvol_jax.runtime import checks, memory
 from flatvol_jax.runtime.cache import cached_arrays
+from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.hashing import array_hash
 from flatvol_jax.runtime.precision import float64_scope
 
@@ -73,7 +74,13 @@ def nngp_kernel(
     _check_memory(len(x), None if x2 is None else len(x2), cache is not None)
 
     def compute():
-        return {"kernel": in_blocks(_kernel_function(layers), left, right, progress)}
+        kernel = in_blocks(_kernel_function(layers), left, right, progress)
+        if not np.isfinite(kernel).all():
+            raise NumericalFault(
+                "x: got inputs whose products overflow float64, the kernel has NaN or infinite "
+                "entries; wanted inputs of order one. Scale them down."
+            )
+        return {"kernel": kernel}
 
     if cache is None:
         return compute()["kernel"]

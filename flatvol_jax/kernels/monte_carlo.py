@@ -157,11 +157,11 @@ def monte_carlo_estimate(
 
 def _group_kernels(key, spec, x, samples, groups, cache, progress, block, reference):
     """(mean kernel, kernels of the groups, their samples)."""
-    x = checks.finite("x", x)
+    key, x = checks.random_key("key", key), checks.float32("x", x)
     samples = checks.count("samples", samples)
     if x.ndim < 2 or x.size == 0:
         raise ValueError(f"x: got shape {x.shape}, wanted (n, ...) with at least one input.")
-    n, inputs = len(x), np.asarray(x, np.float32)
+    n, inputs = len(x), x
     reference = _checked_reference(spec, reference, inputs.shape[1:])
     width = feature_width(spec, inputs.shape[1:])
     _check_rank(n, width, samples, groups)

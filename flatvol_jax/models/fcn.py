@@ -57,9 +57,11 @@ class FCN(Stateless):
     sigma_b: float = 1.0
 
     def __post_init__(self):
-        width = (self.width,) if isinstance(self.width, int) else tuple(self.width)
-        if not width:
-            raise ValueError("width: got no hidden layer, wanted at least one, as (40, 40).")
+        width = (self.width,) if isinstance(self.width, int) else self.width
+        if not isinstance(width, (list, tuple)) or not width:
+            raise ValueError(
+                f"width: got {width!r:.80}, wanted at least one hidden layer, as (40, 40)."
+            )
         object.__setattr__(self, "width", tuple(checks.count("width", units) for units in width))
         object.__setattr__(self, "sigma_w", checks.positive("sigma_w", self.sigma_w))
         object.__setattr__(self, "sigma_b", checks.non_negative("sigma_b", self.sigma_b))

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -59,7 +58,7 @@ def sample_functions(
         ValueError: no samples, inputs that are not finite, an input of which every output is 0,
             options that the spec does not allow, too little memory.
     """
-    x = np.asarray(checks.finite("x", x), np.float32)
+    x = checks.float32("x", x)
     if top is not None:
         checks.count("top", top)
     draws = draw_functions(
@@ -89,12 +88,11 @@ def draw_functions(
     progress: Callable[[int], None] | None = None,
 ) -> Draws:
     """Draw as `sample_functions` does, to ask several questions: `most_frequent`, `count_of`."""
-    x = np.asarray(checks.finite("x", x), np.float32)
+    x = checks.float32("x", x)
     checks.count("samples", samples)
     checks.count("chunk_size", chunk_size)
     _check_network(spec, x, symmetric, readouts)
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        key = jax.random.wrap_key_data(key)
+    key = checks.random_key("key", key)
     files = None
     if workdir is None:
         check_memory(samples, len(x))

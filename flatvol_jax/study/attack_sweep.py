@@ -21,6 +21,7 @@ from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.runtime.spread import spread
+from flatvol_jax.study.config_entries import built, check_plain, group
 from flatvol_jax.study.measures import MEASURES, chosen_measures
 from flatvol_jax.study.plan import Run, measure_unit, plan_runs, training_unit
 from flatvol_jax.study.problem import Problem, make_problem
@@ -63,8 +64,10 @@ def run_attack_sweep(
             or in use; before any training.
         Stopped: a stop was asked for (`runtime.preemption`); what is finished is on disk.
     """
-    measures, settings = chosen_measures(config), TrainSettings(**config["hp"]["train"])
-    size = checks.count("ensemble", config["ensemble"])
+    check_plain(config)
+    measures = chosen_measures(config)
+    settings = built("hp.train", TrainSettings, group(config, "hp.train"))
+    size = checks.count("ensemble", group(config, "", "ensemble")["ensemble"])
     if size % settings.vmap_size:
         raise ValueError(
             f"ensemble: got {size} runs and hp.train.vmap_size = {settings.vmap_size}, wanted a "

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.study.config_entries import group
 
 METHODS = ("analytic", "monte_carlo")
 
@@ -14,7 +15,9 @@ def kernel_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: an unknown method, a setting that is missing or not a count.
     """
-    settings = dict(config.get("kernel", {"method": "analytic"}))
+    settings = {"method": "analytic"}
+    if "kernel" in group(config, ""):
+        settings = dict(group(config, "kernel", "method"))
     method = checks.one_of("kernel.method", settings.pop("method", None), METHODS)
     wanted = {"samples": 1, "groups": 2} if method == "monte_carlo" else {}
     if settings.keys() != wanted.keys():

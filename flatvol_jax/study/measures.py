@@ -14,6 +14,7 @@ import jax
 from flatvol_jax import flatness
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.baselines import measure_baselines
+from flatvol_jax.study.config_entries import entries, group
 from flatvol_jax.study.flatness_measures import (
     measure_hessian,
     measure_scale_invariant,
@@ -64,7 +65,9 @@ def _choice(options) -> Callable[[str, Any], Any]:
 # Every setting of every measure, and what it must be.
 _SETTINGS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
     "log_volume": {
-        "links": lambda name, links: [checks.one_of(name, link, LINK_VARIANCE) for link in links],
+        "links": lambda name, links: [
+            checks.one_of(name, link, LINK_VARIANCE) for link in entries(name, links)
+        ],
         "estimator": _choice(ESTIMATORS),
         "particles": checks.count,
         "replicates": checks.count,
@@ -110,9 +113,9 @@ def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     An estimated kernel is a setting of what is computed from it: `kernel`.
     """
     chosen, kernel = {}, kernel_settings(config)
-    for name, settings in config["measures"].items():
+    for name in group(config, "measures"):
         checks.one_of("measures", name, MEASURES)
-        settings = dict(settings)
+        settings = dict(group(config, f"measures.{name}", "on"))
         if not settings.pop("on"):
             continue
         wanted = _SETTINGS[name]

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import content_hash
+from flatvol_jax.study.config_entries import check_plain, entries, group
 from flatvol_jax.study.units import Unit
 
 # Raise a number when the meaning of a stage's result changes: old units are then computed anew.
@@ -51,11 +52,15 @@ def plan_runs(config: Mapping[str, Any]) -> list[Run]:
         config: plain data with `hp` (data, model, train) and `sweep` (seed, draws,
             attack_sizes, samples, and overtrain if networks are measured beyond zero error).
     """
-    sweep = config["sweep"]
+    sweep = group(config, "sweep", "seed", "draws", "samples", "attack_sizes")
     draws = checks.count("sweep.draws", sweep["draws"])
     samples = checks.count("sweep.samples", sweep["samples"])
-    sizes = [checks.count("sweep.attack_sizes", size, least=0) for size in sweep["attack_sizes"]]
-    pool = config["hp"]["data"]["attack_pool_size"]
+    name = "sweep.attack_sizes"
+    sizes = [checks.count(name, size, least=0) for size in entries(name, sweep["attack_sizes"])]
+    pool = group(config, "hp.data", "attack_pool_size")["attack_pool_size"]
+    checks.count("hp.data.attack_pool_size", pool, least=0)
+    check_plain(config["hp"], "hp")
+    checks.count("sweep.seed", sweep["seed"], least=0)
     if not sizes or max(sizes) > pool or len(set(sizes)) != len(sizes):
         raise ValueError(
             f"sweep.attack_sizes: got {sizes}, wanted different sizes of at most "
@@ -77,7 +82,7 @@ def _run(hp: dict[str, Any], overtrain: int) -> Run:
 
 def overtrain_epochs(config: Mapping[str, Any]) -> tuple[int, ...]:
     """Epochs after zero error at which networks are measured again, increasing."""
-    epochs = config["sweep"].get("overtrain", ())
+    epochs = entries("sweep.overtrain", config["sweep"].get("overtrain", ()))
     return tuple(sorted({checks.count("sweep.overtrain", epoch) for epoch in epochs}))
 
 

@@ -13,6 +13,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.distance import cdist
 
 from flatvol_jax import data
+from flatvol_jax.data.sources import SOURCES
 from flatvol_jax.kernels import (
     Conditioning,
     MonteCarloKernel,
@@ -23,11 +24,13 @@ from flatvol_jax.kernels import (
 from flatvol_jax.models import CNN, FCN, ResNet, Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.study.config_entries import built, group
 from flatvol_jax.study.kernel_settings import kernel_settings
 from flatvol_jax.volume import Cavities, log_volume
 
 MODELS = {"cnn": CNN, "fcn": FCN, "resnet": ResNet}
 BATCH_NORM = ("running", "batch")
+_SIZES = ("train_size", "test_size", "second_test_size")
 
 
 def model_spec(settings: Mapping[str, Any]) -> Spec:
@@ -35,7 +38,8 @@ def model_spec(settings: Mapping[str, Any]) -> Spec:
     settings = {
         name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
     }
-    return MODELS[checks.one_of("hp.model.name", settings.pop("name"), MODELS)](**settings)
+    model = MODELS[checks.one_of("hp.model.name", settings.pop("name"), MODELS)]
+    return built("hp.model", model, settings)
 
 
 @functools.lru_cache(maxsize=1)
@@ -156,9 +160,11 @@ def make_problem(
     progress: Callable[[int, int], None] | None = None,
 ) -> Problem:
     """The problem of one draw; the same for the same config and index."""
-    settings = config["hp"]["data"]
+    parts = ("name", "groups", "preprocessing", "attack_pool_size", *_SIZES)
+    settings = group(config, "hp.data", *parts)
     groups = checks.one_of("hp.data.groups", settings["groups"], data.GROUPS)
-    dataset = _binary_dataset(settings["name"], groups, data_dir)
+    name = checks.one_of("hp.data.name", settings["name"], SOURCES)
+    dataset = _binary_dataset(name, groups, data_dir)
     root = jax.random.key(config["sweep"]["seed"])
     parts = data.draw(
         named_key(root, "draw", draw_index),
@@ -172,7 +178,7 @@ def make_problem(
     def inputs(split):
         return data.preprocess(split.x, settings["preprocessing"], reference=parts.train.x)
 
-    spec, train_x = model_spec(config["hp"]["model"]), inputs(parts.train)
+    spec, train_x = model_spec(group(config, "hp.model", "name")), inputs(parts.train)
     return Problem(
         spec,
         train_x,

@@ -89,7 +89,10 @@ def optimizer(
         if not others:
             raise ValueError(f"options: got {option!r}, but {name} has none.")
         checks.one_of(f"options of {name}", option, others)
-        checks.non_negative(option, value)
+        if not isinstance(others[option], bool):
+            checks.non_negative(option, value)
+        elif not isinstance(value, bool):
+            raise ValueError(f"{option}: got {value!r:.80}, wanted True or False.")
         others[option] = value
     if learning_rate is None:
         learning_rate = defaults["learning_rate"]
