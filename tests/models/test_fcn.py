@@ -115,7 +115,7 @@ def test_spec_is_hashable_data():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"width": ()}, "no hidden layer"),
+        ({"width": ()}, "at least one hidden layer"),
         ({"width": (40, 0)}, "width: got 0"),
         ({"width": (4.5,)}, "width: got 4.5"),
         ({"sigma_w": 0.0}, "sigma_w: got 0.0"),
