@@ -54,7 +54,7 @@ def open_workdir(
         path.mkdir(parents=True, exist_ok=True)
         if (path / "config.json").exists():
             stored = _determining(json.loads((path / "config.json").read_text())["config"])
-    except OSError as error:
+    except (OSError, ImportError) as error:
         raise ValueError(
             f"workdir: {path} cannot be used as a folder ({error}). Choose another: --workdir=..."
         ) from error
