@@ -18,6 +18,7 @@ from flatvol_jax.figures.sweep import Picture
 from flatvol_jax.runtime import processes
 from flatvol_jax.runtime.preemption import Stopped, stop_on
 from flatvol_jax.runtime.progress import progress_bar
+from flatvol_jax.study.record_files import record_files, records_name
 from flatvol_jax.study.records import merge_shards
 from flatvol_jax.study.shards import Shard, parse_shard
 from flatvol_jax.study.workdir import environment
@@ -84,9 +85,18 @@ def all_done(job: Job, workdir: epath.PathLike) -> bool:
         print("When all are, the same command without --shard draws figures and report.")
         return False
     processes.wait_for_all("work")
-    if job.shard.index == 0:
-        merge_shards(workdir)
-    return job.shard.index == 0
+    if job.shard.index > 0:
+        return False
+    there = {path.name for path in record_files(workdir)}
+    shards = [Shard(index, job.shard.count) for index in range(job.shard.count)]
+    if missing := [shard.index for shard in shards if records_name(shard) not in there]:
+        raise SystemExit(
+            f"error: {workdir} has no records of process(es) {missing}, which are done: they do "
+            "not share this folder. Copy theirs into it; the same command without --multihost "
+            "draws."
+        )
+    merge_shards(workdir)
+    return True
 
 
 def _shard() -> tuple[Shard, bool]:
