@@ -75,7 +75,9 @@ def test_a_second_one_on_the_same_folder_is_refused_and_the_first_goes_on(
 ):
     first = sweep.start(tmp_path)
     wait_for("units/train/*.json", tmp_path, first)
+    first.send_signal(signal.SIGSTOP)  # it holds the folder, however fast it is
     code, _, err = sweep.ended(sweep.start(tmp_path))
+    first.send_signal(signal.SIGCONT)
     assert code == 1
     assert 'in use by another process ({"host": ' in err
     assert f'"pid": {first.pid}' in err
@@ -92,14 +94,17 @@ def test_a_mistyped_override_fails_with_a_suggestion(tmp_path, sweep):
     assert not (tmp_path / "new").exists()
 
 
-def kill_at_random(sweep, workdir, kills, longest, *flags):
-    """Start it, kill it after a random time at work, start it again; returns the kills done."""
+def kill_at_random(sweep, workdir, kills, most, *flags):
+    """Start it, kill it some moments after a random number of new units; returns the kills done."""
     moments = random.Random(0)
     for kill in range(kills):
+        before = len(list(workdir.glob("units/*/*.json")))
+        new, moment = moments.randint(0, most), moments.uniform(0, 0.1)
         process = sweep.start(workdir, *flags)
-        (workdir / ".lock").unlink(missing_ok=True)
-        wait_for(".lock", workdir, process)
-        time.sleep(moments.uniform(0, longest))
+        while len(list(workdir.glob("units/*/*.json"))) < before + new:
+            if process.poll() is not None:
+                return kill
+        time.sleep(moment if new else 30 * moment)  # without a new unit, it is still beginning
         if process.poll() is not None:
             return kill
         process.kill()
@@ -112,7 +117,7 @@ def test_killed_at_twenty_random_moments_the_rows_are_the_same(tmp_path, sweep):
     code, _, err = sweep.ended(sweep.start(tmp_path / "whole", *MORE))
     assert code == 0, err
     (tmp_path / "killed").mkdir()
-    assert kill_at_random(sweep, tmp_path / "killed", 20, 7.0, *MORE) == 20
+    assert kill_at_random(sweep, tmp_path / "killed", 20, 4, *MORE) == 20
     code, _, err = sweep.ended(sweep.start(tmp_path / "killed", *MORE))
     assert code == 0, err
     rows = sweep.numbers(tmp_path / "killed")
@@ -122,7 +127,7 @@ def test_killed_at_twenty_random_moments_the_rows_are_the_same(tmp_path, sweep):
 
 
 def test_killed_at_two_random_moments_the_rows_are_the_same(undisturbed, tmp_path, sweep):
-    assert kill_at_random(sweep, tmp_path, 2, 4.0) == 2
+    assert kill_at_random(sweep, tmp_path, 2, 3) == 2
     code, _, err = sweep.ended(sweep.start(tmp_path))
     assert code == 0, err
     rows = sweep.numbers(tmp_path)
