@@ -23,7 +23,14 @@ class Dataset(NamedTuple):
 
 def checked(dataset: Dataset) -> Dataset:
     """Return the data set as NumPy arrays; ValueError unless finite and of matching shapes."""
-    x = checks.finite("dataset.x", dataset.x)
+    if not all(hasattr(dataset, part) for part in Dataset._fields):
+        raise ValueError(
+            f"dataset: got {checks.shown(dataset)}, wanted a Dataset(x, y, name), as fv.data.load "
+            "gives."
+        )
+    if not isinstance(dataset.name, str):
+        raise ValueError(f"dataset.name: got {checks.shown(dataset.name)}, wanted a string.")
+    x = checks.float32("dataset.x", dataset.x)
     y = checks.concrete("dataset.y", dataset.y)
     if x.ndim < 2:
         raise ValueError(
@@ -38,4 +45,4 @@ def checked(dataset: Dataset) -> Dataset:
         )
     if not len(y):
         raise ValueError("dataset: got no examples, wanted at least one.")
-    return Dataset(x.astype(np.float32, copy=False), y, dataset.name)
+    return Dataset(x, y, dataset.name)

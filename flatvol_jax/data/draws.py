@@ -64,7 +64,7 @@ def draw(
     Raises:
         ValueError: labels other than -1 and +1, a size that is no count, more than there is.
     """
-    dataset = checked(dataset)
+    key, dataset = checks.random_key("key", key), checked(dataset)
     if not np.isin(dataset.y, (-1, 1)).all():
         raise ValueError(
             f"dataset.y: got labels {np.unique(dataset.y)[:12].tolist()}, wanted only -1 and "
@@ -127,10 +127,5 @@ def attack_indices(
 
 def _permutation(key: jax.Array, size: int) -> np.ndarray:
     """Return 0..size-1 in random order, int64."""
-    try:
-        order = jax.random.permutation(key, size)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"key: got {key!r}, wanted one JAX random key. Try jax.random.key(0)."
-        ) from error
-    return checks.concrete("key", order).astype(np.int64)
+    order = jax.random.permutation(checks.random_key("key", key), size)
+    return np.asarray(order).astype(np.int64)

@@ -43,11 +43,15 @@ def _classes(name: str, group: Iterable[int], present: np.ndarray) -> np.ndarray
     try:
         classes = checks.concrete(name, list(group))
     except TypeError as error:
-        raise ValueError(f"{name}: got {group!r:.80}, wanted class numbers like (0, 1).") from error
+        raise ValueError(
+            f"{name}: got {checks.shown(group)}, wanted class numbers like (0, 1)."
+        ) from error
     if not classes.size:
         raise ValueError(f"{name}: got no class, wanted at least one of {_listed(present)}.")
     if classes.ndim != 1 or classes.dtype.kind not in "iu":
-        raise ValueError(f"{name}: got {classes.tolist()!r}, wanted class numbers like (0, 1).")
+        raise ValueError(
+            f"{name}: got {checks.shown(classes.tolist())}, wanted class numbers like (0, 1)."
+        )
     absent = np.setdiff1d(classes, present)
     if len(absent):
         raise ValueError(

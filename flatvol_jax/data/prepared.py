@@ -51,13 +51,17 @@ def read_prepared(
 
 def prepared_folder(name: str, data_dir: epath.PathLike | None = None) -> epath.Path:
     """Return the folder of the newest prepared version; an error says how to prepare one."""
-    root = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    root = epath.Path(root).expanduser().resolve()
-    versions = [
-        (tuple(int(part) for part in path.name.split(".")), path)
-        for path in ((root / name).iterdir() if (root / name).is_dir() else ())
-        if re.fullmatch(r"\d+\.\d+\.\d+", path.name) and (path / "dataset_info.json").exists()
-    ]
+    if data_dir is None:
+        data_dir = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    root = checks.folder("data_dir", data_dir).expanduser().resolve()
+    try:
+        versions = [
+            (tuple(int(part) for part in path.name.split(".")), path)
+            for path in ((root / name).iterdir() if (root / name).is_dir() else ())
+            if re.fullmatch(r"\d+\.\d+\.\d+", path.name) and (path / "dataset_info.json").exists()
+        ]
+    except OSError as error:
+        raise ValueError(f"data_dir: cannot be read ({str(error)[:200]}).") from error
     if not versions:
         raise ValueError(
             f"{name}: no prepared copy, looked for {root / name}/<version>/dataset_info.json. "

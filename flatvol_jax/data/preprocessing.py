@@ -30,6 +30,7 @@ def preprocess(x: np.ndarray, name: str, reference: np.ndarray | None = None) ->
     """
     checks.one_of("name", name, PREPROCESSING)
     x = checks.finite("x", x)
+    checks.float32("x", x)
     if x.ndim < 2:
         raise ValueError(f"x: got shape {x.shape}, wanted (n, ...): one example a row.")
     if name == "unit":
@@ -45,6 +46,7 @@ def preprocess(x: np.ndarray, name: str, reference: np.ndarray | None = None) ->
             "deviation it uses. Try the training inputs of the draw, draw.train.x."
         )
     reference = checks.finite("reference", reference, ndim=x.ndim)
+    checks.float32("reference", reference)
     if reference.shape[1:] != x.shape[1:] or not len(reference):
         raise ValueError(
             f"reference: got shape {reference.shape}, wanted at least one example of shape "
@@ -63,4 +65,4 @@ def preprocess(x: np.ndarray, name: str, reference: np.ndarray | None = None) ->
         raise ValueError(
             f"reference: got standard deviation {std.tolist()}, wanted above 0 in each channel."
         )
-    return ((x - mean) / std).astype(np.float32)
+    return checks.float32("x", (x - mean) / std)

@@ -11,9 +11,10 @@ from flatvol_jax.runtime import checks
 def number_of_examples(data: Any, batch_size: int) -> int:
     """n; axes that differ, or fewer examples than a batch, are a ValueError."""
     batch_size = checks.count("batch_size", batch_size)
-    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
+    leaves = checks.leaves("data", data)
+    lengths = {checks.concrete("data", leaf).shape[:1] for leaf in leaves}
     if len(lengths) != 1 or lengths == {()} or batch_size > min(lengths)[0]:
-        axes = sorted(length[0] if length else "none" for length in lengths)
+        axes = sorted((length[0] if length else "none" for length in lengths), key=str)
         raise ValueError(
             f"data: got leading axes {axes} and batch_size {batch_size}, wanted one common "
             "length of at least batch_size."

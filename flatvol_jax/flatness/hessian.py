@@ -100,6 +100,7 @@ def hessian_eigenvalues(
         ValueError: a loss that is not a finite scalar or does not fit the operator, no
             parameters, k larger than their number.
     """
+    key = checks.random_key("key", key)
     objective, k = _checked(loss, params, k, operator)
     spectrum = _spectrum(key, objective, k, operator)
     return Eigenvalues(spectrum.values[:k], spectrum.residuals[:k], spectrum.converged[:k])
@@ -131,6 +132,7 @@ def hessian_measures(
         ValueError: a loss that is not a finite scalar or does not fit the operator, no
             parameters, k larger than their number.
     """
+    key = checks.random_key("key", key)
     objective, k = _checked(loss, params, k, operator)
     lanczos_key, probe_key = jax.random.split(key)
     spectrum = _spectrum(lanczos_key, objective, k, operator)

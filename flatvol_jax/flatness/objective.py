@@ -38,9 +38,10 @@ class Objective(NamedTuple):
 def checked_objective(loss: Callable, params: Any) -> Objective:
     """Check that `loss(params)` is a finite scalar; inside a float64 scope."""
     loss, params = checked_loss(loss), checked_params(params)
-    shape = jax.eval_shape(lambda p: loss(p), params)  # a Composed has no weak reference
+    shape = _shape_of(lambda p: loss(p), params)  # a Composed has no weak reference
     if not (hasattr(shape, "shape") and shape.shape == ()):
         raise ValueError(f"loss: got {shape} from loss(params), wanted one scalar.")
+    _check_real(shape)
     value = float(_evaluate(loss, params))
     if not np.isfinite(value):
         raise NumericalFault(f"loss: got {value} at params, wanted a finite loss to start from.")
@@ -49,15 +50,17 @@ def checked_objective(loss: Callable, params: Any) -> Objective:
 
 def checked_ensemble(loss: Callable, params: Any) -> tuple[Loss, Any]:
     """The same for parameters with one leading axis."""
-    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(params)}
+    leaves = checks.leaves("params", params)
+    lengths = {checks.concrete("params", leaf).shape[:1] for leaf in leaves}
     if len(lengths) != 1 or lengths == {()}:
         raise ValueError(
             f"params: got leading axes {sorted(lengths)}, wanted one common axis, the members."
         )
     loss, params = checked_loss(loss), checked_params(params)
-    shape = jax.eval_shape(jax.vmap(lambda p: loss(p)), params)
+    shape = _shape_of(jax.vmap(lambda p: loss(p)), params)
     if not (hasattr(shape, "shape") and len(shape.shape) == 1):
         raise ValueError(f"loss: got {shape} from a member, wanted one scalar.")
+    _check_real(shape)
     values = np.asarray(_evaluate_each(loss, params))
     if not np.isfinite(values).all():
         raise NumericalFault(
@@ -65,6 +68,23 @@ def checked_ensemble(loss: Callable, params: Any) -> tuple[Loss, Any]:
             f"{int(np.argmin(np.isfinite(values)))}, wanted finite losses to start from."
         )
     return loss, params
+
+
+def _shape_of(loss: Callable, params: Any) -> Any:
+    """What the loss returns, without running it."""
+    try:
+        return jax.eval_shape(loss, params)
+    except (TypeError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"loss: wanted one scalar from loss(params), got: {reason}") from error
+
+
+def _check_real(shape: jax.ShapeDtypeStruct) -> None:
+    if not jnp.issubdtype(shape.dtype, jnp.floating):
+        raise ValueError(
+            f"loss: got dtype {shape.dtype} from loss(params), wanted a floating one: other "
+            "numbers have no gradient."
+        )
 
 
 def checked_loss(loss: Callable) -> Loss:
@@ -76,12 +96,15 @@ def checked_loss(loss: Callable) -> Loss:
 
 def checked_params(params: Any) -> Any:
     """Check that there are parameters and that they are finite; float64."""
-    leaves = jax.tree.leaves(params)
-    if sum(np.size(leaf) for leaf in leaves) == 0:
+    arrays = [checks.finite("params", leaf) for leaf in checks.leaves("params", params)]
+    if sum(array.size for array in arrays) == 0:
         raise ValueError("params: got no parameters, wanted a pytree of arrays.")
-    for leaf in leaves:
-        checks.finite("params", leaf)
-    return to_float64(params)
+    leaves, structure = jax.tree.flatten(params)
+    kept = [  # an array on a device stays where it is
+        leaf if isinstance(leaf, jax.Array) else array
+        for leaf, array in zip(leaves, arrays, strict=True)
+    ]
+    return to_float64(structure.unflatten(kept))
 
 
 @jax.jit

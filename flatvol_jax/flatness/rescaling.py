@@ -35,7 +35,7 @@ def rescale(
 
     Reference: Dinh et al. 2017 for layers, Neyshabur et al. 2015 for units.
     """
-    params = jax.tree.map(np.asarray, params)
+    params = _arrays("params", params)
     factors = _factors(params, incoming, alpha)
     for path in incoming:
         params = replace_leaf(params, path, _scaled(leaf_at(params, path), factors))
@@ -58,7 +58,7 @@ def permute(
     Raises:
         ValueError: an order that is none, an unknown path, sizes that do not fit each other.
     """
-    params = jax.tree.map(np.asarray, params)
+    params = _arrays("params", params)
     units, order = _units(params, incoming), checks.concrete("order", order)
     if order.dtype.kind not in "iu" or sorted(order.tolist()) != list(range(units)):
         raise ValueError(f"order: got {order}, wanted a permutation of 0 ... {units - 1}.")
@@ -97,7 +97,7 @@ def rescale_normalised(
     Returns:
         params and statistics.
     """
-    params, statistics = (jax.tree.map(np.asarray, tree) for tree in (params, statistics))
+    params, statistics = _arrays("params", params), _arrays("statistics", statistics)
     epsilon = checks.non_negative("epsilon", epsilon)
     factors = _factors(params, incoming, alpha)
     for path in incoming:
@@ -127,13 +127,14 @@ def _repeats(path: Path, weights: np.ndarray, units: int) -> int:
 def _units(params: Any, incoming: Sequence[Path]) -> int:
     if len(set(incoming)) < len(incoming):
         raise ValueError(f"incoming: got {incoming}, wanted every path once.")
-    sizes = {leaf_at(params, path).shape[-1] for path in incoming}
-    if len(sizes) != 1:
+    sizes = {leaf_at(params, path).shape[-1:] for path in incoming}
+    if len(sizes) != 1 or sizes <= {(), (0,)}:
+        units = sorted(sum(size) for size in sizes)
         raise ValueError(
-            f"incoming: got arrays of {sorted(sizes)} units, wanted the paths of one layer's "
-            "weights and bias."
+            f"incoming: got arrays of {units} units, wanted the paths of one layer's weights and "
+            "bias."
         )
-    return sizes.pop()
+    return sizes.pop()[0]
 
 
 def _factors(params: Any, incoming: Sequence[Path], alpha: float | np.ndarray) -> np.ndarray:
@@ -149,7 +150,15 @@ def _factors(params: Any, incoming: Sequence[Path], alpha: float | np.ndarray) -
     return np.broadcast_to(factors, (units,))
 
 
+def _arrays(name: str, tree: Any) -> Any:
+    """The pytree with NumPy arrays of finite numbers."""
+    checks.leaves(name, tree)
+    return jax.tree.map(lambda leaf: checks.finite(name, leaf), tree)
+
+
 def _scaled(array: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    if not jax.numpy.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"params: got dtype {array.dtype}, wanted floating numbers to scale.")
     with np.errstate(over="ignore"):
         scaled = (array.astype(np.float64) * factors).astype(array.dtype)
     if not np.isfinite(scaled).all():

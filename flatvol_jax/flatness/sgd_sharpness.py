@@ -82,6 +82,7 @@ def sgd_sharpness(
     Raises:
         ValueError: a loss that is not a finite scalar, sizes that do not fit, ε ≤ 0.
     """
+    key = checks.random_key("key", key)
     epsilon = checks.positive("epsilon", epsilon)
     learning_rate = checks.positive("learning_rate", learning_rate)
     epochs = checks.count("epochs", epochs)

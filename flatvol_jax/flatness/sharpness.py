@@ -93,7 +93,7 @@ def sharpness(
     checks.one_of("method", method, METHODS)
     epsilon = checks.positive("epsilon", epsilon)
     objective = checked_objective(loss, params)
-    key = jax.random.key(0) if key is None else key
+    key = jax.random.key(0) if key is None else checks.random_key("key", key)
     box = box_half_widths(objective.params, epsilon)
     found = worst_case(key, objective, box, method=method)
     parts = expansion(objective.loss, objective.params, box, found.delta)
@@ -128,7 +128,7 @@ def ensemble_sharpness(
     """
     epsilon = checks.positive("epsilon", epsilon)
     loss, params = checked_ensemble(loss, params)
-    key = jax.random.key(0) if key is None else key
+    key = jax.random.key(0) if key is None else checks.random_key("key", key)
     members = len(jax.tree.leaves(params)[0])
     devices = usable_devices()[:members]
     filled = np.minimum(np.arange(-(-members // len(devices)) * len(devices)), members - 1)

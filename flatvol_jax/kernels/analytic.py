@@ -10,7 +10,7 @@ from etils import epath
 
 from flatvol_jax.kernels.blocks import BLOCK_BYTES, Progress, in_blocks
 from flatvol_jax.kernels.neural_tangents_import import neural_tangents
-from flatvol_jax.models import Spec, parameter_shapes
+from flatvol_jax.models import Spec, checked_spec, parameter_shapes
 from flatvol_jax.models.cnn import as_images
 from flatvol_jax.runtime import checks, memory
 from flatvol_jax.runtime.cache import cached_arrays
@@ -60,7 +60,9 @@ def nngp_kernel(
             exactly 0; more memory than is there.
         ImportError: neural-tangents is missing; the message gives the command.
     """
-    layers = spec.kernel_layers()
+    layers = checked_spec(spec).kernel_layers()
+    checks.function("progress", progress)
+    cache = checks.folder("cache", cache)
     if layers is None:
         raise ValueError(
             f"spec: {type(spec).__name__} has no analytic NNGP kernel. Estimate it from the "

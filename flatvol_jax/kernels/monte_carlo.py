@@ -9,7 +9,7 @@ from etils import epath
 from flatvol_jax.kernels.blocks import BLOCK_BYTES, Progress
 from flatvol_jax.kernels.monte_carlo_features import feature_width, sample_keys
 from flatvol_jax.kernels.monte_carlo_sums import SumFiles, feature_sums
-from flatvol_jax.models import Spec
+from flatvol_jax.models import Spec, checked_spec
 from flatvol_jax.runtime import checks, memory
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.spread import usable_devices
@@ -158,6 +158,9 @@ def monte_carlo_estimate(
 def _group_kernels(key, spec, x, samples, groups, cache, progress, block, reference):
     """(mean kernel, kernels of the groups, their samples)."""
     key, x = checks.random_key("key", key), checks.float32("x", x)
+    checked_spec(spec)
+    checks.function("progress", progress)
+    cache = checks.folder("cache", cache)
     samples = checks.count("samples", samples)
     if x.ndim < 2 or x.size == 0:
         raise ValueError(f"x: got shape {x.shape}, wanted (n, ...) with at least one input.")
@@ -170,6 +173,7 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block, refere
     matrices = groups + 3 if groups > 1 else 1 + 2 * (cache is not None)
     columns = (min(block, samples) + len(usable_devices())) * width
     _check_memory(n, matrices, 8 * (columns + inputs[0].size), groups)
+    memory.check_memory("samples", samples, lambda m: 16 * m, "Take fewer samples.")  # their keys
     keys = sample_keys(key, samples)
     counts = np.array([len(range(group, samples, groups)) for group in range(groups)])
     kernels = np.empty((groups, n, n)) if groups > 1 else None
@@ -190,7 +194,7 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block, refere
             if progress is not None:
                 progress(before + done, samples)
 
-        store = SumFiles(None if cache is None else epath.Path(cache), name, int(counts[group]))
+        store = SumFiles(None if cache is None else cache, name, int(counts[group]))
         sums = feature_sums(
             spec, inputs, keys[group::groups], width, block, store, in_all, reference
         )
@@ -210,7 +214,7 @@ def _checked_reference(spec: Spec, reference, input_shape: tuple[int, ...]) -> n
     """The reference in float32; None where it changes nothing."""
     if reference is None:
         return None
-    reference = np.asarray(checks.finite("reference", reference), np.float32)
+    reference = checks.float32("reference", reference)
     if reference.shape[1:] != input_shape or len(reference) == 0:
         raise ValueError(
             f"reference: got shape {reference.shape}, wanted (m, ...) with m above 0 and the rest "

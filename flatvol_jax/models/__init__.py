@@ -12,6 +12,7 @@ from flatvol_jax.models.spec import (
     Spec,
     State,
     apply_in_batches,
+    checked_spec,
     parameter_shapes,
 )
 from flatvol_jax.models.stax_model import StaxModel
@@ -29,5 +30,6 @@ __all__ = [
     "StaxModel",
     "apply_in_batches",
     "batch_state",
+    "checked_spec",
     "parameter_shapes",
 ]

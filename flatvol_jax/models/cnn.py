@@ -14,6 +14,7 @@ from flatvol_jax.models.spec import (
     RectifiedLayer,
     State,
     Stateless,
+    checked_scales,
     dense_rectified_layers,
     scaled_prior_std,
 )
@@ -101,8 +102,7 @@ class CNN(Stateless):
         checks.one_of("padding", self.padding, PADDING)
         if self.pooling is not None:
             checks.one_of("pooling", self.pooling, ["global"])
-        object.__setattr__(self, "sigma_w", checks.positive("sigma_w", self.sigma_w))
-        object.__setattr__(self, "sigma_b", checks.non_negative("sigma_b", self.sigma_b))
+        checked_scales(self)
         object.__setattr__(self, "image_shape", checked_image_shape(self.image_shape))
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:

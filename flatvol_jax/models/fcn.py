@@ -10,10 +10,12 @@ from jax import Array
 from jax.nn.initializers import normal
 
 from flatvol_jax.models.spec import (
+    LARGEST_WIDTH,
     Params,
     RectifiedLayer,
     State,
     Stateless,
+    checked_scales,
     dense_rectified_layers,
     scaled_prior_std,
 )
@@ -57,14 +59,19 @@ class FCN(Stateless):
     sigma_b: float = 1.0
 
     def __post_init__(self):
-        width = (self.width,) if isinstance(self.width, int) else self.width
-        if not isinstance(width, (list, tuple)) or not width:
+        whole = isinstance(self.width, (int, np.integer))
+        try:
+            width = (self.width,) if whole else tuple(self.width)
+        except TypeError:
+            width = ()
+        if not width:
             raise ValueError(
-                f"width: got {width!r:.80}, wanted at least one hidden layer, as (40, 40)."
+                f"width: got {checks.shown(self.width)}, wanted at least one hidden layer, as "
+                "(40, 40)."
             )
-        object.__setattr__(self, "width", tuple(checks.count("width", units) for units in width))
-        object.__setattr__(self, "sigma_w", checks.positive("sigma_w", self.sigma_w))
-        object.__setattr__(self, "sigma_b", checks.non_negative("sigma_b", self.sigma_b))
+        width = tuple(checks.count("width", units, most=LARGEST_WIDTH) for units in width)
+        object.__setattr__(self, "width", width)
+        checked_scales(self)
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
         """Draw float32 parameters from the prior."""

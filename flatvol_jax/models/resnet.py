@@ -13,7 +13,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from flatvol_jax.models.cnn import as_images, checked_image_shape
-from flatvol_jax.models.spec import NormalisedLayer, Params, State
+from flatvol_jax.models.spec import NormalisedLayer, Params, State, checked_scales
 from flatvol_jax.runtime import checks
 
 STEMS = ("imagenet", "cifar")
@@ -177,8 +177,7 @@ class ResNet:
             )
         checks.one_of("stem", self.stem, STEMS)
         object.__setattr__(self, "width", checks.count("width", self.width))
-        object.__setattr__(self, "sigma_w", checks.positive("sigma_w", self.sigma_w))
-        object.__setattr__(self, "sigma_b", checks.non_negative("sigma_b", self.sigma_b))
+        checked_scales(self)
         object.__setattr__(self, "image_shape", checked_image_shape(self.image_shape))
         object.__setattr__(self, "epsilon", checks.positive("epsilon", self.epsilon))
         object.__setattr__(self, "momentum", checks.non_negative("momentum", self.momentum))

@@ -6,9 +6,15 @@ import jax
 import numpy as np
 from jax import Array
 
+from flatvol_jax.runtime import checks
+
 Params = Any  # a pytree of arrays
 State = Any  # a pytree of arrays: what training moves beside the parameters
 Path = tuple[str, ...]  # keys that lead to an array of params or of the state
+
+
+LARGEST_WIDTH = 2**31 - 1
+_LARGEST_SCALE = 1e100  # its square is finite
 
 
 class RectifiedLayer(NamedTuple):
@@ -116,6 +122,21 @@ class Stateless:
     def normalised_layers(self) -> tuple[NormalisedLayer, ...]:
         """No layer."""
         return ()
+
+
+def checked_scales(spec: Spec) -> None:
+    """Make sigma_w and sigma_b of a new frozen spec floats; above 0, and at least 0."""
+    for name, check in {"sigma_w": checks.positive, "sigma_b": checks.non_negative}.items():
+        object.__setattr__(spec, name, check(name, getattr(spec, name), most=_LARGEST_SCALE))
+
+
+def checked_spec(spec: Spec) -> Spec:
+    """The spec; what is none, or a class of specs, is a ValueError."""
+    if isinstance(spec, type) or not isinstance(spec, Spec):
+        raise ValueError(
+            f"spec: got {checks.shown(spec)}, wanted a network's spec, such as fv.FCN((40, 40))."
+        )
+    return spec
 
 
 def parameter_shapes(spec: Spec, input_shape: tuple[int, ...]) -> Params:

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from flatvol_jax.models.spec import Params, State, Stateless
-from flatvol_jax.runtime import checks
+from flatvol_jax.models.spec import Params, State, Stateless, checked_scales
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +45,7 @@ class StaxModel(Stateless):
         if not (isinstance(self.name, str) and self.name):
             raise ValueError(f"name: got {self.name!r}, wanted a name for hashes.")
         object.__setattr__(self, "network", network)
-        object.__setattr__(self, "sigma_w", checks.positive("sigma_w", self.sigma_w))
-        object.__setattr__(self, "sigma_b", checks.non_negative("sigma_b", self.sigma_b))
+        checked_scales(self)
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
         """Draw float32 parameters from the prior."""

@@ -1,6 +1,7 @@
 """Checks at the public boundary: each error says what came, what was wanted, what to try."""
 
 import difflib
+import math
 import numbers
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -37,7 +38,7 @@ def concrete(name: str, value: Any) -> np.ndarray:
     except Exception as error:  # whatever __array__ raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"{name}: got {_shown(value)}, wanted an array or nested lists of equal lengths "
+            f"{name}: got {shown(value)}, wanted an array or nested lists of equal lengths "
             f"({reason})."
         ) from error
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
@@ -88,25 +89,25 @@ def number(name: str, value: Any, wanted: str = "a finite number") -> float:
     if isinstance(value, jax.core.Tracer):
         concrete(name, value)  # says what a tracer is
     if not np.isfinite(found):
-        raise ValueError(f"{name}: got {_shown(value)}, wanted {wanted}.")
+        raise ValueError(f"{name}: got {shown(value)}, wanted {wanted}.")
     return found
 
 
-def positive(name: str, value: float) -> float:
-    """Return a finite number above zero as a float."""
-    wanted = "a finite number above 0"
+def positive(name: str, value: float, most: float = math.inf) -> float:
+    """Return a finite number above zero, and of at most `most`, as a float."""
+    wanted = "a finite number above 0" + ("" if most == math.inf else f", at most {most:g}")
     found = number(name, value, wanted)
-    if found <= 0:
-        raise ValueError(f"{name}: got {_shown(value)}, wanted {wanted}.")
+    if not 0 < found <= most:
+        raise ValueError(f"{name}: got {shown(value)}, wanted {wanted}.")
     return found
 
 
-def non_negative(name: str, value: float) -> float:
-    """Return a finite number of at least zero as a float."""
-    wanted = "a finite number of at least 0"
+def non_negative(name: str, value: float, most: float = math.inf) -> float:
+    """Return a finite number of at least zero, and of at most `most`, as a float."""
+    wanted = "a finite number of at least 0" + ("" if most == math.inf else f", at most {most:g}")
     found = number(name, value, wanted)
-    if found < 0:
-        raise ValueError(f"{name}: got {_shown(value)}, wanted {wanted}.")
+    if not 0 <= found <= most:
+        raise ValueError(f"{name}: got {shown(value)}, wanted {wanted}.")
     return found
 
 
@@ -115,7 +116,7 @@ def chance(name: str, value: float) -> float:
     wanted = "a probability strictly between 0 and 1"
     found = number(name, value, wanted)
     if not 0 < found < 1:
-        raise ValueError(f"{name}: got {_shown(value)}, wanted {wanted}.")
+        raise ValueError(f"{name}: got {shown(value)}, wanted {wanted}.")
     return found
 
 
@@ -123,9 +124,9 @@ def count(name: str, value: int, least: int = 1, most: int = _LARGEST) -> int:
     """Return a whole number of at least `least`."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < least:
-        raise ValueError(f"{name}: got {_shown(value)}, wanted a whole number of at least {least}.")
+        raise ValueError(f"{name}: got {shown(value)}, wanted a whole number of at least {least}.")
     if value > most:
-        raise ValueError(f"{name}: got {_shown(value)}, wanted at most {most}.")
+        raise ValueError(f"{name}: got {shown(value)}, wanted at most {most}.")
     return int(value)
 
 
@@ -135,7 +136,7 @@ def one_of(name: str, value: str, options: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in options:
         close = isinstance(value, str) and difflib.get_close_matches(value[:80], options, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"{name}: got {_shown(value)}, wanted one of {', '.join(options)}.{hint}")
+        raise ValueError(f"{name}: got {shown(value)}, wanted one of {', '.join(options)}.{hint}")
     return value
 
 
@@ -148,32 +149,45 @@ def random_key(name: str, value: Any) -> jax.Array:
         key = value if typed else jax.random.wrap_key_data(jnp.asarray(value))
         if key.shape == ():
             return key
-        came = f"{_shown(key.shape)} keys"
+        came = f"{shown(key.shape)} keys"
     except (AttributeError, TypeError, ValueError, OverflowError):
-        came = _shown(value)
+        came = shown(value)
     raise ValueError(f"{name}: got {came}, wanted one JAX random key. Try jax.random.key(0).")
+
+
+def leaves(name: str, tree: Any) -> list:
+    """The leaves of a pytree."""
+    try:
+        return jax.tree.leaves(tree)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: got {shown(tree)}, wanted a pytree of arrays; the keys of a dictionary must "
+            "be of one type, to have an order."
+        ) from error
 
 
 def function(name: str, value: Callable | None) -> Callable | None:
     """Return a function or None."""
     if value is not None and not callable(value):
-        raise ValueError(f"{name}: got {_shown(value)}, wanted a function, or None.")
+        raise ValueError(f"{name}: got {shown(value)}, wanted a function, or None.")
     return value
 
 
 def folder(name: str, value: epath.PathLike | None) -> epath.Path | None:
     """Return the path of a folder, or None."""
     try:
-        return None if value is None else epath.Path(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: got {_shown(value)}, wanted a path, or None.") from error
+        if value is None or "\0" not in str(epath.Path(value)):
+            return None if value is None else epath.Path(value)
+    except (TypeError, ValueError, AttributeError):
+        pass
+    raise ValueError(f"{name}: got {shown(value)}, wanted a path, or None.")
 
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, (np.ndarray, np.generic, jax.Array))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value for a message, cut where it is long."""
     try:
         text = repr(value)

@@ -121,11 +121,11 @@ def chunk_tables(
     return list(tables.values())
 
 
-def check_memory(samples: int, inputs: int) -> None:
+_KEPT_ON_DISK = "Give a workdir, which keeps them on disk."
+
+
+def check_memory(
+    samples: int, inputs: int, name: str = "samples", advice: str = _KEPT_ON_DISK
+) -> None:
     """Refuse a sample whose tables do not fit into memory, if no function comes twice in one."""
-    memory.check_memory(
-        "samples",
-        samples,
-        lambda samples: samples * 8 * (words_of(inputs) + 1),
-        "Give a workdir, which keeps them on disk.",
-    )
+    memory.check_memory(name, samples, lambda n: n * 8 * (words_of(inputs) + 1), advice)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from flatvol_jax.models import FCN, Spec
+from flatvol_jax.models import FCN, Spec, checked_spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.sampling.chunk_files import ChunkFiles, check_memory, chunk_tables
@@ -16,6 +16,8 @@ from flatvol_jax.sampling.packing import first_label_negative
 
 _VERSION = 1  # of the samples: raise it when the same key, spec and inputs give others
 CHUNK = 2**16
+_RANGE = 1e-30, 1e30
+LARGEST_CHUNK = 2**31 - 1  # what a 32-bit index counts
 
 
 def sample_functions(
@@ -90,10 +92,14 @@ def draw_functions(
     """Draw as `sample_functions` does, to ask several questions: `most_frequent`, `count_of`."""
     x = checks.float32("x", x)
     checks.count("samples", samples)
-    checks.count("chunk_size", chunk_size)
-    _check_network(spec, x, symmetric, readouts)
+    chunk_size = checks.count("chunk_size", chunk_size, most=LARGEST_CHUNK)
+    _check_network(checked_spec(spec), x, symmetric, readouts, chunk_size)
+    checks.function("progress", progress)
+    workdir = checks.folder("workdir", workdir)
     key = checks.random_key("key", key)
     files = None
+    if chunk_size > CHUNK:
+        check_memory(chunk_size, len(x), "chunk_size", "Take smaller chunks.")
     if workdir is None:
         check_memory(samples, len(x))
     else:
@@ -106,7 +112,7 @@ def draw_functions(
             "readouts": readouts,
             "chunk_size": chunk_size,
         }
-        files = ChunkFiles(epath.Path(workdir), content_hash(determined_by))
+        files = ChunkFiles(workdir, content_hash(determined_by))
 
     def draw(chunks):
         for words in draw_chunks(key, spec, x, readouts, chunk_size, chunks):
@@ -116,18 +122,38 @@ def draw_functions(
     return Draws(tables, len(x), symmetric, readouts)
 
 
-def _check_network(spec: Spec, x: np.ndarray, symmetric: bool, readouts: int) -> None:
+def _check_network(
+    spec: Spec, x: np.ndarray, symmetric: bool, readouts: int, chunk_size: int
+) -> None:
     if x.ndim < 2 or len(x) == 0:
         raise ValueError(f"x: got shape {x.shape}, wanted (n, ...) with n above 0: a row an input.")
-    checks.count("readouts", readouts)
+    checks.count("readouts", readouts, most=chunk_size)
     if not isinstance(spec, FCN) and (symmetric or readouts > 1):
         raise ValueError(
             f"spec: got a {type(spec).__name__} with symmetric={symmetric}, readouts={readouts}; "
             "both need an FCN, whose readout is known. Draw without them."
         )
+    if isinstance(spec, FCN):
+        _check_range(spec, x)
     zero = ~x.reshape(len(x), -1).any(axis=1)
     if isinstance(spec, FCN) and spec.sigma_b == 0 and zero.any():
         raise ValueError(
             f"x: row {int(zero.argmax())} is zero, and with sigma_b = 0 so is its output in every "
             "network: it has no label. Leave it out, or take sigma_b above 0."
         )
+
+
+def _check_range(spec: FCN, x: np.ndarray) -> None:
+    """Outputs that float32 cannot hold would have labels without a meaning."""
+    lengths = np.square(x.reshape(len(x), -1), dtype=np.float64).mean(axis=1)
+    variance = lengths[lengths > 0] if spec.sigma_b == 0 else lengths
+    with np.errstate(over="ignore"):
+        for gain in (1.0, *(0.5 for _ in spec.width)):  # a ReLU halves the second moment
+            variance = spec.sigma_b**2 + spec.sigma_w**2 * gain * variance
+            scales = np.sqrt(variance)
+            if not np.all((_RANGE[0] <= scales) & (scales <= _RANGE[1])):
+                raise ValueError(
+                    f"spec: got outputs of the order of {scales.min():.1g} to {scales.max():.1g} "
+                    f"from sigma_w = {spec.sigma_w:g}, sigma_b = {spec.sigma_b:g} and these x, "
+                    f"wanted {_RANGE[0]:g} to {_RANGE[1]:g}, which float32 can hold."
+                )

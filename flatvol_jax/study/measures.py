@@ -116,7 +116,10 @@ def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name in group(config, "measures"):
         checks.one_of("measures", name, MEASURES)
         settings = dict(group(config, f"measures.{name}", "on"))
-        if not settings.pop("on"):
+        on = settings.pop("on")
+        if not isinstance(on, bool):
+            raise ValueError(f"measures.{name}.on: got {checks.shown(on)}, wanted True or False.")
+        if not on:
             continue
         wanted = _SETTINGS[name]
         for setting, value in settings.items():

@@ -24,6 +24,8 @@ STAGE_VERSIONS = {
     "baselines": 1,
 }
 
+_MOST_RUNS = 10**6
+
 
 class Run(NamedTuple):
     """One network of a sweep, at zero error or some epochs later.
@@ -65,6 +67,11 @@ def plan_runs(config: Mapping[str, Any]) -> list[Run]:
         raise ValueError(
             f"sweep.attack_sizes: got {sizes}, wanted different sizes of at most "
             f"hp.data.attack_pool_size = {pool}."
+        )
+    if draws * samples * len(sizes) > _MOST_RUNS:
+        raise ValueError(
+            f"sweep: got draws = {draws}, {len(sizes)} attack_sizes and samples = {samples}, "
+            f"wanted at most {_MOST_RUNS} networks in all. Divide them among several sweeps."
         )
     shared = {**dict(flatten(config["hp"])), "seed": sweep["seed"]}
     return [

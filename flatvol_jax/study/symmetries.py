@@ -3,7 +3,7 @@
 import numpy as np
 
 from flatvol_jax.flatness import permute, rescale
-from flatvol_jax.models import Spec
+from flatvol_jax.models import Spec, checked_spec
 from flatvol_jax.models.spec import Params, RectifiedLayer
 from flatvol_jax.runtime import checks
 
@@ -35,7 +35,7 @@ def permute_units(spec: Spec, params: Params, layer: int, order: np.ndarray) -> 
 
 def rectified_layer(spec: Spec, layer: int) -> RectifiedLayer:
     """The paths of layer i, from 1; a layer that no rectifier follows is a ValueError."""
-    layers = spec.rectified_layers()
+    layers = checked_spec(spec).rectified_layers()
     if layers is None:
         raise ValueError(
             f"spec: got {type(spec).__name__}, which does not know where its rectifiers are. Name "
