@@ -1,5 +1,6 @@
 """Checks at the public boundary: each error says what came, what was wanted, what to try."""
 
+import contextlib
 import difflib
 import math
 import numbers
@@ -175,11 +176,9 @@ def function(name: str, value: Callable | None) -> Callable | None:
 
 def folder(name: str, value: epath.PathLike | None) -> epath.Path | None:
     """Return the path of a folder, or None."""
-    try:
+    with contextlib.suppress(TypeError, ValueError, AttributeError):
         if value is None or "\0" not in str(epath.Path(value)):
             return None if value is None else epath.Path(value)
-    except (TypeError, ValueError, AttributeError):
-        pass
     raise ValueError(f"{name}: got {shown(value)}, wanted a path, or None.")
 
 
