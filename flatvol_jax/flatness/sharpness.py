@@ -1,6 +1,7 @@
 """Box sharpness (def. 2.1): the largest loss in the box of eq. 7 that several searches find."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,13 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
-from jax.sharding import Mesh, PartitionSpec
 
-from flatvol_jax.flatness.objective import checked_ensemble, checked_objective
+from flatvol_jax.flatness.objective import Loss, checked_ensemble, checked_objective
 from flatvol_jax.flatness.worst_case import METHODS, expansion, linear_search, worst_case
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
-from flatvol_jax.runtime.spread import usable_devices
+from flatvol_jax.runtime.spread import spread, usable_devices
 
 
 class Sharpness(NamedTuple):
@@ -107,18 +107,25 @@ def sharpness(
 
 @float64_scope
 def ensemble_sharpness(
-    loss: Callable[[Any], Array], params: Any, epsilon: float, key: Array | None = None
+    loss: Callable[[Any], Array],
+    params: Any,
+    epsilon: float,
+    key: Array | None = None,
+    batch_size: int | None = None,
 ) -> Sharpness:
     """Sharpness of many networks at once by sign iteration, one vmapped program.
 
-    Each member has the value of `sharpness(..., method="sign")` with the same key, to rounding,
-    also where there are several local devices, which share the members.
+    Each member has the value of `sharpness(..., method="sign")` with the same key, to rounding.
+    Batches of members are dealt out to the local devices, how many there are changes no bit; a
+    loss whose data lie on several devices takes one batch after another on all of them.
 
     Args:
         loss: full-batch mean loss of one network, params -> scalar.
         params: pytree of parameters with one leading axis, that of the members.
         epsilon: relative half-width of the box.
         key: for the random corners, the same for all members.
+        batch_size: members at a time on a device, the last batch filled up; all of them, on one
+            device, when left out. Changes rounding.
 
     Returns:
         Sharpness whose entries have the members as leading axis.
@@ -129,13 +136,22 @@ def ensemble_sharpness(
     epsilon = checks.positive("epsilon", epsilon)
     loss, params = checked_ensemble(loss, params)
     key = jax.random.key(0) if key is None else checks.random_key("key", key)
+    params = to_host(params)  # each batch goes to the device that takes it
     members = len(jax.tree.leaves(params)[0])
-    devices = usable_devices()[:members]
-    filled = np.minimum(np.arange(-(-members // len(devices)) * len(devices)), members - 1)
-    params = jax.tree.map(lambda leaf: leaf[filled], params)
-    mesh = Mesh(np.array(devices), ("members",))
+    size = members if batch_size is None else checks.count("batch_size", batch_size)
+    batches = np.minimum(np.arange(-(-members // size) * size), members - 1).reshape(-1, size)
+
+    @float64_scope  # a thread has a setting of its own
+    def measure(place):
+        batch = jax.tree.map(lambda leaf: leaf[batches[place]], params)
+        return {place: to_host(_ensemble(key, loss, batch, epsilon))}
+
+    measured: dict[int, Any] = {}
+    tasks = [partial(measure, place) for place in range(len(batches))]
+    with jax.default_device(usable_devices()[0]) if _on_several(loss) else nullcontext():
+        spread(tasks, measured.update)
     found, parts, start = jax.tree.map(
-        lambda leaf: leaf[:members], to_host(_ensemble(mesh, key, loss, params, epsilon))
+        lambda *leaves: np.concatenate(leaves)[:members], *(measured[i] for i in sorted(measured))
     )
     return Sharpness(
         **_parts(start, parts, np.asarray),
@@ -145,20 +161,20 @@ def ensemble_sharpness(
     )
 
 
-@partial(jax.jit, static_argnames="mesh")
-def _ensemble(mesh, key, loss, params, epsilon):
-    def on_device(key, loss, params, epsilon):
-        def measure(member):
-            box = box_half_widths(member, epsilon)
-            found = linear_search(key, loss, member, box, "inf")
-            return found, expansion(loss, member, box, found.delta), loss(member)
+def _on_several(loss: Loss) -> bool:
+    """Whether data bound to it lie on several devices: programs side by side would deadlock."""
+    arrays = (leaf for leaf in jax.tree.leaves(loss) if isinstance(leaf, jax.Array))
+    return any(len(array.devices()) > 1 for array in arrays)
 
-        return jax.vmap(measure)(params)
 
-    whole, split = PartitionSpec(), PartitionSpec(*mesh.axis_names)
-    specs = (whole, whole, split, whole)
-    spread = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
-    return spread(key, loss, params, epsilon)
+@jax.jit
+def _ensemble(key, loss, params, epsilon):
+    def measure(member):
+        box = box_half_widths(member, epsilon)
+        found = linear_search(key, loss, member, box, "inf")
+        return found, expansion(loss, member, box, found.delta), loss(member)
+
+    return jax.vmap(measure)(params)
 
 
 def _parts(start, parts, number) -> dict[str, Any]:

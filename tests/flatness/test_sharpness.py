@@ -168,6 +168,19 @@ def test_an_ensemble_has_the_values_of_its_members(network):
         np.testing.assert_allclose(together.trace[i], alone.trace, rtol=1e-12)
 
 
+def test_batches_of_an_ensemble_are_filled_up_and_change_rounding_only(network):
+    loss, params = network
+    stacked = jax.tree.map(lambda p: jnp.stack([p * s for s in (0.5, 1.0, 1.5)]), params)
+    whole = flatness.ensemble_sharpness(loss, stacked, 1e-3)
+    batched = flatness.ensemble_sharpness(loss, stacked, 1e-3, batch_size=2)
+    for name in whole._fields:
+        found, wanted = getattr(batched, name), getattr(whole, name)
+        assert found.shape == wanted.shape
+        np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-10, err_msg=name)
+    with pytest.raises(ValueError, match="batch_size: got 0"):
+        flatness.ensemble_sharpness(loss, stacked, 1e-3, batch_size=0)
+
+
 def test_random_points_of_the_box_never_lie_higher(network):
     loss, params = network
     epsilon, found = 1e-2, fv.sharpness(*network, 1e-2)
