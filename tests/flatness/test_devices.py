@@ -66,7 +66,7 @@ close(shared.trace, alone.trace)
 try:
     fv.over_devices(x[:63])
 except ValueError as error:
-    assert "shape (63, 6) for 4 devices" in str(error)
+    assert "got 63 rows for 4 devices" in str(error)
 else:
     raise AssertionError
 """
