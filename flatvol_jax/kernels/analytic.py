@@ -17,6 +17,7 @@ from flatvol_jax.runtime.cache import cached_arrays
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.hashing import array_hash
 from flatvol_jax.runtime.precision import float64_scope
+from flatvol_jax.runtime.spread import usable_devices
 
 _VERSION = 1  # of the numbers: raise it when the same spec and inputs give others
 
@@ -116,11 +117,12 @@ def _checked_inputs(name: str, x: np.ndarray, spec: Spec, layers: tuple) -> jax.
 
 
 def _check_memory(n: int, n2: int | None, cached: bool) -> None:
-    """The kernel, and a block under way or, in the end, the file that is written."""
+    """The kernel, and a block under way on each device or, in the end, the file that is written."""
+    blocks = 1.2 * BLOCK_BYTES * len(usable_devices())  # each with a copy to make it symmetric
 
     def needed(n):
-        kernel, block = 8 * n * (n2 or n), 1.2 * BLOCK_BYTES  # with a copy to make it symmetric
-        return kernel + max(block, kernel if cached else 0)
+        kernel = 8 * n * (n2 or n)
+        return kernel + max(blocks, kernel if cached else 0)
 
     memory.check_memory(
         "x",

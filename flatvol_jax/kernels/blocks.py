@@ -48,26 +48,25 @@ def in_blocks(
         if column >= row or not symmetric
     ]
     kernel = np.empty((len(x), len(x2)))
-    host_x, host_x2, finished = np.asarray(x), np.asarray(x2), 0
+    host_x, host_x2, reports = np.asarray(x), np.asarray(x2), itertools.count(1)
 
-    def compute(rows, columns):
+    def fill(rows, columns):
+        """Here, not where it is reported: there finished blocks would wait beside those to come."""
         with jax.enable_x64(True):  # a thread has settings of its own
-            block = kernel_function(jnp.asarray(host_x[rows]), jnp.asarray(host_x2[columns]))
-            return rows, columns, np.asarray(block)
-
-    def place(computed):
-        nonlocal finished
-        rows, columns, block = computed
+            block = np.asarray(
+                kernel_function(jnp.asarray(host_x[rows]), jnp.asarray(host_x2[columns]))
+            )
         if symmetric and rows == columns:
             block = 0.5 * (block + block.T)
         kernel[rows, columns] = block
         if symmetric:
             kernel[columns, rows] = block.T
-        finished += 1
-        if progress is not None:
-            progress(finished, len(blocks))
 
-    spread([functools.partial(compute, *block) for block in blocks], place)
+    def report(_):
+        if progress is not None:
+            progress(next(reports), len(blocks))
+
+    spread([functools.partial(fill, *block) for block in blocks], report)
     return kernel
 
 

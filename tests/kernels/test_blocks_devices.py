@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 import flatvol_jax as fv
 from flatvol_jax.kernels import analytic, blocks
@@ -42,3 +43,12 @@ def test_three_devices_make_the_kernel_of_one(tmp_path, monkeypatch):
     )
     np.testing.assert_array_equal(found["symmetric"], fv.nngp_kernel(spec, x))
     np.testing.assert_array_equal(found["pairs"], fv.nngp_kernel(spec, x, x[:11] + 1))
+
+
+def test_the_memory_of_a_block_on_each_device_is_asked_for(free, monkeypatch):
+    free(2 * blocks.BLOCK_BYTES)
+    x = np.random.default_rng(0).normal(size=(3, 2))
+    fv.nngp_kernel(fv.FCN((8,)), x)
+    monkeypatch.setattr(analytic, "usable_devices", lambda: [None, None])
+    with pytest.raises(ValueError, match="x: got n = 3, whose work takes 1.5 GB"):
+        fv.nngp_kernel(fv.FCN((8,)), x)
