@@ -1,5 +1,6 @@
 """Arrays that cost time, computed once and kept under the hash of what determines them."""
 
+import contextlib
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -34,12 +35,11 @@ def cached_arrays(
         compute: makes the arrays, name to array.
     """
     path = epath.Path(folder) / f"{content_hash(key)}.npz"
-    try:
-        return files.read_arrays(path)
-    except FileNotFoundError:
-        pass
-    except ValueError:
-        warn_damaged(path)
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            return files.read_arrays(path)
+        except ValueError:
+            warn_damaged(path)
     arrays = {name: np.asarray(array) for name, array in compute().items()}
     try:
         files.write_arrays(path, arrays)

@@ -74,8 +74,8 @@ def run_attack_sweep(
             "multiple of it: a batch of another shape would round otherwise."
         )
     plan = plan_runs(config)
-    groups = [group for draw in _by_draw(plan) for group in _groups(draw, size)]
-    own = {run.run_id for group in shard.of(groups) for run in group}
+    ensembles = [runs for draw in _by_draw(plan) for runs in _groups(draw, size)]
+    own = {run.run_id for runs in shard.of(ensembles) for run in runs}
     runs = [run for run in plan if run.run_id in own]
     cache = epath.Path(workdir) / "cache" if cache is None else epath.Path(cache)
     bar = _Bar(progress, len(runs) * (1 + len(measures)))
@@ -92,7 +92,8 @@ def run_attack_sweep(
     problem = problem_of(first)
     with open_workdir(workdir, config, shard.name) as workdir:
         try:
-            _warn_of_faults(problem, first)
+            if runs:
+                _warn_of_faults(problem, first)
             for of_draw in _by_draw(runs):
                 draw = of_draw[0].draw
                 untrained = [r for r in of_draw if read_row(workdir, training_unit(r)) is None]

@@ -1,5 +1,6 @@
 """The files that hold records, and their lines: what is no record is left out and named."""
 
+import contextlib
 import io
 import json
 import re
@@ -61,10 +62,8 @@ def read_rows(path: epath.Path) -> Iterator[dict[str, Any]]:
 
 
 def _parsed(line: bytes) -> Any:
-    try:
+    with contextlib.suppress(ValueError):
         return orjson.loads(line)
-    except ValueError:
-        pass
     try:  # orjson refuses NaN, which other programs write
         return json.loads(line.decode())
     except (ValueError, RecursionError):

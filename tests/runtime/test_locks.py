@@ -69,4 +69,4 @@ def test_a_killed_holder_holds_no_longer(another, tmp_path):
 def test_it_is_free_again_after_the_block(tmp_path):
     for _ in range(2):
         with folder_lock(tmp_path):
-            pass
+            assert str(os.getpid()) in (tmp_path / ".lock").read_text()

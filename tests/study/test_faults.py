@@ -1,12 +1,9 @@
 """Numerical faults: recorded at the network that has them, counted, and the sweep goes on."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from configs.mnist_fcn import get_config
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.study import attack_sweep, load_records, records_summary
 from flatvol_jax.study.attack_sweep import run_attack_sweep
@@ -14,17 +11,8 @@ from flatvol_jax.study.faults import fault_table
 
 
 @pytest.fixture
-def config():
-    config = get_config("smoke")
-    config.hp.data.update(train_size=20, attack_pool_size=20, test_size=20, second_test_size=30)
-    config.hp.model.width = (8,)
-    config.hp.train.max_epochs = 40
-    config.sweep.update(draws=2, attack_sizes=(0, 20), samples=1)
-    config.ensemble = 2
-    for name in ("sgd_sharpness", "hessian", "log_volume_null"):
-        config.measures[name].on = False
-    config.measures.log_volume.update(links=("heaviside",), estimator="ep")
-    return json.loads(config.to_json())
+def config(tiny):
+    return tiny(draws=2, attack_sizes=(0, 20), samples=1)
 
 
 def spoiled(monkeypatch, draw, spoil):

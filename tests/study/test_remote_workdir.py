@@ -1,6 +1,5 @@
 """A sweep whose workdir is gs://bucket/run: a folder of this machine stands in for the bucket."""
 
-import json
 import os
 import sys
 
@@ -10,7 +9,6 @@ from etils.epath import backend
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from configs.mnist_fcn import get_config
 from flatvol_jax.study import load_records
 from flatvol_jax.study.attack_sweep import run_attack_sweep
 
@@ -34,16 +32,8 @@ def bucket(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def config():
-    config = get_config("smoke")
-    config.hp.data.update(train_size=20, attack_pool_size=20, test_size=20, second_test_size=30)
-    config.hp.model.width = (8,)
-    config.hp.train.max_epochs = 20
-    config.sweep.update(draws=1, attack_sizes=(0,), samples=2)
-    for name in ("sgd_sharpness", "hessian", "log_volume_null", "sharpness"):
-        config.measures[name].on = False
-    config.measures.log_volume.update(links=("heaviside",), estimator="ep")
-    return json.loads(config.to_json())
+def config(tiny):
+    return tiny(draws=1, attack_sizes=(0,), samples=2)
 
 
 def test_its_records_are_those_of_a_local_one(bucket, config, tmp_path_factory):

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from configs.mnist_fcn import get_config
 from flatvol_jax.study.attack_sweep import run_attack_sweep
 
 SCRIPT = """
@@ -23,19 +22,9 @@ assert calls[-1][0] == calls[-1][1]
 """
 
 
-@pytest.fixture(scope="module")
-def config():
-    config = get_config("smoke,adam")
-    config.hp.data.update(train_size=40, attack_pool_size=40, test_size=30, second_test_size=50)
-    config.hp.model.width = (8,)
-    config.hp.train.max_epochs = 60
-    config.sweep.update(draws=1, attack_sizes=(0, 40), samples=2)
-    config.ensemble = 1
-    config.measures.log_volume.links = ("heaviside",)
-    config.measures.log_volume_null.on = False
-    config.measures.hessian.on = False
-    config.measures.sgd_sharpness.on = False
-    return json.loads(config.to_json())
+@pytest.fixture
+def config(tiny):
+    return tiny("adam", draws=1, attack_sizes=(0, 20), samples=2)
 
 
 def test_rows_are_those_of_one_device(config, tmp_path):
