@@ -11,6 +11,8 @@ from pathlib import Path
 
 from etils import epath
 
+from flatvol_jax.runtime import files
+
 
 @contextlib.contextmanager
 def folder_lock(folder: epath.PathLike, shard: str | None = None) -> Iterator[None]:
@@ -27,7 +29,7 @@ def folder_lock(folder: epath.PathLike, shard: str | None = None) -> Iterator[No
         ValueError: another process holds the folder, or this shard of it; says which.
     """
     folder = epath.Path(folder)
-    if "://" in str(folder):
+    if files.is_remote(folder):
         yield
         return
     if shard is None:

@@ -31,15 +31,13 @@ def connect() -> None:
     """
     if jax.distributed.is_initialized():
         return
-    given = {
-        name: int(os.environ[variable])
-        for name, variable in (
-            ("num_processes", "JAX_NUM_PROCESSES"),
-            ("process_id", "JAX_PROCESS_ID"),
-        )
-        if variable in os.environ
-    }
+    variables = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
     try:
+        given = {
+            name: int(os.environ[variable])
+            for name, variable in variables.items()
+            if variable in os.environ
+        }
         jax.distributed.initialize(**given, shutdown_timeout_seconds=_LEAVING)
     except (ValueError, RuntimeError) as error:
         raise ValueError(

@@ -114,22 +114,16 @@ def sharpness_arrays(
     "sign": by sign iteration, `batch_size` networks at a time, the last batch filled up, so that
     one program serves all. "best": one after another, a climb on top.
     """
-    loss, count = train_loss(problem, {}), len(jax.tree.leaves(params)[0])
-    size = settings["batch_size"] if settings["method"] == "sign" else 1
-    found = []
-    for first in range(0, count, size):
-        rows = np.minimum(np.arange(first, first + size), count - 1)
-        batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], params)
-        if settings["method"] == "sign":
-            result = flatness.ensemble_sharpness(loss, batch, epsilon)
-        else:
-            single = jax.tree.map(lambda leaf: leaf[0], batch)
-            result = flatness.sharpness(loss, single, epsilon, method="best")
-        found.append([np.atleast_1d(getattr(result, name)) for name in SHARPNESS])
-    return {
-        name: np.concatenate(parts)[:count]
-        for name, parts in zip(SHARPNESS, zip(*found, strict=True), strict=True)
-    }
+    loss = train_loss(problem, {})
+    if settings["method"] == "sign":
+        size = settings["batch_size"]
+        found = flatness.ensemble_sharpness(loss, params, epsilon, batch_size=size)
+        return {name: getattr(found, name) for name in SHARPNESS}
+    each = []
+    for place in range(len(jax.tree.leaves(params)[0])):
+        single = jax.tree.map(lambda leaf, place=place: leaf[place], params)
+        each.append(flatness.sharpness(loss, single, epsilon, method="best"))
+    return {name: np.stack([getattr(found, name) for found in each]) for name in SHARPNESS}
 
 
 def hessian_arrays(
