@@ -4,37 +4,37 @@ Never another exception, a crash, or a NaN without a word. Sizes are fixed and t
 programs are compiled. The long version is slow: 1,000 examples each.
 """
 
-import contextlib
 import copy
 import itertools
-import json
-import math
-import re
 from collections import namedtuple
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from malformed import (
+    FEW,
+    KEY,
+    MANY,
+    SCALARS,
+    N,
+    anything,
+    arrays,
+    finite,
+    mostly,
+    outcome,
+    run,
+    size,
+)
 
 import flatvol_jax as fv
-from configs.mnist_fcn import get_config
-from flatvol_jax.study.attack_sweep import run_attack_sweep
-from flatvol_jax.study.measures import chosen_measures
-from flatvol_jax.study.plan import plan_runs
 
-N = 4
-KEY = jax.random.key(0)
 SIGNS = np.array([1, -1, 1, 1])
 X = np.random.default_rng(1).normal(size=(N, 3))
 GRAM = X @ X.T + np.eye(N)
 FCN = fv.FCN((2,))
 PARAMS = FCN.init(KEY, (3,))
-
-FEW, MANY = 25, 1000
 CASES = {}
 
 
@@ -46,143 +46,6 @@ def fuzzed(*strategies, few=FEW):
         return check
 
     return register
-
-
-def run(check, strategies, examples):
-    profile = settings(
-        max_examples=examples,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    profile(given(*strategies)(check))()
-
-
-class Refuses:
-    """What makes no array."""
-
-    def __array__(self, *_, **__):
-        raise RuntimeError("no array of this")
-
-
-NASTY = [
-    *(None, True, False, 0, -1, 1, 2, 3, 2**31, 2**62, 2**63 - 1, 2**63, -(2**63), 10**400),
-    *(0.5, -0.0, 2.0, 1e-320, 1e-40, 1e39, 1e300, math.nan, math.inf, -math.inf, 1j),
-    *("", "ep", "1", "mnist", "\0", "x" * 300, b"1", object, object(), len, Refuses()),
-    *([], [1], [[1, 2], [3]], (), (2, None), {}, {"a": 1}, {"a": 1, 2: 3}, {1}, range(2)),
-    *(np.float32(2), np.float64(math.nan), np.int8(3), np.uint64(2**64 - 1), np.str_("ep")),
-    *(np.array(2), np.array([2]), np.array(None), np.array("ep"), np.datetime64("2020")),
-    *(jnp.asarray(2.0), jnp.asarray(2, jnp.bfloat16), np.ma.masked, np.ma.masked_array([1.0])),
-    *(jax.random.key(1), jax.random.split(KEY), jax.random.PRNGKey(2), KEY),
-]
-
-
-@st.composite
-def scalars(draw):
-    """A strategy with a short name: failures print it."""
-    return NASTY[draw(st.integers(0, len(NASTY) - 1))]
-
-
-SCALARS = scalars()
-DTYPES = [
-    "f4",
-    "f8",
-    ">f8",
-    "f2",
-    "g",
-    "i1",
-    "i8",
-    ">i4",
-    "u4",
-    "u8",
-    "?",
-    "c16",
-    "O",
-    "U3",
-    "M8[s]",
-]
-VALUES = st.sampled_from([-1.0, 0.0, 1.0, 2.0, 1e-320, 1e300, -1e300, math.nan, math.inf, 1e39])
-
-
-@st.composite
-def arrays(draw, shapes):
-    """An array of one of some shapes, of any dtype, order and kind, with nasty values."""
-    shape = draw(st.sampled_from(shapes))
-    array = np.random.default_rng(draw(st.integers(0, 9))).normal(size=shape)
-    kind = draw(st.sampled_from(["normal", "signs", "gram", "unit", "one nasty", "all nasty"]))
-    if kind == "signs":
-        array = np.where(array > 0, 1.0, -1.0)
-    elif kind == "unit":
-        array = np.abs(array) / 9
-    elif kind == "gram" and len(shape) == 2 and shape[0] == shape[1]:
-        array = array @ array.T
-    elif kind == "one nasty" and array.size:
-        array.flat[draw(st.integers(0, array.size - 1))] = draw(VALUES)
-    elif kind == "all nasty":
-        array = np.full(shape, draw(VALUES))
-    with np.errstate(all="ignore"):
-        array = np.asarray(array).astype(
-            draw(st.sampled_from(["f8", "f8", ml_dtypes.bfloat16, *DTYPES]))
-        )
-    return draw(st.sampled_from(WRAPS))(array)
-
-
-def read_only(array):
-    array = array.copy()
-    array.setflags(write=False)
-    return array
-
-
-def on_device(array):
-    known = array.dtype.isnative and array.dtype.kind in "fiub" and array.dtype != np.longdouble
-    return jnp.asarray(array) if known else array
-
-
-WRAPS = [
-    lambda array: array,
-    np.asfortranarray,
-    read_only,
-    on_device,
-    np.ndarray.tolist,
-    lambda array: np.ma.masked_array(array, False),
-    lambda array: np.ma.masked_array(array, True),
-    lambda array: np.repeat(array, 2, axis=-1)[..., ::2] if array.ndim else array,
-    lambda array: array[::-1] if array.ndim else array,
-    lambda array: list(array) if array.ndim else array,
-]
-
-
-def anything(*shapes):
-    return st.one_of(arrays([*shapes, (), (0,), (N, 0), (N, 1, 1)]), arrays([shapes[0]]), SCALARS)
-
-
-def mostly(good, *strategies):
-    """The good value as often as all others together: else no call gets beyond one argument."""
-    return st.one_of(st.just(good), st.one_of(*(strategies or (SCALARS,))))
-
-
-def size(good, most=100):
-    """A number of something: what is too much to wait for is left out, what is absurd is not."""
-    return mostly(good).filter(lambda n: not isinstance(n, int) or not most < n < 2**40)
-
-
-def outcome(call):
-    """The result of a call, or None for its refusal, which must say what of."""
-    try:
-        return call()
-    except ValueError as error:
-        refusal = str(error)
-    # Outside the clause: hypothesis tells failures apart by the exceptions that they come from.
-    assert len(refusal) >= 20, refusal
-    assert re.match(r"[\w.]+[^:\n]{0,80}: ", refusal), refusal
-    assert len(refusal) < 1500, refusal[:3000]
-    return None
-
-
-def finite(*values):
-    for value in values:
-        assert np.isfinite(np.asarray(value, np.float64)).all(), value
 
 
 def checked_volume(found, settled):
@@ -489,67 +352,3 @@ def test_every_outcome_is_a_result_or_a_refusal(name):
 @pytest.mark.parametrize("name", CASES)
 def test_so_are_many(name):
     run(*CASES[name][:2], MANY)
-
-
-CONFIG = json.loads(get_config("smoke").to_json())
-
-
-def entries(tree, at=()):
-    for name, value in tree.items():
-        yield (*at, name)
-        if isinstance(value, dict):
-            yield from entries(value, (*at, name))
-
-
-ENTRIES = list(entries(CONFIG))
-
-
-class Accepted(BaseException):
-    """Ends a sweep that got beyond its checks."""
-
-
-def accepted(done, total, text):
-    raise Accepted
-
-
-def mutated(path, value):
-    config = copy.deepcopy(CONFIG)
-    inner = config
-    for name in path[:-1]:
-        inner = inner[name]
-    if value == "missing":
-        del inner[path[-1]]
-    elif value == "unknown":
-        inner[f"{path[-1]}_"] = 1
-    else:
-        inner[path[-1]] = value
-    return config
-
-
-def check_config(folder, config):
-    outcome(lambda: chosen_measures(config))
-    outcome(lambda: plan_runs(config))
-    with contextlib.suppress(Accepted):
-        outcome(lambda: run_attack_sweep(config, folder / "w", progress=accepted))
-
-
-CHANGES = st.one_of(SCALARS, st.sampled_from(["missing", "unknown", [0], [0, 0], {"on": True}]))
-
-
-@pytest.mark.parametrize("examples", [150, pytest.param(MANY, marks=pytest.mark.slow)])
-def test_a_config_with_one_wrong_entry(tmp_path_factory, examples):
-    def check(path, value):
-        check_config(tmp_path_factory.mktemp("fuzz"), mutated(path, value))
-
-    run(check, (st.sampled_from(ENTRIES), CHANGES), examples)
-
-
-@pytest.mark.parametrize("config", [None, {}, [], "config", {"hp": 3}, {"sweep": {}}, 3])
-def test_what_is_no_config_is_refused(tmp_path, config):
-    for call in (chosen_measures, plan_runs, lambda it: run_attack_sweep(it, tmp_path / "w")):
-        assert outcome(lambda call=call: call(config)) is None
-
-
-def test_every_group_may_miss_each_of_its_entries(tmp_path):
-    for number, path in enumerate(ENTRIES):
-        check_config(tmp_path / str(number), mutated(path, "missing"))
