@@ -5,6 +5,7 @@ python -m experiments.temporal --config=configs/temporal.py:S5           alpha =
 python -m experiments.temporal --config=configs/temporal.py:S7           three box sizes
 python -m experiments.temporal --config=configs/temporal.py:S8           alpha = 6.0, 5000 epochs
 python -m experiments.temporal --config=configs/temporal.py:S9           784-10-40-1, Hessian
+python -m experiments.temporal --config=configs/temporal.py:draws,mean   ten draws, for verdicts
 python -m experiments.temporal --config=configs/temporal.py:alpha_sweep  alphas and layers
 python -m experiments.temporal --config=configs/temporal.py:smoke        two minutes
 python -m experiments.temporal --config=configs/temporal.py:fig5,mean    the mean loss, any variant
@@ -25,7 +26,7 @@ from ml_collections import ConfigDict
 from configs.base import training
 
 LOSSES = ("sum", "mean")
-VARIANTS = ("fig5", "S5", "S7", "S8", "S9", "alpha_sweep", "smoke")
+VARIANTS = ("fig5", "S5", "S7", "S8", "S9", "draws", "alpha_sweep", "smoke")
 
 
 def get_config(variant: str = "fig5") -> ConfigDict:
@@ -90,6 +91,10 @@ def get_config(variant: str = "fig5") -> ConfigDict:
     if variant == "S8":
         config.event.update(epochs=5000, alphas=(6.0, 1 / 6.0))
         config.trajectory.every = 10
+    if variant == "draws":
+        config.sweep.draws = 10
+        config.event.update(epochs=2000, alphas=(6.0, 1 / 6.0))
+        config.trajectory.update(every=10, dense=10)
     if variant == "S9":
         config.hp.model.width = (10, 40)
         config.event.update(alphas=())

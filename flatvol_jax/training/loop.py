@@ -23,7 +23,8 @@ class Member(NamedTuple):
         optimizer_state: that of optax.
         epoch: passes over the data so far.
         epoch_train: the first epoch with zero error on S alone, -1 until then.
-        epoch_zero: the first epoch with zero error on S ∪ A, -1 until then.
+        epoch_zero: the first epoch with zero error on what `settings.stop` names, S ∪ A unless it
+            says otherwise; -1 until then.
         kept: the (params, state) that count, at `epoch_zero` and at each epoch of `overtrain`
             beyond, NaN until then; None without `overtrain`.
         loss: mean cross-entropy over the used rows after each epoch.
@@ -76,7 +77,6 @@ def each_member(mesh: Mesh, function, members: tuple, shared: tuple, vmap_size: 
 def begin(mesh: Mesh, keys, spec: Spec, x, y, use, settings, train_size, overtrain) -> Member:
     """Initialise and evaluate all members."""
     epochs = settings.max_epochs + 1 + max(overtrain, default=0)
-    rows_at_once = settings.evaluation_batch_size
 
     def empty(leaf):
         return jnp.full((1 + len(overtrain), *leaf.shape), jnp.nan, leaf.dtype)
@@ -95,7 +95,7 @@ def begin(mesh: Mesh, keys, spec: Spec, x, y, use, settings, train_size, overtra
             jnp.full(epochs, jnp.nan),
             jnp.full(epochs, -1, jnp.int32),
         )
-        return _evaluated(member, spec, x, y, use, train_size, overtrain, rows_at_once)
+        return _evaluated(member, spec, x, y, use, settings, train_size, overtrain)
 
     return each_member(mesh, begin_one, (keys, use, y), (x,), settings.vmap_size)
 
@@ -126,8 +126,7 @@ def advance(
                 optimizer_state=optimizer_state,
                 epoch=member.epoch + 1,
             )
-            rows_at_once = settings.evaluation_batch_size
-            return _evaluated(member, spec, x, y, use, train_size, overtrain, rows_at_once)
+            return _evaluated(member, spec, x, y, use, settings, train_size, overtrain)
 
         def more(member):
             return going(member, settings.max_epochs, overtrain) & (member.epoch < limit)
@@ -193,18 +192,20 @@ def _cross_entropy(output: Array, y: Array) -> Array:
     return optax.sigmoid_binary_cross_entropy(output, (y + 1) / 2)
 
 
-def _evaluated(
-    member: Member, spec, x, y, use, train_size: int, overtrain, rows_at_once: int | None
-) -> Member:
+def _evaluated(member: Member, spec, x, y, use, settings, train_size: int, overtrain) -> Member:
     """Write loss and errors at the member's epoch, the epochs without error, what is kept."""
     params = entropy_sgd_eval_params(member.optimizer_state, member.params)
+    rows_at_once = settings.evaluation_batch_size
     wrong, mean_loss = evaluation(spec, params, member.state, x, y, use, rows_at_once)
     errors = jnp.sum(wrong & use, dtype=jnp.int32)
-    fits = ~jnp.any(wrong[:train_size]) & (member.epoch_train < 0)
-    fits_all = (errors == 0) & jnp.isfinite(mean_loss) & (member.epoch_zero < 0)
+    fits_train = ~jnp.any(wrong[:train_size])
+    fits = fits_train if settings.stop == "train" else errors == 0
+    done = fits & jnp.isfinite(mean_loss) & (member.epoch_zero < 0)
     member = member._replace(
-        epoch_train=jnp.where(fits, member.epoch, member.epoch_train),
-        epoch_zero=jnp.where(fits_all, member.epoch, member.epoch_zero),
+        epoch_train=jnp.where(
+            fits_train & (member.epoch_train < 0), member.epoch, member.epoch_train
+        ),
+        epoch_zero=jnp.where(done, member.epoch, member.epoch_zero),
         loss=member.loss.at[member.epoch].set(mean_loss),
         errors=member.errors.at[member.epoch].set(errors),
     )

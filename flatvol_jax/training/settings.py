@@ -25,6 +25,8 @@ class TrainSettings:
             whole set, which "gd" requires.
         loss: "sum" or "mean" of the cross-entropy over the minibatch. TensorFlow's defaults and
             entropy-SGD's are meant for the mean.
+        stop: the error that must be zero for a member to be done: on "train_and_attack", S ∪ A, or
+            on "train", S alone, as the public code of the paper's authors has it.
         max_epochs: a member that is not done by then is kept and marked.
         vmap_size: members that are batched into one operation; the others follow one after
             another. 1 is fastest on a CPU, where a small network's step is no faster batched
@@ -42,6 +44,7 @@ class TrainSettings:
     learning_rate: float | None = None
     batch_size: int | None = 32
     loss: str = "sum"
+    stop: str = "train_and_attack"
     max_epochs: int = 500
     vmap_size: int = 1
     augmentation: str | None = None
@@ -52,6 +55,7 @@ class TrainSettings:
         object.__setattr__(self, "options", tuple(sorted(dict(self.options).items())))
         self.transformation(key=None)
         checks.one_of("loss", self.loss, ("sum", "mean"))
+        checks.one_of("stop", self.stop, ("train_and_attack", "train"))
         for name in ("max_epochs", "vmap_size"):
             checks.count(name, getattr(self, name))
         if self.augmentation is not None:
