@@ -5,10 +5,33 @@ scale and SGD. Scales: "paper" is the paper's size, "cpu" a size for two cores, 
 minutes; each file says what it makes of them.
 """
 
+import functools
+import operator
+
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from flatvol_jax.training import OPTIMIZERS
+
+
+# What the paper leaves open or others do otherwise, for sensitivity runs.
+CHANGES = {
+    "protocol": {},
+    "sigma_w_1": {"hp.model.sigma_w": 1.0},
+    "sigma_w_2": {"hp.model.sigma_w": 2.0},
+    "sigma_b_0": {"hp.model.sigma_b": 0.0},
+    "sigma_b_01": {"hp.model.sigma_b": 0.1},
+    "depth_1": {"hp.model.width": (40,)},
+    "depth_3": {"hp.model.width": (40, 40, 40)},
+    "standardise": {"hp.data.preprocessing": "standardise"},
+}
+
+
+def change(config: ConfigDict, changes: dict) -> None:
+    """Set entries by their dotted names, also those that have a default elsewhere."""
+    for name, value in changes.items():
+        *groups, entry = name.split(".")
+        functools.reduce(operator.getitem, groups, config)[entry] = value
 
 
 def words(variant: str, scales: tuple[str, ...]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ python -m experiments.temporal --config=configs/temporal.py:S7           three b
 python -m experiments.temporal --config=configs/temporal.py:S8           alpha = 6.0, 5000 epochs
 python -m experiments.temporal --config=configs/temporal.py:S9           784-10-40-1, Hessian
 python -m experiments.temporal --config=configs/temporal.py:draws,mean   ten draws, for verdicts
+python -m experiments.temporal --config=configs/temporal.py:draws,mean,depth_3   three, one change
 python -m experiments.temporal --config=configs/temporal.py:alpha_sweep  alphas and layers
 python -m experiments.temporal --config=configs/temporal.py:smoke        two minutes
 python -m experiments.temporal --config=configs/temporal.py:fig5,mean    the mean loss, any variant
@@ -23,7 +24,7 @@ beside one that goes on unscaled. Several networks for a band: --config.sweep.sa
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs.base import training
+from configs.base import CHANGES, change, training
 
 LOSSES = ("sum", "mean")
 VARIANTS = ("fig5", "S5", "S7", "S8", "S9", "draws", "alpha_sweep", "smoke")
@@ -32,13 +33,16 @@ VARIANTS = ("fig5", "S5", "S7", "S8", "S9", "draws", "alpha_sweep", "smoke")
 def get_config(variant: str = "fig5") -> ConfigDict:
     """Data and network, the trajectory, the event, the measures."""
     words = variant
-    variant, _, word = words.partition(",")
-    if variant not in VARIANTS or word not in ("", *LOSSES):
+    variant, *more = words.split(",")
+    losses = [word for word in more if word in LOSSES] or ["sum"]
+    changes = [word for word in more if word in CHANGES] or ["protocol"]
+    unknown = set(more) - {*LOSSES, *CHANGES, ""}
+    if variant not in VARIANTS or unknown or len(losses) > 1 or len(changes) > 1:
         raise ValueError(
-            f"variant: got {words!r}, wanted one of {', '.join(VARIANTS)}, or one of them and "
-            f"{' or '.join(LOSSES)} with a comma between."
+            f"variant: got {words!r}, wanted one of {', '.join(VARIANTS)}, and after commas "
+            f"{' or '.join(LOSSES)} and one of {', '.join(CHANGES)}."
         )
-    loss = word or "sum"
+    loss, changed = losses[0], changes[0]
     config = ConfigDict()
     config.name = f"temporal_{variant}" + ("_mean" if loss == "mean" else "")
     config.experiment = "temporal"
@@ -112,4 +116,9 @@ def get_config(variant: str = "fig5") -> ConfigDict:
         config.trajectory.update(segment=10, dense=10)
         config.event.update(after=20, epochs=20, alphas=(4.0, 5.9))
         config.measures.hessian.update(on=True, k=5, every=20)
+    if changed != "protocol":
+        change(config, CHANGES[changed])
+        config.name += f"_{changed}"
+        config.note = f"Sensitivity run: {changed}."
+        config.sweep.draws = min(config.sweep.draws, 3)
     return config

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from flatvol_jax.figures.scatter import SHARPNESS, VOLUME, Coordinate
+from flatvol_jax.study.names import OPTIMIZERS, SYSTEMS
 
 SPECTRAL_NORM = Coordinate(
     "measure.hessian.spectral_norm", "log₁₀ spectral norm of the Hessian", False
@@ -13,23 +14,6 @@ LOG_PRODUCT = Coordinate(
 FROBENIUS_NORM = Coordinate(
     "measure.hessian.frobenius_norm", "log₁₀ Frobenius norm of the Hessian", False
 )
-
-SYSTEMS = {
-    "mnist_fcn": "FCN on MNIST",
-    "mnist_fcn_overtrain": "FCN on MNIST",
-    "mnist_fcn_10k": "FCN on MNIST",
-    "cifar_fcn": "FCN on CIFAR-10",
-    "cifar_resnet": "ResNet on CIFAR-10",
-}
-OPTIMIZERS = {
-    "sgd": "SGD",
-    "adam": "Adam",
-    "entropy_sgd": "entropy-SGD",
-    "gd": "full-batch GD",
-    "adagrad": "Adagrad",
-    "momentum": "momentum",
-    "rmsprop": "RMSProp",
-}
 
 
 class System(NamedTuple):

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.figures.paper_layout import OPTIMIZERS, SYSTEMS, System
+from flatvol_jax.figures.paper_layout import System
 from flatvol_jax.runtime import checks
 from flatvol_jax.study import claims, selection
+from flatvol_jax.study.names import OPTIMIZERS, SYSTEMS
 
 EXPERIMENT, SCALE, FOLDER = "meta.experiment", "meta.scale", "meta.workdir"
 OVERTRAIN, CHANGED = "overtrain", "measure.function.changed"

@@ -70,10 +70,15 @@ def paired_difference(
         for group in (first, second)
     )
     difference = sign * (one - other)  # aligned by draw
-    values = difference[np.isfinite(difference)].to_numpy()
-    draws, undefined = len(values), len(difference) - len(values)
-    mean = float(values.mean()) if draws else np.nan
-    error_of_mean = float(values.std(ddof=1) / np.sqrt(draws)) if draws > 1 else np.nan
+    return mean_over_draws(difference.to_numpy(), confidence)
+
+
+def mean_over_draws(values: np.ndarray, confidence: float = 0.95) -> Difference:
+    """Mean of one number a draw, with a Student interval; draws where it is NaN are left out."""
+    defined = values[np.isfinite(values)]
+    draws, undefined = len(defined), len(values) - len(defined)
+    mean = float(defined.mean()) if draws else np.nan
+    error_of_mean = float(defined.std(ddof=1) / np.sqrt(draws)) if draws > 1 else np.nan
     reach = stats.t.ppf(0.5 + confidence / 2, draws - 1) * error_of_mean if draws > 1 else np.nan
     return Difference(
         mean,

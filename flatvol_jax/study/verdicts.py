@@ -61,13 +61,19 @@ def breaks(claim: str, difference: Difference, scale: str | None, note: str = ""
 
     `difference` is `paired_difference(sgd, other, ...)` on the same draws and common levels.
     """
-    limit = BREAKS_BEYOND
+    return exceeds(claim, difference, BREAKS_BEYOND, scale, note)
+
+
+def exceeds(
+    claim: str, difference: Difference, limit: float, scale: str | None, note: str = ""
+) -> Verdict:
+    """Is a difference larger than `limit`, with its whole interval?"""
     found = _decide(
         difference.low > limit,
         difference.high < limit,
-        f"wholly above {limit}",
-        f"wholly below {limit}",
-        f"contains {limit}",
+        f"wholly above {limit:g}",
+        f"wholly below {limit:g}",
+        f"contains {limit:g}",
     )
     return _verdict(claim, difference, found, scale, note)
 
