@@ -13,7 +13,6 @@ from ml_collections.config_dict import placeholder
 
 from flatvol_jax.training import OPTIMIZERS
 
-
 # What the paper leaves open or others do otherwise, for sensitivity runs.
 CHANGES = {
     "protocol": {},

@@ -1,0 +1,75 @@
+"""Whether the records in a folder are all that a config asks for, so that nothing is to be run.
+
+Records may lie in a folder without the units that they were made of, as in results/.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from flatvol_jax.study import selection
+from flatvol_jax.study.plan import plan_runs
+from flatvol_jax.study.record_files import record_files
+from flatvol_jax.study.records import load_records
+from flatvol_jax.study.temporal_plan import temporal_runs
+from flatvol_jax.study.units import jsonable
+
+# Entries of a config that say what is computed; measures may have been added to it since.
+DETERMINING = ("hp", "sweep", "event", "trajectory", "sampling", "widths", "minima", "posterior")
+SECONDS = "meta.{}.seconds"
+
+
+def is_finished(config: Mapping[str, Any], workdir: epath.PathLike) -> bool:
+    """Whether every planned network is in the records of the folder, measured and to its end.
+
+    Args:
+        config: plain data of a sweep, a temporal study or the Boolean experiment.
+        workdir: folder of its records and of the config.json they were made by.
+    """
+    path = epath.Path(workdir)
+    if not record_files(path) or not (path / "config.json").exists():
+        return False
+    stored, asked = json.loads((path / "config.json").read_text())["config"], jsonable(config)
+    if any(stored.get(name) != asked.get(name) for name in DETERMINING):
+        return False
+    frame = load_records(path)
+    if "sampling" in config:
+        return _boolean(config, frame)
+    if "event" in config:
+        return _temporal(config, frame)
+    return _sweep(config, frame)
+
+
+def _sweep(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
+    wanted = {(run.run_id, run.overtrain) for run in plan_runs(config)}
+    found = set(zip(frame["run_id"], frame["overtrain"].fillna(0).astype(int), strict=True))
+    fitted = frame[frame["is.zero_error"].eq(True)]
+    on = [name for name, settings in config["measures"].items() if settings["on"]]
+    measured = all(np.isfinite(selection.numbers(fitted, SECONDS.format(n))).all() for n in on)
+    return wanted <= found and measured
+
+
+def _temporal(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
+    """Each network has its branches up to their last epoch, or never reached zero error."""
+    cap, last = config["hp"]["train"]["max_epochs"], config["event"]["epochs"]
+    for run in temporal_runs(config):
+        rows = frame[frame["run_id"] == run.run_id]
+        event = selection.numbers(rows, "measure.epochs.event")
+        if not len(rows) or (np.isnan(event).all() and rows["epoch"].max() < cap):
+            return False
+        ends = rows.groupby("transform")["epoch"].max()
+        if not np.isnan(event).all() and (ends < np.nanmax(event) + last).any():
+            return bool(rows["is.diverged"].any())
+    return True
+
+
+def _boolean(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
+    """The comparison with the posterior, which comes last, is there for all targets."""
+    posterior, mnist = config["posterior"], config["posterior_mnist"]
+    wanted = len(posterior["targets"]) * len(posterior["optimizers"]) * posterior["on"]
+    wanted += len(mnist["optimizers"]) * mnist["on"]
+    return int(frame["meta.part"].eq("posterior_summary").sum()) >= wanted
