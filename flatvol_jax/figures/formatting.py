@@ -33,6 +33,22 @@ def interval(low: Any, high: Any) -> str:
     return f"[{correlation(low)}, {correlation(high)}]"
 
 
+def signed(value: Any) -> str:
+    """Any signed number: as a correlation, small ones to two significant digits."""
+    if not _known(value):
+        return DASH
+    if abs(value) >= 9.995:
+        return number(value)
+    if abs(value) >= 0.095 or abs(value) < 1e-9:
+        return correlation(value)
+    return f"{value:+.2g}".replace("-", "−")
+
+
+def signed_interval(low: Any, high: Any) -> str:
+    """[low, high] of such numbers."""
+    return f"[{signed(low)}, {signed(high)}]" if _known(low) and _known(high) else DASH
+
+
 def p_value(value: Any) -> str:
     """A p-value; below 0.001 only that."""
     if not _known(value):

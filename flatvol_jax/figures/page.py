@@ -6,11 +6,16 @@ from typing import Any
 
 import jinja2
 import markupsafe
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.figure import Figure
 
-from flatvol_jax.figures import formatting, style
+from flatvol_jax.figures import formatting, scatter, style
 from flatvol_jax.study import verdicts
 
-FILTERS = ("number", "correlation", "interval", "p_value", "percent", "duration", "cell")
+FILTERS = (
+    *("number", "correlation", "interval", "signed", "signed_interval"),
+    *("p_value", "percent", "duration", "cell"),
+)
 
 
 def render_page(template: str, context: Mapping[str, Any], **content: Any) -> str:
@@ -43,6 +48,15 @@ def render_page(template: str, context: Mapping[str, Any], **content: Any) -> st
         scales=verdicts.SCALES,
         **content,
     )
+
+
+def inline_figure(figure: Figure, prefix: str, label: str) -> markupsafe.Markup:
+    """A figure as SVG for the middle of a page, its clouds of points and bars as pictures in it."""
+    for axis in figure.axes:
+        for artist in axis.collections:
+            if isinstance(artist, (PathCollection, LineCollection)):
+                artist.set_rasterized(True)
+    return inline_svg(scatter.svg_text(figure, transparent=True), prefix, label)
 
 
 def inline_svg(svg: str, prefix: str, label: str) -> markupsafe.Markup:

@@ -55,12 +55,13 @@ STUDIES = {
 }
 
 
-def study_figures(frame: pd.DataFrame, name: str) -> dict[str, Figure]:
+def study_figures(frame: pd.DataFrame, name: str, smoke: bool = False) -> dict[str, Figure]:
     """A figure for each study in the records that has it.
 
     Args:
         frame: records of any experiments, as `study.records.load_sweeps` reads them.
         name: a key of `STUDIES`.
+        smoke: whether a smoke run may stand in for figure 5.
 
     Returns:
         By the study's folder.
@@ -68,7 +69,8 @@ def study_figures(frame: pd.DataFrame, name: str) -> dict[str, Figure]:
     study = STUDIES[name]
     rows = frame[frame["meta.experiment"] == study.experiment]
     if study.variant is not None and len(rows):
-        rows = rows[rows["meta.scale"] == study.variant]
+        variants = (study.variant, "smoke") if smoke and name == "5" else (study.variant,)
+        rows = rows[rows["meta.scale"].isin(variants)]
     found = {}
     for folder in rows["meta.workdir"].unique():
         figure = study.draw(load_records(folder))

@@ -93,19 +93,26 @@ def save_figure(figure: Figure, path_stem: epath.PathLike) -> tuple[epath.Path, 
     """Write `path_stem`.png (200 dpi) and `path_stem`.svg atomically; returns both paths."""
     stem = epath.Path(path_stem)
     paths = stem.parent / f"{stem.name}.png", stem.parent / f"{stem.name}.svg"
+    files.write_bytes(paths[0], png_bytes(figure))
+    files.write_text(paths[1], svg_text(figure))
+    return paths
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as PNG, 200 dpi."""
     buffer = io.BytesIO()
     with style.applied():
         figure.savefig(buffer, format="png", dpi=200)
-    files.write_bytes(paths[0], buffer.getvalue())
-    files.write_text(paths[1], svg_text(figure))
-    return paths
+    return buffer.getvalue()
 
 
 def svg_text(figure: Figure, transparent: bool = False) -> str:
     """The figure as SVG text without a date, so that equal figures are equal files."""
     buffer = io.StringIO()
     with style.applied():
-        figure.savefig(buffer, format="svg", transparent=transparent, metadata={"Date": None})
+        figure.savefig(
+            buffer, format="svg", dpi=200, transparent=transparent, metadata={"Date": None}
+        )
     return buffer.getvalue()
 
 

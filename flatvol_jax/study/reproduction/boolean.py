@@ -78,7 +78,7 @@ def _constants(of: dict[int, pd.DataFrame]) -> PaperClaim:
     first, total = min(of), len(of[min(of)])
     largest = of[first][of[first]["function.minority"] == 0]["function.rank"].max()
     return conditional(
-        "boolean",
+        "constants",
         WHO,
         "the constant functions have the largest volume and the lowest sharpness",
         Evidence(
@@ -103,7 +103,7 @@ def _bands(of: dict[int, pd.DataFrame]) -> PaperClaim:
     found = {epoch: _gap(rows) for epoch, rows in of.items()}
     first = found[min(of)]
     return conditional(
-        "boolean",
+        "bands",
         WHO,
         "odd and even numbers of outliers make two bands",
         first._replace(label="log10 sharpness, odd minus even at equal volume, at zero error"),

@@ -63,9 +63,9 @@ class PaperClaim(NamedTuple):
     evidence: tuple[Evidence, ...] = ()
 
 
-def of_correlation(label: str, found: Correlation) -> Evidence:
-    """A correlation as evidence."""
-    over = f"{found.runs} networks, {found.basis}"
+def of_correlation(label: str, found: Correlation, what: str = "networks") -> Evidence:
+    """A correlation as evidence; `what` are the rows that are correlated."""
+    over = f"{found.runs} {what}, {found.basis}"
     return Evidence(label, found.estimate, found.low, found.high, over)
 
 
@@ -83,13 +83,14 @@ def correlates(
     found: Correlation,
     sign: int,
     scale: str | None,
+    what: str = "networks",
     **more,
 ) -> PaperClaim:
     """Claim: a correlation of the given sign, beyond 0.3 by the rules."""
     judged = verdicts.correlates(statement, found, sign, scale)
     limit = f"ρ {'<' if sign < 0 else '>'} {sign * verdicts.CORRELATES_BEYOND:+.1f}"
     met = bool(sign * found.estimate > verdicts.CORRELATES_BEYOND) if known(found) else None
-    evidence = of_correlation(label, found)
+    evidence = of_correlation(label, found, what)
     return _claim(sentence, subject, statement, evidence, limit, found, met, judged, more)
 
 

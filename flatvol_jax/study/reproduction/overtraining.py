@@ -75,6 +75,7 @@ def _falls_and_stays(rows, optimizer, epochs, optimizers, scale) -> Iterator[Pap
         falls,
         -1,
         scale,
+        "measurements",
         evidence=(
             of_difference(
                 f"log10 of sharpness after {last} epochs over that at zero error",
@@ -85,7 +86,7 @@ def _falls_and_stays(rows, optimizer, epochs, optimizers, scale) -> Iterator[Pap
     volume = _change(usable, LOG_VOLUME.column, last)
     moved = selection.numbers(usable[usable[OVERTRAIN] == last], CHANGED)
     yield unchanged(
-        "overtraining",
+        "stays",
         who,
         f"log V is the same after {last} epochs",
         "log V then over log V at zero error, minus 1",

@@ -44,6 +44,7 @@ def sweep_claims(tables: Sequence[ExperimentTables], scale: str | None) -> list[
     at_zero = [of for of in tables if of.overtrain == 0 and of.experiment in SYSTEMS]
     # The overtrained networks at zero error are the plain sweep's once more, fewer of them.
     sweeps = [of for of in at_zero if of.experiment != "mnist_fcn_overtrain"] or at_zero
+    sweeps = sorted(sweeps, key=lambda of: list(SYSTEMS).index(of.experiment))
     return [
         *(claim for of in sweeps for claim in _correlations(of)),
         *_looser(sweeps, scale),

@@ -60,6 +60,7 @@ def _until_zero(frame, base, confidence, scale) -> Iterator[PaperClaim]:
             statistics.within_correlation(learning, measure.column, EPOCH, confidence=confidence),
             -1,
             scale,
+            "epochs",
             evidence=(
                 of_difference(
                     f"{measure.label} at zero error over that at initialisation",
@@ -80,10 +81,11 @@ def _beyond_zero(base, confidence, scale) -> Iterator[PaperClaim]:
         statistics.within_correlation(fitted, SHARPNESS.column, EPOCH, confidence=confidence),
         -1,
         scale,
+        "epochs",
     )
     ends = _ends(fitted, LOG_VOLUME.column)
     yield unchanged(
-        "overtraining",
+        "stays",
         f"{WHO}, {_rate(base)}",
         f"log V is the same after {epochs} epochs",
         "log V then over log V at zero error, minus 1",
@@ -115,7 +117,7 @@ def _leaps(base, rows, branch, branches, scale) -> Iterator[PaperClaim]:
     highest = rows.groupby(DRAW)[column].max() / before[column] - 1
     labels = rows.groupby(DRAW)[DIFFERS].max().to_numpy(float)
     yield unchanged(
-        "spike",
+        "returns",
         who,
         "log V comes back to what it was",
         "log V at the end over log V before scaling, minus 1",

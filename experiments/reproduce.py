@@ -1,0 +1,76 @@
+"""python -m experiments.reproduce --scale=cpu --workdir=results: the paper as one page.
+
+Runs every study of a scale that is missing, takes what is there, and writes WORKDIR/report.html,
+claims.csv, and the figures. Interrupted at any moment, the same command goes on.
+"""
+
+import importlib
+import sys
+import time
+
+import pandas as pd
+from absl import app, flags
+from etils import epath
+
+from configs import reproduce
+from experiments.running import long_work, parse_flags, report_context
+from flatvol_jax.data.prepared import prepared_folder
+from flatvol_jax.figures.paper_reproduction import write_reproduction
+from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.study.boolean import run_boolean
+from flatvol_jax.study.reproduction import is_finished
+from flatvol_jax.study.temporal import run_temporal
+
+SCALE = flags.DEFINE_enum("scale", "cpu", reproduce.SCALES, "Which sizes.")
+WORKDIR = flags.DEFINE_string("workdir", None, "A folder a study; default runs/SCALE.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS data sets are prepared.")
+RUN = flags.DEFINE_bool("run", True, "Run what is missing; otherwise only report what is there.")
+
+
+def main(_) -> None:
+    """Do what is missing, judge, draw, say where it is."""
+    workdir = epath.Path(WORKDIR.value or f"runs/{SCALE.value}")
+    jobs, fates, not_run = reproduce.jobs(SCALE.value), {}, []
+    for number, job in enumerate(jobs, 1):
+        fate, done = _do(job, workdir, f"{number} of {len(jobs)}: {job.folder}")
+        if done:
+            fates[job.folder] = job.command, fate
+        else:
+            not_run.append((job.command, fate))
+    title = "Why flatness correlates with generalisation: every figure and claim"
+    context = {**report_context("reproduce", title, SCALE.value), "not_run": not_run}
+    try:
+        lines = write_reproduction(workdir, SCALE.value, fates, context)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    print("\n".join(lines))
+
+
+def _do(job: reproduce.Job, workdir: epath.Path, heading: str) -> tuple[str, bool]:
+    """Run a job unless its records are there; what became of it, and whether there are records."""
+    folder = workdir / job.folder
+    module = importlib.import_module(f"configs.{job.config}")
+    config = module.get_config(*filter(None, [job.variant])).to_dict()
+    if is_finished(config, folder):
+        return "reused", True
+    if not RUN.value:
+        return "no records", False
+    if job.data:
+        try:
+            prepared_folder(job.data, DATA_DIR.value)
+        except ValueError:
+            return f"{job.data} is not prepared; see the README, --data_dir=", False
+    print(f"{heading}: {job.command}")
+    began = time.perf_counter()
+    with long_work(folder) as work:
+        if job.experiment == "boolean":
+            run_boolean(config, folder, work.progress)
+        elif job.experiment == "temporal":
+            run_temporal(config, folder, DATA_DIR.value, work.progress)
+        else:
+            run_attack_sweep(config, folder, DATA_DIR.value, work.progress)
+    return f"run in {pd.Timedelta(seconds=round(time.perf_counter() - began))}", True
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

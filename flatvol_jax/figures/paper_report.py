@@ -1,0 +1,112 @@
+"""The paper as one page: every figure and table, every claim judged, where all of it is from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from etils import epath
+
+from flatvol_jax.figures import page
+from flatvol_jax.figures.paper_pictures import PaperPicture
+from flatvol_jax.runtime import files
+from flatvol_jax.study.reproduction import (
+    SENTENCES,
+    PaperClaim,
+    Provenance,
+    overview,
+    sensitivity,
+)
+from flatvol_jax.study.reproduction.table_1 import Row
+
+
+def write_paper_report(
+    path: epath.PathLike,
+    claims: Sequence[PaperClaim],
+    pictures: Sequence[PaperPicture],
+    table_1: Sequence[Row],
+    sensitivities: pd.DataFrame,
+    through_time: pd.DataFrame,
+    studies: Sequence[tuple[Provenance, str, str]],
+    context: Mapping[str, Any],
+) -> None:
+    """Write the report, one HTML file that loads nothing.
+
+    Args:
+        path: of the .html file, written atomically.
+        claims: `reproduction.paper_claims`.
+        pictures: `paper_pictures`, in the paper's order.
+        table_1: `reproduction.table_1`.
+        sensitivities: `reproduction.sensitivity_table`.
+        through_time: `reproduction.temporal_table`.
+        studies: of each study that has records: its provenance, its command, and what became of
+            it ("reused", "run in 3 min 5 s", ...).
+        context: `command`, `commit`, `versions` (name -> version), `wall_seconds`, `scale`,
+            `title`; `not_run`, pairs of a command and the reason.
+    """
+    of_folder = {of.folder: (of, command, fate) for of, command, fate in studies}
+    text = page.render_page(
+        "paper_report.html.j2",
+        {"title": "Why flatness correlates with generalisation: every figure and claim", **context},
+        overview=[line._asdict() for line in overview(claims)],
+        sentences=SENTENCES,
+        claims=[(key, _claims_of(key, claims)) for key in SENTENCES if _claims_of(key, claims)],
+        pictures=[_picture(i, picture, of_folder) for i, picture in enumerate(pictures)],
+        table_1=[row._asdict() for row in table_1],
+        sensitivities=_pivots(sensitivities),
+        changes=sensitivity.NAMES,
+        through_time=_through_time(through_time),
+        studies=[(of._asdict(), command, fate) for of, command, fate in studies],
+        not_run=list(context.get("not_run") or ()),
+        networks=sum(of.networks for of, _, _ in studies),
+    )
+    files.write_text(path, text)
+
+
+def _claims_of(key: str, claims: Sequence[PaperClaim]) -> list[dict[str, Any]]:
+    return [
+        {
+            **claim._asdict(),
+            "judged": claim.judged._asdict(),
+            "pooled": claim.pooled._asdict() if claim.pooled else None,
+            "evidence": [evidence._asdict() for evidence in claim.evidence],
+        }
+        for claim in claims
+        if claim.sentence == key
+    ]
+
+
+def _picture(i: int, picture: PaperPicture, of_folder: Mapping[str, tuple]) -> dict[str, Any]:
+    named = [epath.Path(folder).name for folder in picture.folders]
+    sources = [of_folder[name] for name in named if name in of_folder]
+    svg = None
+    if picture.figure is not None:
+        svg = page.inline_figure(picture.figure, f"fig{i}", f"Figure {picture.name}")
+    return {
+        **picture._asdict(),
+        "svg": svg,
+        "sources": [(of._asdict(), command, fate) for of, command, fate in sources],
+    }
+
+
+def _pivots(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each fact a table: a row a change, a cell an optimizer."""
+    pivots = []
+    for sentence, fact in sensitivity.FACTS.items():
+        rows = table[table["sentence"] == sentence]
+        if not len(rows):
+            continue
+        optimizers = list(dict.fromkeys(rows["optimizer"]))
+        cells = {
+            change: {row["optimizer"]: row for row in group.to_dict("records")}
+            for change, group in rows.groupby("change", sort=False)
+        }
+        pivots.append(
+            {"sentence": sentence, "fact": fact, "optimizers": optimizers, "cells": cells}
+        )
+    return pivots
+
+
+def _through_time(table: pd.DataFrame) -> list[tuple[str, list[dict[str, Any]]]]:
+    if not len(table):
+        return []
+    return [(study, rows.to_dict("records")) for study, rows in table.groupby("study", sort=False)]
