@@ -38,7 +38,7 @@ def signed(value: Any) -> str:
     if not _known(value):
         return DASH
     if abs(value) >= 9.995:
-        return number(value)
+        return number(value, 4)
     if abs(value) >= 0.095 or abs(value) < 1e-9:
         return correlation(value)
     return f"{value:+.2g}".replace("-", "−")

@@ -78,12 +78,15 @@ def _claims_of(key: str, claims: Sequence[PaperClaim]) -> list[dict[str, Any]]:
 def _picture(i: int, picture: PaperPicture, of_folder: Mapping[str, tuple]) -> dict[str, Any]:
     named = [epath.Path(folder).name for folder in picture.folders]
     sources = [of_folder[name] for name in named if name in of_folder]
-    svg = None
+    svg, width = None, 0.0
     if picture.figure is not None:
         svg = page.inline_figure(picture.figure, f"fig{i}", f"Figure {picture.name}")
+        width = float(picture.figure.get_size_inches()[0])
     return {
         **picture._asdict(),
         "svg": svg,
+        "width": width,
+        "study": named[0] if len(named) == 1 else "",
         "sources": [(of._asdict(), command, fate) for of, command, fate in sources],
     }
 
