@@ -1,10 +1,16 @@
-# make install | sweep | test | lint        PYTHON=python3.11 chooses the interpreter
+# make install | sweep | reproduce | test | lint        PYTHON=python3.11 chooses the interpreter
+#
+# make reproduce                                  the page of the records in results/
+# make reproduce SCALE=smoke WORKDIR=runs/smoke   everything anew, small
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install sweep test lint
+SCALE ?= cpu
+WORKDIR ?= results
+
+.PHONY: install sweep reproduce test lint
 install: $(STAMP)
 
 # neural-tangents declares TensorFlow, which nothing here uses: hence --no-deps.
@@ -16,6 +22,9 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt Makefile
 
 sweep: install
 	$(BIN)/python -m experiments.attack_sweep --config=configs/mnist_fcn.py:small
+
+reproduce: install
+	$(BIN)/python -m experiments.reproduce --scale=$(SCALE) --workdir=$(WORKDIR)
 
 # A file of tests goes to one process, and each process keeps to one thread of linear algebra.
 test: install lint

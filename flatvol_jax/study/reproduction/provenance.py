@@ -20,7 +20,8 @@ class Provenance(NamedTuple):
         commit: of the source tree, None outside one.
         versions: package -> version.
         networks: how many different ones the records have.
-        seconds: sum of what its units took. Units that ran side by side count as one after another.
+        seconds: sum of what its units took, NaN where they did not say. Units that ran side by side
+            count as one after another.
     """
 
     folder: str
@@ -57,8 +58,6 @@ def provenance(workdir: epath.PathLike, frame: pd.DataFrame) -> Provenance:
 
 def _seconds(frame: pd.DataFrame) -> float:
     """A unit's seconds stand in every row that it gave: equal ones of a network are one unit's."""
-    total = 0.0
-    for column in frame.columns[frame.columns.str.fullmatch(r"meta\..*\.seconds")]:
-        values = pd.Series(selection.numbers(frame, column)).dropna()
-        total += float(values.drop_duplicates().sum())
-    return total
+    columns = frame.columns[frame.columns.str.fullmatch(r"meta\..*\.seconds")]
+    known = [pd.Series(selection.numbers(frame, column)).dropna() for column in columns]
+    return float(sum(values.drop_duplicates().sum() for values in known)) if known else np.nan
