@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from flatvol_jax.figures import formatting, style
 from flatvol_jax.study import verdicts
 from flatvol_jax.study.claims import LOG_VOLUME, SHARPNESS, Measure
+from flatvol_jax.study.names import OPTIMIZERS
 
 MEASURES = (LOG_VOLUME, SHARPNESS)
 WITHIN, POOLED = "within", "pooled"
@@ -73,7 +74,7 @@ def _draw(axis: Axes, rows: pd.DataFrame, measure: Measure) -> None:
     axis.set_xlim(-1.04, 1.04)
     axis.set_xticks([-1, -0.5, 0, 0.5, 1])
     axis.set_ylim(len(rows) - 0.5, -0.5)
-    axis.set_yticks(place, list(rows.index))
+    axis.set_yticks(place, [OPTIMIZERS.get(name, name) for name in rows.index])
     axis.grid(visible=False, axis="y")
     axis.tick_params(axis="y", length=0)
     right = axis.secondary_yaxis("right")

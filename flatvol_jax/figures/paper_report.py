@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 from etils import epath
+from matplotlib.figure import Figure
 
 from flatvol_jax.figures import page
 from flatvol_jax.figures.paper_pictures import PaperPicture
@@ -18,10 +19,16 @@ from flatvol_jax.study.reproduction import (
 )
 from flatvol_jax.study.reproduction.table_1 import Row
 
+SUMMARY = (
+    "How log V(f) and sharpness correlate with the error, by optimizer: within |A|, which decides, "
+    "and pooled, the paper's way"
+)
+
 
 def write_paper_report(
     path: epath.PathLike,
     claims: Sequence[PaperClaim],
+    summary: Figure | None,
     pictures: Sequence[PaperPicture],
     table_1: Sequence[Row],
     sensitivities: pd.DataFrame,
@@ -34,6 +41,7 @@ def write_paper_report(
     Args:
         path: of the .html file, written atomically.
         claims: `reproduction.paper_claims`.
+        summary: the answer in one picture, None without sweeps.
         pictures: `paper_pictures`, in the paper's order.
         table_1: `reproduction.table_1`.
         sensitivities: `reproduction.sensitivity_table`.
@@ -50,6 +58,8 @@ def write_paper_report(
         overview=[line._asdict() for line in overview(claims)],
         sentences=SENTENCES,
         claims=[(key, _claims_of(key, claims)) for key in SENTENCES if _claims_of(key, claims)],
+        summary=None if summary is None else page.inline_figure(summary, "summary", SUMMARY),
+        summary_text=SUMMARY,
         pictures=[_picture(i, picture, of_folder) for i, picture in enumerate(pictures)],
         table_1=[row._asdict() for row in table_1],
         sensitivities=_pivots(sensitivities),

@@ -1,17 +1,20 @@
 """All records below a workdir -> report.html, claims.csv, claims.md and the paper's figures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from etils import epath
+from matplotlib.figure import Figure
 
 from flatvol_jax.figures.claims_markdown import claims_markdown
+from flatvol_jax.figures.forest import forest_figure
 from flatvol_jax.figures.paper_pictures import PaperPicture, paper_pictures
 from flatvol_jax.figures.paper_report import write_paper_report
 from flatvol_jax.figures.scatter import png_bytes
 from flatvol_jax.runtime import files
-from flatvol_jax.study.experiment_tables import experiment_tables, of_scale
+from flatvol_jax.study.experiment_tables import ExperimentTables, experiment_tables, of_scale
+from flatvol_jax.study.names import SYSTEMS
 from flatvol_jax.study.records import load_records, load_sweeps
 from flatvol_jax.study.reproduction import (
     Provenance,
@@ -24,6 +27,7 @@ from flatvol_jax.study.reproduction import (
 )
 from flatvol_jax.study.reproduction.table_1 import table_1
 
+SENSITIVITY = "Sensitivity run"  # how the note of such a study begins
 JUDGED = ("draws", "smoke")  # variants of the temporal study that the claims are judged on
 FOLDER = "meta.workdir"
 
@@ -53,13 +57,21 @@ def write_reproduction(
     frame = frame[[epath.Path(path).name in studies for path in frame[FOLDER]]]
     records = {path: load_records(path) for path in frame[FOLDER].unique()}
     sources = {path: provenance(path, rows) for path, rows in records.items()}
-    claims = _claims(frame, records, sources, scale, seed)
+    tables = _tables(frame, scale, seed)
+    claims = paper_claims(tables, *_studies(records, sources), scale)
+    if not claims:
+        raise ValueError(
+            f"{root}: got no records at scale {scale!r}, wanted those of at least one study of "
+            "configs/reproduce.py. Run it without --norun, or name another --workdir or --scale."
+        )
+    summary = _summary_figure(tables)
     pictures = list(paper_pictures(frame, scale))
     sensitivities = sensitivity_table(frame)
     through_time = temporal_table(list(_scaled(records, sources)))
     write_paper_report(
         root / "report.html",
         claims,
+        summary,
         pictures,
         table_1([(sources[path].settings, rows) for path, rows in records.items()]),
         sensitivities,
@@ -70,6 +82,8 @@ def write_reproduction(
     files.write_text(root / "claims.csv", claims_frame(claims).to_csv(index=False))
     files.write_text(root / "claims.md", claims_markdown(claims))
     files.write_text(root / "sensitivity.csv", sensitivities.to_csv(index=False))
+    if summary is not None:
+        files.write_bytes(root / "figures" / "summary.png", png_bytes(summary))
     _save(pictures, root / "figures")
     return [
         *_summary(claims),
@@ -80,32 +94,32 @@ def write_reproduction(
     ]
 
 
-def _claims(frame, records, sources, scale, seed):
-    of_temporal = [
+def _tables(frame: pd.DataFrame, scale: str, seed: int) -> list[ExperimentTables]:
+    """Of the sweeps of this scale, but those for sensitivity, which have a table of their own."""
+    known = frame["meta.experiment"].isin(SYSTEMS) & (frame["meta.scale"] == scale)
+    return experiment_tables(of_scale(frame[known], scale), scale, seed) if known.any() else []
+
+
+def _studies(
+    records: Mapping[str, pd.DataFrame], sources: Mapping[str, Provenance]
+) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    """The records of the temporal study that claims are judged on, and of the Boolean one."""
+    temporal = [
         rows
         for path, rows in records.items()
         if _is(sources[path], "temporal")
         and sources[path].scale in JUDGED
-        and _plain(sources[path])
+        and not str(sources[path].settings.get("note", "")).startswith(SENSITIVITY)
     ]
-    of_boolean = [rows for path, rows in records.items() if _is(sources[path], "boolean")]
-    try:
-        tables = experiment_tables(_of_systems(of_scale(frame, scale)), scale, seed)
-    except ValueError:
-        if not of_temporal and not of_boolean:
-            raise
-        tables = []
-    return paper_claims(
-        tables,
-        of_temporal[0] if of_temporal else None,
-        of_boolean[0] if of_boolean else None,
-        scale,
-    )
+    boolean = [rows for path, rows in records.items() if _is(sources[path], "boolean")]
+    return next(iter(temporal), None), next(iter(boolean), None)
 
 
-def _of_systems(frame: pd.DataFrame) -> pd.DataFrame:
-    """Without the sensitivity sweeps, which have a table of their own."""
-    return frame[~frame["meta.experiment"].astype(str).str.startswith("sensitivity_")]
+def _summary_figure(tables: Sequence[ExperimentTables]) -> Figure | None:
+    """The forest of the experiment with most optimizers."""
+    at_zero = [of for of in tables if of.overtrain == 0]
+    widest = max(at_zero, key=lambda of: of.claims["optimizer"].nunique(), default=None)
+    return None if widest is None else forest_figure(widest.claims)
 
 
 def _scaled(
@@ -120,11 +134,6 @@ def _scaled(
 
 def _is(source: Provenance, experiment: str) -> bool:
     return source.settings.get("experiment") == experiment
-
-
-def _plain(source: Provenance) -> bool:
-    """Whether a study is no sensitivity run."""
-    return not str(source.settings.get("note", "")).startswith("Sensitivity run")
 
 
 def _save(pictures: list[PaperPicture], folder: epath.Path) -> None:
