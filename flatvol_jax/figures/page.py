@@ -16,6 +16,7 @@ FILTERS = (
     *("number", "correlation", "interval", "signed", "signed_interval"),
     *("p_value", "percent", "duration", "cell"),
 )
+CLOUD = 50  # so many points are smaller as a picture
 
 
 def render_page(template: str, context: Mapping[str, Any], **content: Any) -> str:
@@ -51,10 +52,14 @@ def render_page(template: str, context: Mapping[str, Any], **content: Any) -> st
 
 
 def inline_figure(figure: Figure, prefix: str, label: str) -> markupsafe.Markup:
-    """A figure as SVG for the middle of a page, its clouds of points and bars as pictures in it."""
+    """A figure as SVG for the middle of a page, large clouds of points and bars as pictures in it.
+
+    What is a picture keeps its colours where the page is dark, so that few points stay lines.
+    """
     for axis in figure.axes:
         for artist in axis.collections:
-            if isinstance(artist, (PathCollection, LineCollection)):
+            count = max(len(artist.get_offsets()), len(artist.get_paths()))
+            if isinstance(artist, (PathCollection, LineCollection)) and count >= CLOUD:
                 artist.set_rasterized(True)
     return inline_svg(scatter.svg_text(figure, transparent=True), prefix, label)
 
