@@ -1,4 +1,4 @@
-# make install | sweep | reproduce | test | lint        PYTHON=python3.11 chooses the interpreter
+# make install | sweep | reproduce | docs | test | lint        PYTHON=python3.11 chooses the interpreter
 #
 # make reproduce                                  the page of the records in results/
 # make reproduce SCALE=smoke WORKDIR=runs/smoke   everything anew, small
@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 SCALE ?= cpu
 WORKDIR ?= results
 
-.PHONY: install sweep reproduce test lint
+.PHONY: install sweep reproduce docs test lint
 install: $(STAMP)
 
 # neural-tangents declares TensorFlow, which nothing here uses: hence --no-deps.
@@ -27,8 +27,12 @@ reproduce: install
 	$(BIN)/python -m experiments.reproduce --scale=$(SCALE) --workdir=$(WORKDIR)
 
 # A file of tests goes to one process, and each process keeps to one thread of linear algebra.
-test: install lint
+test: install lint docs
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+
+# The site in site/, with the API reference; a warning is an error.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

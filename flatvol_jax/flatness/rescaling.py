@@ -52,7 +52,9 @@ def permute(
     """The units of a layer in another order; arguments as in `rescale`.
 
     Args:
-        params, incoming, outgoing: see `rescale`.
+        params: see `rescale`.
+        incoming: see `rescale`.
+        outgoing: see `rescale`.
         order: a permutation of the units, (units,).
 
     Raises:
@@ -90,7 +92,8 @@ def rescale_normalised(
         params: pytree of parameters.
         statistics: pytree of running statistics, as flax's "batch_stats".
         incoming: paths in params of what makes z: weights (..., units), bias (units,).
-        mean, variance: paths in statistics of μ and v, (units,).
+        mean: path in statistics of μ, (units,).
+        variance: path of v, (units,).
         alpha: above 0; one number, or (units,).
         epsilon: the layer's own ε, 1e-5 in flax.
 

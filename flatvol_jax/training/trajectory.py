@@ -91,7 +91,11 @@ def advance_trajectory(
     caller's setting.
 
     Args:
-        keys, spec, x, y, settings: those of `begin_trajectory`.
+        keys: those of `begin_trajectory`.
+        spec: the same.
+        x: the same.
+        y: the same.
+        settings: the same.
         trajectory: where to go on from.
         epochs: how many, the same for all members; memory holds the parameters of each.
 

@@ -1,0 +1,90 @@
+"""What the site has beside docs/: the README as its home, the files around it, the rooms' pages.
+
+Pages of docs/ link to the rest of the repository by relative paths, right on a code host. On the
+site a link to something that is a page here leads there, any other is left as its words.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "tutorials/README.md": "tutorials.md",
+    "flatvol_jax/study/VERDICTS.md": "rules.md",
+}
+ROOMS = {
+    "data": "what is a network asked?",
+    "models": "who answers?",
+    "training": "how did it learn?",
+    "kernels": "what is its prior?",
+    "volume": "how large is its function?",
+    "flatness": "how flat is its minimum?",
+    "sampling": "how often is its function drawn?",
+    "study": "which of them tracks the error?",
+    "figures": "what does it look like?",
+}
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that lie outside docs/ and the pictures of the home page."""
+    for source, page in PAGES.items():
+        text = (ROOT / source).read_text()
+        files.append(File.generated(config, page, content=_links(text, Path(source).parent)))
+    for room, question in ROOMS.items():
+        page = f"api/{room}.md"
+        files.append(File.generated(config, page, content=room_page(room, question)))
+    for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text()):
+        files.append(File.generated(config, picture, abs_src_path=str(ROOT / picture)))
+    return files
+
+
+def room_page(room: str, question: str) -> str:
+    """The reference of a room: each name of its `__all__`, from the module that defines it.
+
+    Read, not imported. A function may have the name of its module, so paths are in full.
+    """
+    tree = ast.parse((ROOT / "flatvol_jax" / room / "__init__.py").read_text())
+    lines = [f"# {room}: {question}", ""]
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            if node.module != f"flatvol_jax.{room}":  # its modules
+                lines += [f"::: {node.module}.{alias.name}" for alias in node.names]
+    return "\n".join([*lines, ""])
+
+
+def on_page_markdown(markdown: str, page, **_) -> str:
+    """Rewrite the links of a page of docs/."""
+    if page.file.generated_by is not None:
+        return markdown
+    return _links(markdown, Path("docs") / Path(page.file.src_uri).parent)
+
+
+def _links(text: str, folder: Path) -> str:
+    """Links of a file in `folder` of the repository, as the site has them."""
+
+    def rewritten(match: re.Match) -> str:
+        mark, words, target, anchor = match.groups()
+        if mark or re.match(r"[a-z]+:", target):
+            return match[0]
+        path = _normal(folder / target)
+        if path in PAGES:
+            return f"[{words}](/{PAGES[path]}{anchor or ''})"
+        if path.startswith("docs/") and path.endswith(".md"):
+            return f"[{words}](/{path.removeprefix('docs/')}{anchor or ''})"
+        if path == "tutorials":
+            return f"[{words}](/tutorials.md)"
+        return words
+
+    return LINK.sub(rewritten, text)
+
+
+def _normal(path: Path) -> str:
+    return (ROOT / path).resolve().relative_to(ROOT).as_posix()
