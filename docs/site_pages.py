@@ -54,9 +54,9 @@ def room_page(room: str, question: str) -> str:
     tree = ast.parse((ROOT / "flatvol_jax" / room / "__init__.py").read_text())
     lines = [f"# {room}: {question}", ""]
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom):
-            if node.module != f"flatvol_jax.{room}":  # its modules
-                lines += [f"::: {node.module}.{alias.name}" for alias in node.names]
+        # Not `from flatvol_jax.ROOM import MODULE`.
+        if isinstance(node, ast.ImportFrom) and node.module != f"flatvol_jax.{room}":
+            lines += [f"::: {node.module}.{alias.name}" for alias in node.names]
     return "\n".join([*lines, ""])
 
 

@@ -26,9 +26,10 @@ from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.config_entries import built, group
 from flatvol_jax.study.kernel_settings import kernel_settings
+from flatvol_jax.study.user_model import user_model
 from flatvol_jax.volume import Cavities, log_volume
 
-MODELS = {"cnn": CNN, "fcn": FCN, "resnet": ResNet}
+MODELS = {"cnn": CNN, "fcn": FCN, "resnet": ResNet, "flax": user_model}
 BATCH_NORM = ("running", "batch")
 _SIZES = ("train_size", "test_size", "second_test_size")
 

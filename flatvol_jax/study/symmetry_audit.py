@@ -4,7 +4,6 @@ Every transform leaves the function as it is, which is checked on S and E1, so t
 measure does along the way says nothing about generalisation.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,14 +17,15 @@ from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.attack_sweep import run_attack_sweep
-from flatvol_jax.study.measures import MEASURES, chosen_measures
+from flatvol_jax.study.given_network import answered, measured_columns
+from flatvol_jax.study.measures import chosen_measures
 from flatvol_jax.study.plan import STAGE_VERSIONS, Run, plan_runs, training_unit
 from flatvol_jax.study.problem import Problem, make_problem
 from flatvol_jax.study.records import write_records
 from flatvol_jax.study.symmetries import alpha_scale, permute_units, rectified_layer
 from flatvol_jax.study.trained import Trained
 from flatvol_jax.study.training_units import read_trained, run_key
-from flatvol_jax.study.units import Unit, read_row, split_arrays, write_unit
+from flatvol_jax.study.units import Unit, read_row
 from flatvol_jax.study.workdir import open_workdir
 
 SYMMETRIES = ("layer", "unit", "permutation")
@@ -122,14 +122,14 @@ def run_symmetry_audit(
         try:
             for transform in transforms:
                 params = transformed(key, problem.spec, trained.params, transform)
-                form = _answered(problem, params, trained.state, trained.epochs)
+                form = answered(problem, params, trained.state, trained.epochs)
                 rows.append(row | _described(transform) | _checked(trained, form))
                 for name, settings in measures.items():
                     if progress is not None:
                         progress(done, total, f"{transform.name}: {name}")
                     unit = _unit(network, transform, name, settings)
                     own_key = named_key(key, name)
-                    rows[-1] |= _measured(workdir, unit, problem, form, own_key, settings)
+                    rows[-1] |= measured_columns(workdir, unit, problem, form, own_key, settings)
                     done += 1
                     safe_point()
             if progress is not None:
@@ -145,22 +145,12 @@ def _unit(network: str, transform: Transform, name: str, settings: Mapping[str, 
     return Unit(name, content_hash(determined_by))
 
 
-def _measured(workdir, unit: Unit, problem: Problem, form: Trained, key, settings) -> dict:
-    """The columns of a measure of one form of the network, computed where there are none."""
-    if read_row(workdir, unit) is None:
-        began = time.perf_counter()
-        measured = MEASURES[unit.stage](problem, form, key, settings)
-        measured[f"meta.{unit.stage}.seconds"] = time.perf_counter() - began
-        write_unit(workdir, unit, *split_arrays(measured))
-    return read_row(workdir, unit)
-
-
 def _network(config, workdir, data_dir, problem: Problem, run: Run, params):
     """The network and the columns that all rows share; it must be a function to measure."""
     hp = {f"hp.{name}": value for name, value in run.hp.items()}
     if params is not None:
         state = problem.spec.init_state(problem.train_x.shape[1:])
-        return _answered(problem, params, state, None), {"run_id": None, "epoch": None, **hp}
+        return answered(problem, params, state, None), {"run_id": None, "epoch": None, **hp}
     run_attack_sweep({**config, "measures": {}}, workdir, data_dir)
     trained = read_trained(workdir, problem, run)
     if trained is None:
@@ -169,12 +159,6 @@ def _network(config, workdir, data_dir, problem: Problem, run: Run, params):
             "sweep.seed."
         )
     return trained, {"run_id": run.run_id, **hp, **read_row(workdir, training_unit(run))}
-
-
-def _answered(problem: Problem, params: Params, state: Any, epochs: int | None) -> Trained:
-    apply = jax.jit(problem.spec.apply)
-    train, test = (np.asarray(apply(params, x, state)) for x in (problem.train_x, problem.test_x))
-    return Trained(params, state, train, test, epochs)
 
 
 def _described(transform: Transform) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""python -m experiments.measure --checkpoint=DIR: log V, sharpness, Hessian of a network of yours.
+
+A checkpoint is a folder that Orbax wrote (the parameters, by themselves or under "params"), or an
+.npz with W1, b1, W2, b2, ... What network it is, and which data it was trained on, the config says.
+"""
+
+from absl import app, flags
+from etils import epath
+from ml_collections import config_flags
+
+from experiments.running import long_work, parse_flags
+from flatvol_jax.runtime import files
+from flatvol_jax.study.network_measures import measure_network, network_summary
+
+CONFIG = config_flags.DEFINE_config_file("config", "configs/measure.py", "Network and data.")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "Folder or .npz of the network.", required=True
+)
+STEP = flags.DEFINE_integer("step", None, "Of a folder with several steps; default the latest.")
+DATA = flags.DEFINE_string("data", None, "Your own .npz: train_x, train_y, test_x, test_y.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS data sets are prepared.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
+
+
+def main(_) -> None:
+    """Measure what is missing, print a table, say where the record is."""
+    config = CONFIG.value.to_dict()
+    workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
+    with long_work(workdir, "measure") as job:
+        arrays = files.read_arrays(DATA.value) if DATA.value else None
+        row = measure_network(
+            config,
+            CHECKPOINT.value,
+            workdir,
+            DATA_DIR.value,
+            arrays,
+            STEP.value,
+            job.progress,
+        )
+    print("\n".join(network_summary(row)))
+    print(f"record: {workdir / 'records.jsonl'}")
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)
