@@ -1,6 +1,8 @@
 """python -m experiments.compare --workdir=runs --scale=cpu: optimizers held against each other.
 
-Reads the records of every sweep in --workdir, one folder a sweep, and computes nothing anew.
+Reads the records of every sweep in --workdir, one folder a sweep, and computes nothing anew. With
+--against two workdirs are held against each other: python -m experiments.compare --workdir=A
+--against=B; the same networks number by number, and correlations on the same draws.
 """
 
 import shlex
@@ -12,6 +14,7 @@ from absl import app, flags
 from etils import epath
 
 from flatvol_jax.figures.comparison import write_comparison
+from flatvol_jax.figures.workdir_comparison import write_workdir_comparison
 from flatvol_jax.runtime import files
 from flatvol_jax.study.experiment_tables import (
     experiment_tables,
@@ -21,8 +24,10 @@ from flatvol_jax.study.experiment_tables import (
 )
 from flatvol_jax.study.records import load_sweeps
 from flatvol_jax.study.workdir import environment
+from flatvol_jax.study.workdir_comparison import compare_workdirs, comparison_summary
 
 WORKDIR = flags.DEFINE_string("workdir", "runs", "Folder of the sweeps; results go there, too.")
+AGAINST = flags.DEFINE_string("against", None, "Another workdir: compare it with --workdir.")
 SCALE = flags.DEFINE_string("scale", "cpu", "Which sweeps: those of this config.scale.")
 
 
@@ -32,6 +37,9 @@ def main(_) -> None:
     workdir, scale = epath.Path(WORKDIR.value), SCALE.value
     began = time.perf_counter()
     try:
+        if AGAINST.value:
+            _two_workdirs(workdir, epath.Path(AGAINST.value))
+            return
         records = load_sweeps(workdir)
         chosen = of_scale(records, scale)
         tables = experiment_tables(chosen, scale)
@@ -51,6 +59,17 @@ def main(_) -> None:
     print(f"records: {len(chosen)} of {len(records)} in {workdir} are of scale {scale}")
     print(f"table:   {workdir / 'comparison.csv'}")
     print(f"report:  {workdir / 'comparison.html'}")
+
+
+def _two_workdirs(workdir: epath.Path, against: epath.Path) -> None:
+    found = compare_workdirs(workdir, against)
+    stem = workdir / f"compared_with_{against.name}"
+    command = shlex.join(["python", "-m", "experiments.compare", *sys.argv[1:]])
+    write_workdir_comparison(f"{stem}.html", found, {**environment(), "command": command})
+    files.write_text(f"{stem}.csv", found.moved.to_csv(index=False))
+    print("\n".join(comparison_summary(found)))
+    print(f"table:   {stem}.csv")
+    print(f"report:  {stem}.html")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from flatvol_jax.study.audit_table import audit_summary, audit_table
 from flatvol_jax.study.claims import claims_table, records_summary
+from flatvol_jax.study.export import export_records
 from flatvol_jax.study.records import load_arrays, load_records
 
 __all__ = [
     "audit_summary",
     "audit_table",
     "claims_table",
+    "export_records",
     "load_arrays",
     "load_records",
     "records_summary",
