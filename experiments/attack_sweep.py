@@ -2,13 +2,12 @@
 
 from absl import app, flags
 from etils import epath
-from ml_collections import config_flags
 
+from experiments.flag_help import define_config, parse_flags
 from experiments.running import (
     all_done,
     define_sharing,
     long_work,
-    parse_flags,
     report_context,
     save_pictures,
 )
@@ -18,7 +17,7 @@ from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.experiment_tables import function_movement_table
 from flatvol_jax.study.records import at_zero_error
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/mnist_fcn.py", "What to run.")
+CONFIG = define_config("configs/mnist_fcn.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
 CACHE = flags.DEFINE_string("cache", None, "Where kernels are kept; default WORKDIR/cache.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS data sets are prepared.")

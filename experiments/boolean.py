@@ -2,16 +2,16 @@
 
 from absl import app, flags
 from etils import epath
-from ml_collections import config_flags
 
-from experiments.running import long_work, parse_flags, report_context, save_pictures
+from experiments.flag_help import define_config, parse_flags
+from experiments.running import long_work, report_context, save_pictures
 from flatvol_jax.figures import boolean_pictures, write_boolean_report
 from flatvol_jax.study import load_records
 from flatvol_jax.study.boolean import run_boolean
 from flatvol_jax.study.boolean_summary import boolean_summary
 from flatvol_jax.study.boolean_system import make_system
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/boolean.py", "What to run.")
+CONFIG = define_config("configs/boolean.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from absl import app, flags, logging
 from etils import epath
-from ml_collections import config_flags
 
+from experiments.flag_help import define_config, parse_flags
 from flatvol_jax.kernels import add_jitter, nngp_kernel
 from flatvol_jax.runtime import files
 from flatvol_jax.runtime.hashing import array_hash
@@ -21,7 +21,7 @@ from flatvol_jax.runtime.progress import progress_bar
 from flatvol_jax.study.certificate import certify, check_certificate
 from flatvol_jax.study.problem import model_spec
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/certify.py", "Network and effort.")
+CONFIG = define_config("configs/certify.py", "Network and effort.")
 NPZ = flags.DEFINE_string("npz", None, "Labels and inputs, or labels and kernel.", required=True)
 OUT = flags.DEFINE_string("out", "certificate.json", "Where the certificate goes.")
 CHECK = flags.DEFINE_bool("check", False, "Check the certificate at --out, write nothing.")
@@ -88,4 +88,4 @@ def _problem(arrays: dict[str, np.ndarray], config: dict) -> tuple[np.ndarray, n
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -13,6 +13,7 @@ import warnings
 from absl import app, flags
 from etils import epath
 
+from experiments.flag_help import parse_flags
 from flatvol_jax.figures.comparison import write_comparison
 from flatvol_jax.figures.workdir_comparison import write_workdir_comparison
 from flatvol_jax.runtime import files
@@ -73,4 +74,4 @@ def _two_workdirs(workdir: epath.Path, against: epath.Path) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -7,6 +7,7 @@ import sys
 
 from absl import app, flags
 
+from experiments.flag_help import parse_flags
 from flatvol_jax.study.export import export_records
 
 WORKDIR = flags.DEFINE_string("workdir", "runs", "Folder of records, or of folders of records.")
@@ -23,4 +24,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

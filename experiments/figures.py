@@ -12,6 +12,7 @@ import pandas as pd
 from absl import app, flags, logging
 from etils import epath
 
+from experiments.flag_help import parse_flags
 from flatvol_jax.figures import formatting, paper_figure, save_figure
 from flatvol_jax.figures.paper_layout import FIGURES
 from flatvol_jax.figures.paper_studies import STUDIES, study_figures
@@ -81,4 +82,4 @@ def _lines(table: pd.DataFrame) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -6,13 +6,13 @@ A checkpoint is a folder that Orbax wrote (the parameters, by themselves or unde
 
 from absl import app, flags
 from etils import epath
-from ml_collections import config_flags
 
-from experiments.running import long_work, parse_flags
+from experiments.flag_help import define_config, parse_flags
+from experiments.running import long_work
 from flatvol_jax.runtime import files
 from flatvol_jax.study.network_measures import measure_network, network_summary
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/measure.py", "Network and data.")
+CONFIG = define_config("configs/measure.py", "Network and data.")
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Folder or .npz of the network.", required=True
 )

@@ -13,7 +13,8 @@ from absl import app, flags
 from etils import epath
 
 from configs import reproduce
-from experiments.running import long_work, parse_flags, report_context
+from experiments.flag_help import parse_flags
+from experiments.running import long_work, report_context
 from flatvol_jax.data.prepared import prepared_folder
 from flatvol_jax.figures.paper_reproduction import write_reproduction
 from flatvol_jax.study.attack_sweep import run_attack_sweep

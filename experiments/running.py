@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-from absl import app, flags, logging
+from absl import flags, logging
 from etils import epath
 
 from flatvol_jax.figures import save_figure
@@ -138,11 +138,3 @@ def save_pictures(pictures: Iterable[Picture], workdir: epath.Path) -> list[str]
         stem = workdir / "figures" / picture.name
         lines.append(f"figure:  {stem}.png, .svg: {picture.shows}")
     return lines
-
-
-def parse_flags(arguments: list[str]) -> list[str]:
-    """As absl does; a mistyped --config.key ends with the suggestion alone."""
-    try:
-        return app.parse_flags_with_usage(arguments)
-    except (AttributeError, KeyError) as error:
-        sys.exit(f"error: {error}")

@@ -6,16 +6,16 @@ the convention x @ W + b.
 
 from absl import app, flags
 from etils import epath
-from ml_collections import config_flags
 
-from experiments.running import long_work, parse_flags
+from experiments.flag_help import define_config, parse_flags
+from experiments.running import long_work
 from flatvol_jax.figures import save_figure, symmetry_audit_figure
 from flatvol_jax.runtime import files
 from flatvol_jax.study import audit_summary, audit_table, load_records
 from flatvol_jax.study.problem import model_spec
 from flatvol_jax.study.symmetry_audit import run_symmetry_audit
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/symmetry_audit.py", "What to run.")
+CONFIG = define_config("configs/symmetry_audit.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS data sets are prepared.")
 NPZ = flags.DEFINE_string("npz", None, "Weights W1, b1, W2, b2, ... of a trained network.")

@@ -5,13 +5,12 @@ The networks, the scaling and the measures are those of configs/temporal.py.
 
 from absl import app, flags
 from etils import epath
-from ml_collections import config_flags
 
+from experiments.flag_help import define_config, parse_flags
 from experiments.running import (
     all_done,
     define_sharing,
     long_work,
-    parse_flags,
     report_context,
     save_pictures,
 )
@@ -21,7 +20,7 @@ from flatvol_jax.study import load_records
 from flatvol_jax.study.temporal import run_temporal
 from flatvol_jax.study.temporal_summary import branch_table, largest_alpha, temporal_summary
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/temporal.py", "What to run.")
+CONFIG = define_config("configs/temporal.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS data sets are prepared.")
 define_sharing()
