@@ -29,7 +29,8 @@ def boolean_claims(frame: pd.DataFrame) -> Iterator[PaperClaim]:
     Args:
         frame: records of the Boolean experiment.
     """
-    functions = frame[(frame["meta.part"] == "function") & frame.get(SHARPNESS, np.nan).notna()]
+    functions = frame[frame["meta.part"] == "function"]
+    functions = functions[np.isfinite(selection.numbers(functions, SHARPNESS))]
     if len(functions):
         epochs = sorted(functions["overtrain"].unique())
         of = {int(epoch): functions[functions["overtrain"] == epoch] for epoch in epochs}

@@ -36,7 +36,10 @@ def is_finished(config: Mapping[str, Any], workdir: epath.PathLike) -> bool:
     stored, asked = json.loads((path / "config.json").read_text())["config"], jsonable(config)
     if any(stored.get(name) != asked.get(name) for name in DETERMINING):
         return False
-    frame = load_records(path)
+    try:
+        frame = load_records(path)
+    except ValueError:  # none that can be read
+        return False
     if "sampling" in config:
         return _boolean(config, frame)
     if "event" in config:

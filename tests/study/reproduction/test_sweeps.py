@@ -1,0 +1,122 @@
+"""Claims on sweeps whose correlations are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from known_sweeps import ERROR, SHARPNESS, VOLUME, known_sweep
+from scipy import stats
+
+from flatvol_jax.study import statistics
+from flatvol_jax.study.experiment_tables import experiment_tables
+from flatvol_jax.study.reproduction.sweeps import sweep_claims
+from flatvol_jax.study.verdicts import FAILS, HOLDS, UNDECIDED
+
+NORM = "measure.hessian.spectral_norm"
+
+
+def claims_of(*frames, scale="cpu"):
+    tables = experiment_tables(pd.concat(frames, ignore_index=True), scale)
+    found = {}
+    for claim in sweep_claims(tables, scale):
+        found.setdefault(claim.sentence, []).append(claim)
+    return found
+
+
+@pytest.fixture(scope="module")
+def broken():
+    """SGD has both correlations, Adam has lost that of sharpness, GD has both."""
+    sgd = known_sweep("sgd", -0.9, 0.9)
+    sgd[NORM] = np.log(sgd[SHARPNESS]) ** 3  # another scale, the same order
+    return claims_of(
+        sgd, known_sweep("adam", -0.9, 0.0), known_sweep("gd", -0.9, 0.9, samples=12)
+    )
+
+
+def test_each_sentence_has_the_verdict_that_was_built_in(broken):
+    assert [claim.verdict for claim in broken["volume"]] == [HOLDS] * 3
+    assert [claim.verdict for claim in broken["sharpness"]] == [HOLDS] * 2  # SGD and GD
+    (adam,) = broken["breaks"]
+    assert adam.verdict == HOLDS
+    assert adam.met
+    by_optimizer = {claim.subject: claim for claim in broken["looser"]}
+    assert by_optimizer["FCN on MNIST, Adam"].verdict == HOLDS
+    assert by_optimizer["FCN on MNIST, SGD"].verdict == FAILS
+    assert not by_optimizer["FCN on MNIST, SGD"].met
+
+
+def test_an_optimizer_like_sgd_does_not_break_the_correlation():
+    found = claims_of(known_sweep("sgd", -0.9, 0.9), known_sweep("adam", -0.9, 0.9))
+    assert found["breaks"][0].verdict == FAILS
+    assert found["intact"][0].verdict == HOLDS
+
+
+def test_a_volume_that_does_not_follow_the_error_fails_its_claim():
+    assert claims_of(known_sweep("sgd", 0.0, 0.9))["volume"][0].verdict == FAILS
+
+
+def test_the_number_that_decides_is_the_primary_statistic():
+    frame = known_sweep("sgd", -0.6, 0.4)
+    (claim,) = claims_of(frame)["volume"]
+    by_hand = []
+    for _, of_draw in frame.groupby("hp.draw"):
+        ranks = of_draw.groupby("hp.attack_size")[[VOLUME, ERROR]].rank()
+        centred = ranks - (8 + 1) / 2
+        by_hand.append(np.arctanh(stats.pearsonr(centred[VOLUME], centred[ERROR]).statistic))
+    np.testing.assert_allclose(claim.judged.estimate, np.tanh(np.mean(by_hand)), rtol=1e-10)
+    pooled = stats.spearmanr(frame[VOLUME], frame[ERROR]).statistic
+    np.testing.assert_allclose(claim.pooled.estimate, pooled, rtol=1e-10)
+
+
+def test_the_null_and_the_baselines_stand_beside_the_volume():
+    (claim,) = claims_of(known_sweep("sgd", -0.6, 0.4))["volume"]
+    labels = " ".join(evidence.label for evidence in claim.evidence)
+    for wanted in ("as many errors at random: within", "margin: within", "beyond all baselines"):
+        assert wanted in labels
+
+
+def test_looser_is_the_mean_over_draws_of_the_difference_of_strengths():
+    frame = known_sweep("sgd", -0.8, 0.2, noise=0.1)
+    (claim,) = claims_of(frame)["looser"]
+    strengths = [
+        sign * statistics.draw_statistics(frame, column, ERROR)["rho"]
+        for column, sign in ((VOLUME, -1), (SHARPNESS, 1))
+    ]
+    np.testing.assert_allclose(claim.judged.estimate, np.mean(strengths[0] - strengths[1]))
+    spread = stats.sem(strengths[0] - strengths[1]) * stats.t.ppf(0.975, 9)
+    np.testing.assert_allclose(claim.judged.high - claim.judged.estimate, spread)
+
+
+def test_sharpness_that_is_a_function_of_the_norm_follows_it_wholly(broken):
+    (claim,) = broken["hessian"]
+    assert claim.verdict == HOLDS
+    # Fisher's z ends half a step of the rank sums below 1: six levels of eight networks.
+    np.testing.assert_allclose(claim.judged.estimate, 1 - 0.5 / (6 * 8 * 63 / 12))
+    assert claim.pooled.estimate == 1
+
+
+def test_one_draw_is_conditional_and_compared_by_its_pooled_number():
+    small = known_sweep("sgd", -0.9, 0.9)
+    large = known_sweep("sgd", -0.9, 0.9, experiment="mnist_fcn_10k", draws=1)
+    found = claims_of(small, large)
+    (larger,) = found["larger"]
+    assert larger.verdict == "conditional on this S, E"
+    pooled = [abs(stats.spearmanr(f[VOLUME], f[ERROR]).statistic) for f in (large, small)]
+    np.testing.assert_allclose(larger.judged.estimate, pooled[0] - pooled[1], atol=1e-12)
+
+
+def test_the_resnet_is_compared_by_what_adam_costs_it():
+    frames = [
+        known_sweep(optimizer, -0.9, sharpness, experiment, draws)
+        for experiment, draws, adams in (("mnist_fcn", 10, 0.0), ("cifar_resnet", 1, 0.8))
+        for optimizer, sharpness in (("sgd", 0.9), ("adam", adams))
+    ]
+    (claim,) = claims_of(*frames)["resnet"]
+    assert claim.verdict == "conditional on this S, E"
+    assert claim.met
+    assert claim.judged.estimate > 0.5
+
+
+def test_a_smoke_run_gives_no_verdict():
+    found = claims_of(known_sweep("sgd", -0.9, 0.9, scale="smoke"), scale="smoke")
+    assert found["volume"][0].verdict == UNDECIDED
+    assert found["looser"][0].verdict == UNDECIDED
