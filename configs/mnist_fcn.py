@@ -5,7 +5,6 @@ python -m experiments.attack_sweep --config=configs/mnist_fcn.py:adam       anot
 python -m experiments.attack_sweep --config=configs/mnist_fcn.py:cpu,adam   ten draws, for a verdict
 python -m experiments.attack_sweep --config=configs/mnist_fcn.py:small      `make sweep`
 python -m experiments.attack_sweep --config=configs/mnist_fcn.py:smoke      twelve networks
-python -m experiments.attack_sweep --config=configs/mnist_fcn.py:ascent     figure S4 alone
 
 Optimizers: sgd, gd, momentum, adam, adagrad, rmsprop, entropy_sgd. Cost on two cores with SGD:
 seven minutes at the paper's size, fifteen with ten draws, three, one. Expected at the paper's size
@@ -18,7 +17,7 @@ from ml_collections.config_dict import placeholder
 
 from configs.base import sweep_config, words
 
-SCALES = ("paper", "cpu", "small", "smoke", "ascent")
+SCALES = ("paper", "cpu", "small", "smoke")
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
@@ -57,10 +56,6 @@ def get_config(variant: str = "paper") -> ConfigDict:
         config.sweep.update(draws=10, attack_sizes=(0, 100, 200), samples=4)
         config.measures.sgd_sharpness.on = False
         config.measures.hessian.on = False
-    if scale == "ascent":  # of the paper's size, few networks, sharpness alone
-        config.sweep.update(attack_sizes=(0, 250, 500), samples=3)
-        for name in config.measures:
-            config.measures[name].on = name in ("sharpness", "sgd_sharpness")
     if scale == "smoke":
         config.hp.data.update(train_size=100, attack_pool_size=100, test_size=100)
         config.sweep.update(draws=2, attack_sizes=(0, 100), samples=3)

@@ -10,11 +10,13 @@ from ml_collections import config_flags
 
 HELP = ("-h", "--help", "-help")
 WIDTH = 22
+_files: dict[str, str] = {}  # flag -> the config file that is its default
 _SHARED = ("experiments.flag_help", "experiments.running")  # define flags of several mains
 
 
 def define_config(path: str, text: str) -> flags.FlagHolder:
     """The flag --config and one for each entry; they are read when it is defined."""
+    _files["config"] = path
     try:
         return config_flags.DEFINE_config_file("config", path, text)
     except (AttributeError, KeyError) as error:
@@ -54,7 +56,7 @@ def help_lines(main, arguments: list[str]) -> Iterator[str]:
     by_module = flags.FLAGS.flags_by_module_dict()
     shared = [flag for module in _SHARED for flag in by_module.get(module, [])]
     for flag in {flag.name: flag for flag in (*shared, *own)}.values():
-        default = _config_file() if flag.name == "config" else flag.default
+        default = _files.get(flag.name, flag.default)
         said = "" if default in (None, False) else f" (default {default})"
         yield f"  --{flag.name:{WIDTH}} {flag.help}{said}"
     if "config" in flags.FLAGS:
@@ -64,14 +66,10 @@ def help_lines(main, arguments: list[str]) -> Iterator[str]:
     yield "--helpfull lists the flags of the libraries as well."
 
 
-def _config_file() -> str:
-    return config_flags.get_config_filename(flags.FLAGS["config"])
-
-
 def _config_lines(arguments: list[str]) -> Iterator[str]:
     """The docstring of the config file, read and not run."""
     chosen = [a.partition("=")[2] for a in arguments if a.startswith("--config=")]
-    path = Path([_config_file(), *chosen][-1].partition(":")[0])
+    path = Path([_files["config"], *chosen][-1].partition(":")[0])
     if path.exists():
         yield ""
         yield f"{path}:"

@@ -1,26 +1,34 @@
 """The committed records: each row is named by what determines it, and says where it comes from."""
 
+import html
+import importlib
 import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 
+from configs import reproduce
+from flatvol_jax.figures.paper_pictures import ORDER
 from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.study import load_records
 from flatvol_jax.study.boolean_summary import complement_test, constants_share
+from flatvol_jax.study.record_files import read_rows, record_files
+from flatvol_jax.study.reproduction import is_finished
+from flatvol_jax.study.verdicts import rules_hash
 
 ROOT = Path(__file__).parents[1]
 BOOLEAN = ROOT / "results" / "boolean"
 TEMPORAL = sorted((ROOT / "results").glob("temporal_*"))
-FOLDERS = sorted(path.parent for path in (ROOT / "results").glob("**/records.jsonl"))
+FOLDERS = sorted(path.parent for path in (ROOT / "results").glob("**/records.jsonl*"))
 SWEEPS = [folder for folder in FOLDERS if folder not in (BOOLEAN, *TEMPORAL)]
 
 
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.name)
 def test_rows_are_named_by_the_hash_of_their_hyperparameters(sweep):
-    rows = [json.loads(line) for line in (sweep / "records.jsonl").read_text().splitlines()]
+    rows = [row for path in record_files(sweep) for row in read_rows(path)]
     for row in rows:
         hp = {name[3:]: value for name, value in row.items() if name.startswith("hp.")}
         assert row["run_id"] == content_hash(hp)
@@ -32,6 +40,24 @@ def test_rows_are_named_by_the_hash_of_their_hyperparameters(sweep):
 
 def test_there_are_sweeps_to_read():
     assert SWEEPS
+
+
+@pytest.mark.parametrize("job", reproduce.jobs("cpu"), ids=lambda job: job.folder)
+def test_the_page_of_the_cpu_scale_has_nothing_left_to_run(job):
+    module = importlib.import_module(f"configs.{job.config}")
+    config = module.get_config(*filter(None, [job.variant])).to_dict()
+    assert is_finished(config, ROOT / "results" / job.folder)
+
+
+def test_the_report_and_the_pictures_are_there():
+    report = (ROOT / "results" / "report.html").read_text()
+    assert rules_hash() in report
+    for name in ORDER:
+        assert f'id="figure-{name}"' in report
+        assert list((ROOT / "results" / "figures").glob(f"figure_{name}*.png"))
+    claims = pd.read_csv(ROOT / "results" / "claims.csv")
+    for row in claims.itertuples():
+        assert html.escape(row.verdict) in report
 
 
 def test_the_boolean_sample_is_whole():

@@ -117,7 +117,7 @@ axis.spines[["top", "right"]].set_visible(False)
 # ## What it is good for
 #
 # On real data a function has far too small a volume to be counted, some $e^{-300}$, and the same two lines
-# compute it: tutorial 2. Volumes fall like a power of the rank, over as many decades as you can count:
+# compute it: tutorial 2. Volumes fall steeply with the rank:
 
 # %%
 figure, axis = plt.subplots(figsize=(5, 3.4), layout="constrained")

@@ -70,7 +70,7 @@ print(table.groupby("|A|")[["error", "log V", "sharpness"]].mean().round(3))
 assert len(records) == 36
 
 # %%
-figure = attack_sweep_figure(records)
+attack_sweep_figure(records)
 
 # %% [markdown]
 # ## The correlation that is easy to get

@@ -84,5 +84,5 @@ def _ascent(frame: pd.DataFrame) -> PaperPicture:
         if all(path.exists() for path in kept):
             figure = maximisation_figure(load_records(folder), folder)
             return PaperPicture("S4", ASCENT, figure, (folder,))
-    command = "python -m experiments.attack_sweep --config=configs/mnist_fcn.py:ascent"
+    command = "python -m experiments.attack_sweep --config=configs/mnist_fcn_ascent.py"
     return PaperPicture("S4", ASCENT, None, (), (command,))

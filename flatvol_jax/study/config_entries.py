@@ -1,6 +1,6 @@
 """Reading a config: what is missing, unknown or of another kind is named by its dotted name."""
 
-import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -49,13 +49,13 @@ def entries(name: str, value: Any) -> tuple:
 
 
 def built(name: str, make: Callable[..., T], settings: Mapping[str, Any]) -> T:
-    """make(**settings) of a dataclass.
+    """make(**settings) of a dataclass or a function.
 
     Raises:
         ValueError: a setting that it does not have.
     """
     for setting in settings:
-        checks.one_of(name, setting, [field.name for field in dataclasses.fields(make)])
+        checks.one_of(name, setting, list(inspect.signature(make).parameters))
     return make(**settings)
 
 

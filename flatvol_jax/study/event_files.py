@@ -75,7 +75,8 @@ def _network(writer, workdir: epath.PathLike, row: Mapping[str, Any]) -> None:
             for epoch, value in enumerate(arrays.get(curve, ())):
                 writer.add_scalar(f"train/{curve}", float(value), epoch)
     hyper = {name: _plain(row[name]) for name in row.index if name.startswith("hp.")}
-    writer.add_hparams(hyper, _numbers(row), name=".", global_step=0)
+    # A folder of its own: a second writer in one folder would take the same file.
+    writer.add_hparams(hyper, _numbers(row), name="hparams", global_step=0)
 
 
 def _courses(writer, rows: pd.DataFrame) -> None:

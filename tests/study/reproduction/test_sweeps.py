@@ -27,9 +27,7 @@ def broken():
     """SGD has both correlations, Adam has lost that of sharpness, GD has both."""
     sgd = known_sweep("sgd", -0.9, 0.9)
     sgd[NORM] = np.log(sgd[SHARPNESS]) ** 3  # another scale, the same order
-    return claims_of(
-        sgd, known_sweep("adam", -0.9, 0.0), known_sweep("gd", -0.9, 0.9, samples=12)
-    )
+    return claims_of(sgd, known_sweep("adam", -0.9, 0.0), known_sweep("gd", -0.9, 0.9, samples=12))
 
 
 def test_each_sentence_has_the_verdict_that_was_built_in(broken):
