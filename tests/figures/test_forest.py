@@ -23,7 +23,7 @@ def drawn(axis, label):
 
 def test_dots_and_bars_are_the_numbers_of_the_table(table):
     figure = forest_figure(table)
-    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["sgd", "adam"]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["SGD", "Adam"]
     for axis, column in zip(
         figure.axes, ("measure.log_volume.heaviside", "measure.sharpness.best"), strict=True
     ):

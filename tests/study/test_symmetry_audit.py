@@ -6,7 +6,7 @@ import pytest
 
 import flatvol_jax as fv
 from configs.symmetry_audit import get_config
-from flatvol_jax.study import symmetry_audit
+from flatvol_jax.study import given_network
 from flatvol_jax.study.symmetry_audit import plan_transforms, run_symmetry_audit
 
 
@@ -62,7 +62,7 @@ def test_the_same_command_measures_nothing_again(audit, config, monkeypatch):
     def refuse(*_):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(symmetry_audit, "MEASURES", dict.fromkeys(symmetry_audit.MEASURES, refuse))
+    monkeypatch.setattr(given_network, "MEASURES", dict.fromkeys(given_network.MEASURES, refuse))
     assert run_symmetry_audit(config, workdir) == rows
     lines = (workdir / "records.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == rows
