@@ -12,6 +12,7 @@ from experiments.running import long_work
 from flatvol_jax.figures import save_figure, symmetry_audit_figure
 from flatvol_jax.runtime import files
 from flatvol_jax.study import audit_summary, audit_table, load_records
+from flatvol_jax.study.network_files import parameters_of_arrays
 from flatvol_jax.study.problem import model_spec
 from flatvol_jax.study.symmetry_audit import run_symmetry_audit
 
@@ -26,7 +27,8 @@ def main(_) -> None:
     config = CONFIG.value.to_dict()
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
     with long_work(workdir) as job:
-        params = _parameters(config) if NPZ.value else None
+        spec = model_spec(config["hp"]["model"])
+        params = parameters_of_arrays(NPZ.value, spec) if NPZ.value else None
         run_symmetry_audit(config, workdir, DATA_DIR.value, params, job.progress)
     frame = load_records(workdir)
     table = audit_table(frame)
@@ -35,18 +37,6 @@ def main(_) -> None:
     print("\n".join(audit_summary(frame, table)))
     print(f"records: {workdir / 'records.jsonl'}\ntable:   {workdir / 'symmetry_audit.csv'}")
     print(f"figure:  {png}, {svg}")
-
-
-def _parameters(config):
-    """Parameters of the config's model from the arrays of --npz."""
-    arrays = files.read_arrays(NPZ.value)
-    layers = len(arrays) // 2
-    names = [f"{kind}{i}" for i in range(1, layers + 1) for kind in "Wb"]
-    if sorted(names) != sorted(arrays):
-        raise ValueError(
-            f"{NPZ.value}: got the arrays {', '.join(arrays)}; wanted W1, b1, ..., WL, bL."
-        )
-    return model_spec(config["hp"]["model"]).params_from_arrays(*(arrays[name] for name in names))
 
 
 if __name__ == "__main__":

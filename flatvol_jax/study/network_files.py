@@ -35,7 +35,7 @@ def read_network(
     """
     path = epath.Path(path)
     if path.suffix == ".npz":
-        return _from_arrays(path, spec), spec.init_state(input_shape)
+        return parameters_of_arrays(path, spec), spec.init_state(input_shape)
     if not path.is_dir():
         raise ValueError(
             f"checkpoint: got {path}, wanted a folder that Orbax wrote, or an .npz with W1, b1, ..."
@@ -62,7 +62,8 @@ def read_network(
     return params, _state(whole, spec, input_shape)
 
 
-def _from_arrays(path: epath.Path, spec: Spec) -> Any:
+def parameters_of_arrays(path: epath.PathLike, spec: Spec) -> Any:
+    """Parameters from the W1, b1, ..., WL, bL of an .npz, in the convention x @ W + b."""
     arrays = files.read_arrays(path)
     names = [f"{kind}{i}" for i in range(1, len(arrays) // 2 + 1) for kind in "Wb"]
     if sorted(names) != sorted(arrays) or not hasattr(spec, "params_from_arrays"):
