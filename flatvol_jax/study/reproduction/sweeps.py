@@ -26,7 +26,7 @@ FOLLOWED = (
     "measure.hessian.frobenius_norm",
 )
 LARGER, SMALLER, NARROW = "mnist_fcn_10k", "mnist_fcn", "cifar_resnet"
-CONSTANT_SIGN = (SGD, *NOT_BROKEN)  # for whom the paper says that sharpness correlates
+CLAIMED = (SGD, *NOT_BROKEN)  # for whom the paper says that sharpness correlates
 _LABELS = {measure.column: measure.label for measure in MEASURES}
 
 
@@ -66,7 +66,7 @@ def _correlations(of: ExperimentTables) -> Iterator[PaperClaim]:
     """Volume for everybody, sharpness for SGD and GD, from the claims table."""
     for optimizer, rows in of.claims.groupby("optimizer", sort=False):
         for measure, sentence in ((LOG_VOLUME, "volume"), (SHARPNESS, "sharpness")):
-            if measure == SHARPNESS and optimizer not in CONSTANT_SIGN:
+            if measure == SHARPNESS and optimizer not in CLAIMED:
                 continue
             row = rows[rows["column"] == measure.column].iloc[0]
             sign, limit = measure.sign, measure.sign * verdicts.CORRELATES_BEYOND
@@ -113,10 +113,7 @@ def _looser(sweeps: Sequence[ExperimentTables], scale: str | None) -> Iterator[P
             for m in (LOG_VOLUME, SHARPNESS)
         )
         found = comparison.mean_over_draws((one - other).to_numpy(), confidence)
-        strengths = [
-            m.sign * statistics.pooled_correlation(0, both, m.column, error).estimate
-            for m in (LOG_VOLUME, SHARPNESS)
-        ]
+        strengths = [m.sign * _pooled_rho(both, m.column, error) for m in (LOG_VOLUME, SHARPNESS)]
         yield exceeds(
             "looser",
             subject(of.experiment, optimizer),
@@ -276,6 +273,11 @@ def _larger(sweeps: Sequence[ExperimentTables]) -> Iterator[PaperClaim]:
             f"{int(rows[0]['draws'])} draw of |S| = 10,000, 10 wanted for a verdict",
             CONDITIONAL,
         )
+
+
+def _pooled_rho(runs: pd.DataFrame, x: str, y: str) -> float:
+    one, other = selection.numbers(runs, x), selection.numbers(runs, y)
+    return statistics.pooled_estimate(one, other, "spearman")
 
 
 def _claim_row(claims: pd.DataFrame, optimizer: str, column: str) -> Mapping | None:
