@@ -131,7 +131,7 @@ axis.plot(
 axis.set(
     xlabel="eigenvalue of the Hessian of the mean loss",
     ylabel="density",
-    ylim=(1e-6, None),
+    ylim=(1e-6, 1e2),
     title="Most directions are flat",
 )
 axis.legend(frameon=False)
