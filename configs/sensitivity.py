@@ -47,6 +47,8 @@ def get_config(variant: str = "protocol") -> ConfigDict:
     config.name = config.name.replace(f"mnist_fcn_{small}", f"{config.experiment}_{scale}")
     config.scale = scale
     config.note = f"Sensitivity run: {named[0]}."
+    if optimizer == "adagrad":
+        config.hp.train.learning_rate = 0.01  # as in configs/mnist_fcn.py:cpu
     base.change(config, CHANGES[named[0]])
     config.measures.log_volume.estimator = "ep"
     config.measures.log_volume_null.on = optimizer == "sgd"
