@@ -1,6 +1,7 @@
 """Which quantity predicts that a network generalises? `import flatvol_jax as fv`."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 from flatvol_jax import data, flatness, sampling
 from flatvol_jax.flatness import (
@@ -19,6 +20,10 @@ from flatvol_jax.volume import (
     marginal_likelihood_bound,
     prior_bound,
 )
+
+if TYPE_CHECKING:  # at run time imported at their first use: see below
+    from flatvol_jax import study
+    from flatvol_jax.study.symmetries import alpha_scale
 
 __all__ = [
     "CNN",

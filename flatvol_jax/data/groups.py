@@ -7,12 +7,12 @@ import numpy as np
 from flatvol_jax.data.dataset import Dataset, checked
 from flatvol_jax.runtime import checks
 
-# The paper's two problems (section 5.2), each (negative classes, positive classes):
-# `binarise(dataset, *GROUPS["mnist_halves"])`. CIFAR-10: automobile is 1, cat is 3.
 GROUPS = {
     "mnist_halves": ((0, 1, 2, 3, 4), (5, 6, 7, 8, 9)),
     "cars_cats": ((1,), (3,)),
 }
+"""The paper's two problems (section 5.2), each (negative classes, positive classes):
+`binarise(dataset, *GROUPS["mnist_halves"])`. CIFAR-10: automobile is 1, cat is 3."""
 
 
 def binarise(dataset: Dataset, negative: Iterable[int], positive: Iterable[int]) -> Dataset:

@@ -5,6 +5,7 @@ import numpy as np
 from flatvol_jax.runtime import checks
 
 PREPROCESSING = ("standardise", "unit")
+"""What `preprocess` takes as `name`."""
 
 
 def preprocess(x: np.ndarray, name: str, reference: np.ndarray | None = None) -> np.ndarray:

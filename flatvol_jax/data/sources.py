@@ -9,6 +9,7 @@ from flatvol_jax.runtime import checks
 
 BOOLEAN = {f"boolean{bits}": bits for bits in range(2, 11)}
 SOURCES = (*BOOLEAN, "cifar10", "mnist", "mnist5k")
+"""What `load` takes as `name`."""
 
 
 def load(

@@ -52,9 +52,9 @@ def permute(
     """The units of a layer in another order; arguments as in `rescale`.
 
     Args:
-        params: see `rescale`.
-        incoming: see `rescale`.
-        outgoing: see `rescale`.
+        params: pytree of parameters.
+        incoming: paths of what makes the units, as in `rescale`.
+        outgoing: paths of the weights that read them, as in `rescale`.
         order: a permutation of the units, (units,).
 
     Raises:
@@ -93,12 +93,15 @@ def rescale_normalised(
         statistics: pytree of running statistics, as flax's "batch_stats".
         incoming: paths in params of what makes z: weights (..., units), bias (units,).
         mean: path in statistics of μ, (units,).
-        variance: path of v, (units,).
+        variance: path in statistics of v, (units,).
         alpha: above 0; one number, or (units,).
         epsilon: the layer's own ε, 1e-5 in flax.
 
     Returns:
         params and statistics.
+
+    Raises:
+        ValueError: α ≤ 0, ε < 0, an unknown path, sizes that do not fit each other.
     """
     params, statistics = _arrays("params", params), _arrays("statistics", statistics)
     epsilon = checks.non_negative("epsilon", epsilon)

@@ -18,6 +18,7 @@ from flatvol_jax.flatness import lanczos
 from flatvol_jax.flatness.objective import Loss, Objective, flat_loss, hessian_product
 
 METHODS = ("best", "lbfgsb", "sign")
+"""What `sharpness` and `adaptive_sharpness` take as `method`."""
 # Gradients from each start: the gradient's corner, ± the top eigenvector, two random corners.
 _CORNER_STEPS = np.array([12, 5, 5, 5, 5])
 _LANCZOS_STEPS = 5  # Hessian products, two gradients each

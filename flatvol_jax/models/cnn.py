@@ -80,6 +80,10 @@ class CNN(Stateless):
         sigma_b: standard deviation of a bias.
         image_shape: (h, w) or (h, w, c) of an image where inputs come as rows (n, h w c), as
             those of fv.data.load("mnist5k").
+
+    Raises:
+        ValueError: no convolution, a size that is no count, unknown padding or pooling, sigma_w
+            not above 0, sigma_b below 0.
     """
 
     channels: tuple[int, ...] = (32, 32)

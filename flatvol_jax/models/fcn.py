@@ -52,6 +52,9 @@ class FCN(Stateless):
         width: units of each hidden layer.
         sigma_w: standard deviation of a weight times √fan-in.
         sigma_b: standard deviation of a bias.
+
+    Raises:
+        ValueError: no hidden layer, one without units, sigma_w not above 0, sigma_b below 0.
     """
 
     width: tuple[int, ...] = (40, 40)

@@ -35,7 +35,7 @@ class FlaxModel:
     `flax.linen.BatchNorm` that got no mask of its own. Statistics of any other kind see all rows
     of a batch, unless the module masks them.
 
-    Attributes:
+    Args:
         module: the module; hashable, so without arrays among its fields.
         features: where the activations are that the readout multiplies: the name of a
             submodule whose output they are, of a value that the module sows, or of a method;
@@ -43,6 +43,10 @@ class FlaxModel:
             given. Only the Monte Carlo kernel needs it.
         sigma_w: a readout weight has variance sigma_w² / N_L at the module's initialisation.
         sigma_b: standard deviation of the readout's bias there.
+
+    Raises:
+        ValueError: an nnx module (`flax.nnx.bridge.to_linen` converts it) or one that cannot be
+            hashed, features that are no name and no function, sigma_w not above 0, sigma_b below 0.
     """
 
     module: nn.Module

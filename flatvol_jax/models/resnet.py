@@ -158,6 +158,10 @@ class ResNet:
         momentum: what running statistics keep at a training step: they become momentum times
             themselves plus 1 - momentum times the mean and the (biased) variance of the batch.
 
+    Raises:
+        ValueError: another depth or stem, sigma_w or epsilon not above 0, sigma_b below 0, a
+            momentum outside [0, 1).
+
     Reference: He et al. 2016; Ioffe and Szegedy 2015.
     """
 

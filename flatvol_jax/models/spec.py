@@ -8,8 +8,10 @@ from jax import Array
 
 from flatvol_jax.runtime import checks
 
-Params = Any  # a pytree of arrays
-State = Any  # a pytree of arrays: what training moves beside the parameters
+Params = Any
+"""A pytree of arrays."""
+State = Any
+"""A pytree of arrays: what training moves beside the parameters."""
 Path = tuple[str, ...]  # keys that lead to an array of params or of the state
 
 

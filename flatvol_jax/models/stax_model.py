@@ -28,6 +28,10 @@ class StaxModel(Stateless):
             no content to hash, so another network needs another name.
         sigma_w: standard deviation of a readout weight times √N_L.
         sigma_b: standard deviation of the readout's bias.
+
+    Raises:
+        ValueError: a network that is not three functions, no name, sigma_w not above 0, sigma_b
+            below 0.
     """
 
     network: tuple[Callable, Callable, Callable]

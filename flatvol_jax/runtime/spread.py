@@ -29,7 +29,8 @@ def spread(tasks: Sequence[Callable[[], T]], done: Callable[[T], None]) -> None:
         done: called in the caller's thread with each result, in the order in which they come.
 
     Raises:
-        What a task raised first; tasks under way end by themselves, others do not begin.
+        Exception: what a task raised first; tasks under way end by themselves, others do not
+            begin.
     """
     devices = usable_devices()
     if len(devices) == 1:

@@ -27,15 +27,6 @@ class Optimizer(NamedTuple):
     random: bool = False
 
 
-# All defaults, in one place. Learning rates refer to the mean loss of a minibatch, as
-# TensorFlow's do, but that of SGD refers to the sum.
-#
-# Adam, Adagrad and RMSProp: tf.keras.optimizers as of TensorFlow 2.0 to 2.10. Its ε stands
-# - in RMSProp without momentum outside of the root, g / (√v + ε); from 2.11 on inside;
-# - in Adagrad outside, in optax inside: a relative 5e-7 at most, as the accumulator is at
-#   least 0.1, below what float32 resolves in a parameter;
-# - in Adam beside the root of v before its bias is corrected, in optax after: a first step that
-#   is larger here by a relative 3e-6 / |g|, later ones by less.
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": Optimizer(optax.sgd, {"learning_rate": 0.01}),
     # SGD on the whole set: a name of its own, so that a study compares it by name.
@@ -63,6 +54,19 @@ OPTIMIZERS: dict[str, Optimizer] = {
         random=True,
     ),
 }
+"""The optimizers of the paper by name, with their defaults.
+
+Learning rates refer to the mean loss of a minibatch, as TensorFlow's do, but that of SGD refers to
+the sum.
+
+Adam, Adagrad and RMSProp: tf.keras.optimizers as of TensorFlow 2.0 to 2.10. Its ε stands
+
+- in RMSProp without momentum outside of the root, g / (√v + ε); from 2.11 on inside;
+- in Adagrad outside, in optax inside: a relative 5e-7 at most, as the accumulator is at
+  least 0.1, below what float32 resolves in a parameter;
+- in Adam beside the root of v before its bias is corrected, in optax after: a first step that
+  is larger here by a relative 3e-6 / |g|, later ones by less.
+"""
 
 
 def optimizer(

@@ -92,10 +92,10 @@ def advance_trajectory(
 
     Args:
         keys: those of `begin_trajectory`.
-        spec: the same.
-        x: the same.
-        y: the same.
-        settings: the same.
+        spec: its network.
+        x: its inputs, (N, ...).
+        y: its labels, as they were given there.
+        settings: its settings.
         trajectory: where to go on from.
         epochs: how many, the same for all members; memory holds the parameters of each.
 

@@ -31,6 +31,11 @@ def prior_bound(
 
     Returns:
         The bound on the error rate, the shape of `log_volume`.
+
+    Raises:
+        ValueError: log V above 0 or not finite, no examples, delta outside (0, 1).
+
+    Reference: Zhang et al. 2021, eq. 4.
     """
     train_size = checks.count("train_size", train_size)
     chance = checks.chance("delta", delta)
@@ -72,6 +77,10 @@ def marginal_likelihood_bound(
 
     Returns:
         The bound on the error rate, in [0, 1), the shape of `log_evidence`.
+
+    Raises:
+        ValueError: log P(S) above 0 or not finite, fewer than two examples, delta or gamma
+            outside (0, 1).
 
     Reference: Valle-Pérez and Louis, "Generalization bounds for deep learning" (2020),
     theorem 5.1; the mean form is McAllester, Machine Learning 37 (1999), through

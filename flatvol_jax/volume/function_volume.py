@@ -34,6 +34,7 @@ from flatvol_jax.volume.sampling import PROPOSALS, Estimate, impossible, samplin
 from flatvol_jax.volume.sharded_cholesky import SHARDED
 
 METHODS = ("ep", "ep_corrected", "certified")
+"""What `log_volume` takes as `method`."""
 
 
 class LogVolume(NamedTuple):
@@ -227,6 +228,9 @@ def estimate_log_volume(
 
     Returns:
         The estimate, every field with the leading shape `labels.shape[:-1]`.
+
+    Raises:
+        ValueError: as `log_volume`; a nearly singular kernel.
     """
     return log_volume(kernel, labels, link, "certified", key, **options).estimate
 

@@ -7,10 +7,10 @@ from jax import Array
 
 from flatvol_jax.volume.normal_tail import normal_tail
 
-# P(y | z) = Φ(y z / s), with s² the variance of the noise on the output: 0 is the hard
-# threshold 1[y z > 0] of the paper's text. Any other is the hard one on the noisy output, K + s² I
-# in place of K, and so it is computed: EP has the same fixed point and sampling less variance.
 LINK_VARIANCE = {"heaviside": 0.0, "probit": 1.0}
+"""P(y | z) = Φ(y z / s), with s² the variance of the noise on the output: 0 is the hard
+threshold 1[y z > 0] of the paper's text. Any other is the hard one on the noisy output, K + s² I
+in place of K, and so it is computed: EP has the same fixed point and sampling less variance."""
 
 
 class Tilted(NamedTuple):

@@ -15,6 +15,7 @@ from flatvol_jax.volume.posterior import Posterior
 
 PROPOSALS = ("auto", "ep", "prior")
 CERTIFIED = "certified"
+"""The `status` of an estimate whose replicates agree and whose particles are effective."""
 
 _COUNTABLE = -2.0  # nats; from this EP value on the prior itself is the better proposal
 _WIDEST = 0.25  # nats; beyond it log V and its error are no longer nearly normal
