@@ -30,7 +30,7 @@ def read_prepared(
 
     Args:
         name: "mnist" or "cifar10".
-        data_dir: folder that holds `name`/<version>/; otherwise the environment variable
+        data_dir: folder that holds `name`/VERSION/; otherwise the environment variable
             TFDS_DATA_DIR, otherwise ~/tensorflow_datasets.
         progress: called as `progress(done, total)` while decoding; not called on a cache hit.
     """

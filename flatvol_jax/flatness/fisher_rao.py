@@ -16,7 +16,7 @@ class FisherRao(NamedTuple):
     """The Fisher-Rao norm over a sample.
 
     Attributes:
-        squared_norm: ‖w‖_fr² = mean of <w, ∇l_n>², in units of the loss squared.
+        squared_norm: ‖w‖_fr² = mean of ⟨w, ∇l_n⟩², in units of the loss squared.
         norm: its square root.
         standard_error: of squared_norm, as the mean over n independent examples: how far it lies
             from the expectation over new ones at these parameters. For the sample itself it is
@@ -30,11 +30,11 @@ class FisherRao(NamedTuple):
 
 @float64_scope
 def fisher_rao_norm(losses: Callable[[Any], Array], params: Any) -> FisherRao:
-    """‖w‖_fr² = E_n <w, ∇_w l_n>² = w'Fw, F the empirical Fisher matrix.
+    """‖w‖_fr² = E_n ⟨w, ∇_w l_n⟩² = w'Fw, F the empirical Fisher matrix.
 
     The labels are those of the sample. For a ReLU network without biases, of L hidden layers, it
     is (L + 1)² E_n (l'(f_n) f_n)². Unchanged under layer-wise and neuron-wise scaling, with
-    biases too: where l(Tw) = l(w) for a matrix T, <Tw, ∇l(Tw)> = <w, ∇l(w)>.
+    biases too: where l(Tw) = l(w) for a matrix T, ⟨Tw, ∇l(Tw)⟩ = ⟨w, ∇l(w)⟩.
 
     Args:
         losses: params -> the loss of each example, (n,). Data bound by `jax.tree_util.Partial`
@@ -64,5 +64,5 @@ def fisher_rao_norm(losses: Callable[[Any], Array], params: Any) -> FisherRao:
 
 @jax.jit
 def _along(losses: Loss, params: Any) -> tuple[Array, Array]:
-    """l_n and <w, ∇l_n>."""
+    """l_n and ⟨w, ∇l_n⟩."""
     return jax.jvp(lambda p: losses(p), (params,), (params,))

@@ -29,14 +29,14 @@ class LearningCoefficient(NamedTuple):
         standard_error: over the chains. It knows nothing of what they share: the bias of the
             step size, and the part of the posterior that none of them reached.
         step_bias: how much of the value is due to the finite step and the minibatches,
-            ε/8 E (g + γ (w - w*))·g with g = n β ∇L_batch. Not subtracted from value. Exact for a
+            ε/8 E (g + γ (w - w₀))·g with g = n β ∇L_batch. Not subtracted from value. Exact for a
             quadratic loss with full batches or γ = 0, too high with both.
         chain_values: of each chain, (chains,).
-        loss: L_n(w*).
+        loss: L_n(w₀).
         trace: full-batch loss, the mean over chains, at the points kept, (steps // thin,).
-        gradient_norm: |∇L_n(w*)|; the estimate presumes a local minimum.
+        gradient_norm: |∇L_n(w₀)|; the estimate presumes a local minimum.
         status: "ok", "diverged" (a chain's loss is not finite: a smaller step), "negative" (the
-            chains found lower loss than L_n(w*): no minimum), "step too large" (step_bias above
+            chains found lower loss than L_n(w₀): no minimum), "step too large" (step_bias above
             a tenth of the value), "not stationary" (the first half of the chains differs from
             the second, at 0.1%: more burn-in).
     """
@@ -66,9 +66,9 @@ def learning_coefficient(
     burn_in: int = 1000,
     thin: int = 10,
 ) -> LearningCoefficient:
-    """λ = n β (E L_n(w) - L_n(w*)), w ~ exp(-n β L_n(w) - γ |w - w*|²/2), by SGLD.
+    """λ = n β (E L_n(w) - L_n(w₀)), w ~ exp(-n β L_n(w) - γ |w - w₀|²/2), by SGLD.
 
-    w <- w - ε/2 (n β ∇L_batch(w) + γ (w - w*)) + √ε ξ, ξ ~ N(0, I). E L_n is the mean of the
+    w <- w - ε/2 (n β ∇L_batch(w) + γ (w - w₀)) + √ε ξ, ξ ~ N(0, I). E L_n is the mean of the
     full-batch loss at every thin-th point. There is no Metropolis step: in a direction of
     curvature h the variance is too large by 1 / (1 - ε (n β h + γ)/4), and diverges where that is
     not positive (`step_bias`). γ pulls λ down, there from ½ to ½ n β h / (n β h + γ). Flat
@@ -77,7 +77,7 @@ def learning_coefficient(
     Args:
         key: for the noise and the minibatches.
         loss: (params, batch) -> mean loss of the batch.
-        params: pytree of parameters w*, a local minimum.
+        params: pytree of parameters w₀, a local minimum.
         data: pytree of arrays with one leading axis, of length n. Floating-point entries are cast
             to float64, integer labels stay integers.
         step_size: ε.
@@ -166,13 +166,13 @@ def _langevin(
     burn_in: int,
     thin: int,
 ) -> tuple[Array, Array, Array]:
-    """Full-batch loss and step bias at the kept points, (chains, steps // thin), and |∇L_n(w*)|."""
+    """Full-batch loss and step bias at the kept points, (chains, steps // thin), and |∇L_n(w₀)|."""
     size = len(jax.tree.leaves(data)[0])
     full, centre = flat_loss(Partial(_full_batch, loss, data), params)
     _, unravel = ravel_pytree(params)
 
     def forces(w, key):
-        """g and g + γ (w - w*)."""
+        """g and g + γ (w - w₀)."""
         if batch_size is None:
             slope = heat * jax.grad(full)(w)
         else:

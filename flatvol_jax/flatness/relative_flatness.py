@@ -28,7 +28,7 @@ class RelativeFlatness(NamedTuple):
     """Relative flatness of a layer with weights W and Hessian block H, in units of the loss.
 
     Attributes:
-        value: κ_Tr = Σ_ss' <w_s, w_s'> Tr H_ss'.
+        value: κ_Tr = Σ_ss' ⟨w_s, w_s'⟩ Tr H_ss'.
         standard_error: of value, 0 where it is exact.
         norm_trace: ‖W‖_F² Tr H.
         norm_trace_se: its standard error, 0 where it is exact.
@@ -55,7 +55,7 @@ def relative_flatness(
     operator: str = "hessian",
     example: Callable[[Any, Array], Array] | None = None,
 ) -> RelativeFlatness:
-    """κ_Tr = Σ_ss' <w_s, w_s'> Tr H_ss' = Tr H (I ⊗ W'W), and ‖W‖_F² Tr H, ‖W‖_F² λ_max(H).
+    """κ_Tr = Σ_ss' ⟨w_s, w_s'⟩ Tr H_ss' = Tr H (I ⊗ W'W), and ‖W‖_F² Tr H, ‖W‖_F² λ_max(H).
 
     w_s are the weights into output s of the layer, H_ss' the block of ∇²L between w_s and w_s'.
 

@@ -79,7 +79,7 @@ def twisted_importance_sampling(
 
     The sites s_i(z) = exp(ν_i z - τ_i z²/2) make N(0, K) into Z_s N(m, Σ), Σ = L L'.
     Coordinates are visited in order. Given those before it, z_i is Gaussian with mean
-    m_i + Σ_{j<i} L_ij ε_j and variance L_ii²; the sites of the coordinates after it are in
+    m_i + Σ_{j < i} L_ij ε_j and variance L_ii²; the sites of the coordinates after it are in
     there already, those of the coordinates before it no longer matter. Its own site is taken
     out, which leaves the cavity N(c, v); z_i is drawn from N(c, v) on z_i > 0, and the weight
     grows by the ratio of normalisers
