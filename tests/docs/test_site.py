@@ -1,5 +1,6 @@
 """The site: every public call has its place, links lead somewhere, the papers agree."""
 
+import ast
 import configparser
 import importlib
 import re
@@ -57,6 +58,16 @@ def test_every_page_of_docs_is_in_the_navigation():
     text = (ROOT / "mkdocs.yml").read_text()
     for page in (ROOT / "docs").rglob("*.md"):
         assert f": {page.relative_to(ROOT / 'docs').as_posix()}\n" in text
+
+
+def test_no_equation_of_a_docstring_is_read_as_markup():
+    nodes = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    for path in (ROOT / "flatvol_jax").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = (isinstance(node, nodes) and ast.get_docstring(node)) or ""
+            prose = re.sub(r"`[^`]*`", "", text)
+            markup = re.search(r"<[A-Za-z][^<>]*>|\w\*[^*\n]*\*", prose)
+            assert not markup, f"{path.name}: {markup[0]}; a bracket is ⟨ ⟩, a star a subscript"
 
 
 def test_citation_changelog_and_package_have_one_version():
