@@ -20,7 +20,6 @@ MINIMA, TRIED, EPOCH = "measure.minima", "measure.minima.tried", "overtrain"
 OF_MINIMA = ("measure.sharpness.", "measure.hessian.")  # means over the minima of a function
 LN10 = np.log(10)
 LOOK = Look(points=9, line=60)
-ERRORS = "#8a8a94"  # seen on light and dark paper
 STAR = {"s": 60, "color": style.INK, "edgecolors": "white", "linewidths": 0.6}
 
 
@@ -205,7 +204,7 @@ def _draw(axis: Axes, rows: pd.DataFrame, x: Quantity, y: Quantity) -> None:
         xerr=across_error if np.isfinite(across_error).any() else None,
         yerr=up_error if np.isfinite(up_error).any() else None,
         fmt="none",
-        ecolor=ERRORS,
+        ecolor=style.MIDDLE,
         elinewidth=0.4,
         alpha=0.4,
     )

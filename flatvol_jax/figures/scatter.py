@@ -154,7 +154,7 @@ def draw_panel(
         norm=norm,
         s=look.points,
         linewidths=0.35,
-        edgecolors=style.INK,
+        edgecolors=style.MIDDLE,
         alpha=0.9,
     )
     axis.xaxis.set_major_locator(MaxNLocator(look.ticks))

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 INK = "#1b1b1f"
 GRID = "#d9d9de"
+MIDDLE = "#8a8a94"  # seen on light and dark paper
 COLUMN_WIDTH = 3.4  # inches, a column of a two-column paper
 PANEL_HEIGHT = 3.0
 COLOURS = "viridis"  # even in lightness, readable without colour vision
