@@ -56,12 +56,19 @@ def inline_figure(figure: Figure, prefix: str, label: str) -> markupsafe.Markup:
 
     What is a picture keeps its colours where the page is dark, so that few points stay lines.
     """
-    for axis in figure.axes:
-        for artist in axis.collections:
-            count = max(len(artist.get_offsets()), len(artist.get_paths()))
-            if isinstance(artist, (PathCollection, LineCollection)) and count >= CLOUD:
-                artist.set_rasterized(True)
-    return inline_svg(scatter.svg_text(figure, transparent=True), prefix, label)
+    clouds = [
+        artist
+        for axis in figure.axes
+        for artist in axis.collections
+        if isinstance(artist, (PathCollection, LineCollection))
+        and max(len(artist.get_offsets()), len(artist.get_paths())) >= CLOUD
+    ]
+    for artist in clouds:
+        artist.set_rasterized(True)
+    svg = scatter.svg_text(figure, transparent=True)
+    for artist in clouds:  # the figure is as it was
+        artist.set_rasterized(False)
+    return inline_svg(svg, prefix, label)
 
 
 def inline_svg(svg: str, prefix: str, label: str) -> markupsafe.Markup:
