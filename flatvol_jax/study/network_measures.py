@@ -26,6 +26,7 @@ from flatvol_jax.study.workdir import open_workdir
 Progress = Callable[[float, int, str], None]
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 SECOND = ("second_test_x", "second_test_y")
+FITTED_ONLY = ("measure.bound.", "measure.log_volume_null.")  # of functions that fit S
 ROWS = (
     ("measure.error.train", "error on S", ""),
     ("measure.error.test", "error on E1", ""),
@@ -119,8 +120,10 @@ def measure_network(
 def network_summary(row: Mapping[str, Any]) -> Iterator[str]:
     """The record as lines: a measure, its value, its standard error where it has one."""
     if not row["is.zero_error"]:
-        yield "The network makes errors on S: its function is not one that fits S."
+        yield "The network makes errors on S: the bounds and the null say nothing, left out."
     for column, label, unit in ROWS:
+        if column.startswith(FITTED_ONLY) and not row["is.zero_error"]:
+            continue
         value, error = row.get(column), row.get(f"{column}.se")
         if value is not None:
             text = f"{value:.5g}" + (f" ± {error:.2g}" if error is not None else "")
