@@ -1,8 +1,9 @@
 """What a network is asked: data sets, two classes of them, and the parts of one draw."""
 
 from flatvol_jax.data.dataset import Dataset
-from flatvol_jax.data.draws import Draw, Split, attack_indices, draw
+from flatvol_jax.data.draws import Draw, Split, attack_indices, disjoint_draw, draw
 from flatvol_jax.data.groups import GROUPS, binarise
+from flatvol_jax.data.leaving_out import leave_out
 from flatvol_jax.data.preprocessing import PREPROCESSING, preprocess
 from flatvol_jax.data.sources import SOURCES, load
 
@@ -15,7 +16,9 @@ __all__ = [
     "Split",
     "attack_indices",
     "binarise",
+    "disjoint_draw",
     "draw",
+    "leave_out",
     "load",
     "preprocess",
 ]

@@ -14,16 +14,23 @@ class Dataset(NamedTuple):
         x: (n, ...) float32; in [0, 1] as loaded.
         y: (n,) integers: class numbers, or -1 and +1 once binarised.
         name: where the inputs come from.
+        is_test: (n,) bool, the examples of the source's own test split; None where it has none.
     """
 
     x: np.ndarray
     y: np.ndarray
     name: str
+    is_test: np.ndarray | None = None
+
+    def keep(self, rows: np.ndarray) -> "Dataset":
+        """Return the data set of these rows, an index or a mask."""
+        is_test = None if self.is_test is None else self.is_test[rows]
+        return Dataset(self.x[rows], self.y[rows], self.name, is_test)
 
 
 def checked(dataset: Dataset) -> Dataset:
     """Return the data set as NumPy arrays; ValueError unless finite and of matching shapes."""
-    if not all(hasattr(dataset, part) for part in Dataset._fields):
+    if not all(hasattr(dataset, part) for part in ("x", "y", "name")):
         raise ValueError(
             f"dataset: got {checks.shown(dataset)}, wanted a Dataset(x, y, name), as fv.data.load "
             "gives."
@@ -45,4 +52,12 @@ def checked(dataset: Dataset) -> Dataset:
         )
     if not len(y):
         raise ValueError("dataset: got no examples, wanted at least one.")
-    return Dataset(x, y, dataset.name)
+    is_test = getattr(dataset, "is_test", None)
+    if is_test is not None:
+        is_test = checks.concrete("dataset.is_test", is_test)
+        if is_test.dtype != bool or is_test.shape != y.shape:
+            raise ValueError(
+                f"dataset.is_test: got {is_test.dtype} of shape {is_test.shape}, wanted bool "
+                f"{y.shape}, or None."
+            )
+    return Dataset(x, y, dataset.name, is_test)

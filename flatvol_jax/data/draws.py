@@ -64,40 +64,122 @@ def draw(
     Raises:
         ValueError: labels other than -1 and +1, a size that is no count, more than there is.
     """
-    key, dataset = checks.random_key("key", key), checked(dataset)
-    if not np.isin(dataset.y, (-1, 1)).all():
-        raise ValueError(
-            f"dataset.y: got labels {np.unique(dataset.y)[:12].tolist()}, wanted only -1 and "
-            "+1. Try `binarise(dataset, negative, positive)` first."
-        )
-    sizes = {
-        "train_size": checks.count("train_size", train_size),
-        "test_size": checks.count("test_size", test_size),
-        "attack_pool_size": checks.count("attack_pool_size", attack_pool_size, least=0),
-    }
-    there = len(dataset.y)
+    key, dataset = checks.random_key("key", key), _binary(dataset)
+    sizes, there = _sizes(train_size, test_size, attack_pool_size), len(dataset.y)
     if second_test_size is None:
         sizes["second_test_size"] = max(there - sum(sizes.values()), 0)
     else:
         sizes["second_test_size"] = checks.count("second_test_size", second_test_size, least=0)
     asked = sum(sizes.values())
     if asked > there:
-        parts = " + ".join(f"{name} {size}" for name, size in sizes.items())
         positive = int(np.sum(dataset.y == 1))
         raise ValueError(
-            f"draw: {parts} = {asked} examples asked, {dataset.name!r} has {there} of the two "
+            f"draw: {_sum(sizes)} = {asked} examples asked, {dataset.name!r} has {there} of the two "
             f"groups of classes ({there - positive} and {positive}). Ask for fewer, or take a "
             "larger data set."
+        )
+    return _cut(dataset, _permutation(key, there)[:asked], sizes)
+
+
+def disjoint_draw(
+    key: jax.Array,
+    dataset: Dataset,
+    number: int,
+    draws: int,
+    train_size: int,
+    attack_pool_size: int,
+    test_size: int,
+    second_test_size: int | None = None,
+) -> Draw:
+    """Draw S, attack pool and E1 that no other draw of the same key shares a row with.
+
+    Draw i is the i-th block of |S| + |A| + |E1| rows of one permutation. E2 is common to all
+    draws and enters no block: of the data set's own test split, or where it has none the last
+    rows of the permutation. A statistic over draws is conditional on this E2. The number of draws
+    moves no row.
+
+    Args:
+        key: one JAX random key for all draws.
+        dataset: labels in {-1, +1}, as `binarise` gives.
+        number: which draw, from 0.
+        draws: how many there are in all.
+        train_size: |S|, at least 1.
+        attack_pool_size: the largest |A|, at least 0.
+        test_size: |E1|, at least 1.
+        second_test_size: |E2|; None takes the whole test split.
+
+    Raises:
+        ValueError: as `draw`; no |E2| without a test split; more draws than there are disjoint ones, saying how many fit.
+    """
+    key, dataset = checks.random_key("key", key), _binary(dataset)
+    draws, number = checks.count("draws", draws), checks.count("number", number, least=0)
+    sizes = _sizes(train_size, test_size, attack_pool_size)
+    if number >= draws:
+        raise ValueError(f"number: got {number}, wanted 0 to {draws - 1} of {draws} draws.")
+    order, block = _permutation(key, len(dataset.y)), sum(sizes.values())
+    pool, common = order, order[len(order) :]
+    if dataset.is_test is not None and dataset.is_test.any():
+        pool, common = order[~dataset.is_test[order]], order[dataset.is_test[order]]
+        if second_test_size is None:
+            second_test_size = len(common)
+    elif second_test_size is None:
+        raise ValueError(
+            f"second_test_size: got None, wanted a number: {dataset.name!r} has no test split of "
+            "its own, and what the draws leave would depend on how many there are."
+        )
+    size = checks.count("second_test_size", second_test_size, least=0)
+    if not len(common):
+        pool, common = np.split(order, [max(len(order) - size, 0)])
+    if size > len(common):
+        raise ValueError(
+            f"second_test_size: got {size}, wanted at most the {len(common)} examples of "
+            f"{dataset.name!r} that are kept for E2."
+        )
+    fitting = len(pool) // block
+    if draws > fitting:
+        raise ValueError(
+            f"draws: got {draws} draws of {_sum(sizes)} = {block} examples each, which share none; "
+            f"{dataset.name!r} has {len(pool)} for them, wanted at most {fitting} draws. Ask for "
+            'fewer or smaller ones, or set hp.data.draws = "independent" and let them overlap.'
+        )
+    rows = np.concatenate([pool[number * block :][:block], common[:size]])
+    return _cut(dataset, rows, sizes | {"second_test_size": size})
+
+
+def _binary(dataset: Dataset) -> Dataset:
+    """Return the data set; ValueError unless it has both labels -1 and +1 and no other."""
+    dataset = checked(dataset)
+    if not np.isin(dataset.y, (-1, 1)).all():
+        raise ValueError(
+            f"dataset.y: got labels {np.unique(dataset.y)[:12].tolist()}, wanted only -1 and "
+            "+1. Try `binarise(dataset, negative, positive)` first."
         )
     if len(np.unique(dataset.y)) < 2:
         raise ValueError(
             f"dataset.y: got only the label {dataset.y[0]} in {dataset.name!r}, wanted both: a "
             "function of one class is no classification."
         )
-    ends = np.cumsum(list(sizes.values()))
-    pieces = np.split(_permutation(key, there)[:asked], ends[:-1])
+    return dataset
+
+
+def _sizes(train_size: int, test_size: int, attack_pool_size: int) -> dict[str, int]:
+    """Return the sizes of S, E1 and the pool, checked, in the order of their rows."""
+    return {
+        "train_size": checks.count("train_size", train_size),
+        "test_size": checks.count("test_size", test_size),
+        "attack_pool_size": checks.count("attack_pool_size", attack_pool_size, least=0),
+    }
+
+
+def _sum(sizes: dict[str, int]) -> str:
+    return " + ".join(f"{name} {size}" for name, size in sizes.items())
+
+
+def _cut(dataset: Dataset, rows: np.ndarray, sizes: dict[str, int]) -> Draw:
+    """Cut rows into S, E1, pool and E2, in this order."""
+    pieces = np.split(rows, np.cumsum(list(sizes.values()))[:-1])
     train, test, attack, second_test = (
-        Split(dataset.x[rows], dataset.y[rows].astype(np.int8), rows) for rows in pieces
+        Split(dataset.x[piece], dataset.y[piece].astype(np.int8), piece) for piece in pieces
     )
     return Draw(train, attack._replace(y=-attack.y), test, second_test)
 

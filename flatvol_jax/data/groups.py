@@ -36,7 +36,7 @@ def binarise(dataset: Dataset, negative: Iterable[int], positive: Iterable[int])
     is_high = np.isin(dataset.y, high)
     kept = np.flatnonzero(is_high | np.isin(dataset.y, low))
     labels = np.where(is_high[kept], 1, -1).astype(np.int8)
-    return Dataset(dataset.x[kept], labels, dataset.name)
+    return dataset.keep(kept)._replace(y=labels)
 
 
 def _classes(name: str, group: Iterable[int], present: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 def read_prepared(
     name: str, data_dir: epath.PathLike | None = None, progress: Progress | None = None
 ) -> dict[str, np.ndarray]:
-    """Return `x` (n, height, width, channels) and `y` (n,), uint8: train, then test.
+    """Return `x` (n, height, width, channels), `y` (n,), uint8, and `is_test`: train, then test.
 
     The order within a split is the order of its records. Decoding runs at a few thousand
     images a second and is done once for each prepared copy: the cache is keyed by the folder,
@@ -38,6 +38,7 @@ def read_prepared(
     folder = prepared_folder(name, data_dir)
     key = {
         "source": name,
+        "arrays": ["x", "y", "is_test"],
         "folder": os.fspath(folder),
         "info": content_hash((folder / "dataset_info.json").read_text()),
         "files": [
@@ -98,7 +99,8 @@ def decode(
             done += 1
             if progress is not None and (done % PROGRESS_STEP == 0 or done == total):
                 progress(done, total)
-    return {"x": x, "y": y}
+    is_test = np.repeat([split.startswith("test") for split in splits], sizes)
+    return {"x": x, "y": y, "is_test": is_test}
 
 
 def _examples(builder: Any, split: str) -> Iterator[dict[str, Any]]:

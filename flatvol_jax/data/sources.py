@@ -47,4 +47,5 @@ def load(
     x = arrays["x"]
     if name == "mnist":
         x = x.reshape(len(x), -1)
-    return Dataset(np.divide(x, 255, dtype=np.float32), arrays["y"].astype(np.int32), name)
+    x = np.divide(x, 255, dtype=np.float32)
+    return Dataset(x, arrays["y"].astype(np.int32), name, arrays.get("is_test"))

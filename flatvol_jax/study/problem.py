@@ -31,6 +31,7 @@ from flatvol_jax.volume import Cavities, log_volume
 
 MODELS = {"cnn": CNN, "fcn": FCN, "resnet": ResNet, "flax": user_model}
 BATCH_NORM = ("running", "batch")
+DRAWS = ("disjoint", "independent")
 _SIZES = ("train_size", "test_size", "second_test_size")
 
 
@@ -44,8 +45,39 @@ def model_spec(settings: Mapping[str, Any]) -> Spec:
 
 
 @functools.lru_cache(maxsize=1)
-def _binary_dataset(name: str, groups: str, data_dir: str | None) -> data.Dataset:
-    return data.binarise(data.load(name, data_dir), *data.GROUPS[groups])
+def _binary_dataset(
+    name: str, groups: str, left_out: str | None, data_dir: str | None
+) -> data.Dataset:
+    dataset = data.load(name, data_dir)
+    if left_out is not None:
+        dataset = data.leave_out(dataset, data.load(left_out, data_dir))
+    return data.binarise(dataset, *data.GROUPS[groups])
+
+
+def draw_parts(
+    config: Mapping[str, Any], draw_index: int, data_dir: str | None = None
+) -> data.Draw:
+    """Return S, the pool of A, E1 and E2 of one draw, before preprocessing.
+
+    `hp.data.draws` says whether draws are "disjoint" or "independent" of each other, and so may
+    share examples (the default of older configs); `hp.data.leave_out` names a data set whose
+    inputs no draw has.
+    """
+    sizes = (*_SIZES, "attack_pool_size")
+    settings = group(config, "hp.data", "name", "groups", *sizes)
+    groups = checks.one_of("hp.data.groups", settings["groups"], data.GROUPS)
+    name = checks.one_of("hp.data.name", settings["name"], SOURCES)
+    left_out = settings.get("leave_out")
+    if left_out is not None:
+        checks.one_of("hp.data.leave_out", left_out, SOURCES)
+    kind = checks.one_of("hp.data.draws", settings.get("draws", "independent"), DRAWS)
+    dataset = _binary_dataset(name, groups, left_out, data_dir)
+    root = jax.random.key(config["sweep"]["seed"])
+    wanted = {size: settings[size] for size in sizes}
+    if kind == "independent":
+        return data.draw(named_key(root, "draw", draw_index), dataset, **wanted)
+    draws = group(config, "sweep", "draws")["draws"]
+    return data.disjoint_draw(named_key(root, "draws"), dataset, draw_index, draws, **wanted)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,20 +193,9 @@ def make_problem(
     progress: Callable[[int, int], None] | None = None,
 ) -> Problem:
     """The problem of one draw; the same for the same config and index."""
-    parts = ("name", "groups", "preprocessing", "attack_pool_size", *_SIZES)
-    settings = group(config, "hp.data", *parts)
-    groups = checks.one_of("hp.data.groups", settings["groups"], data.GROUPS)
-    name = checks.one_of("hp.data.name", settings["name"], SOURCES)
-    dataset = _binary_dataset(name, groups, data_dir)
+    settings = group(config, "hp.data", "preprocessing")
+    parts = draw_parts(config, draw_index, data_dir)
     root = jax.random.key(config["sweep"]["seed"])
-    parts = data.draw(
-        named_key(root, "draw", draw_index),
-        dataset,
-        train_size=settings["train_size"],
-        attack_pool_size=settings["attack_pool_size"],
-        test_size=settings["test_size"],
-        second_test_size=settings["second_test_size"],
-    )
 
     def inputs(split):
         return data.preprocess(split.x, settings["preprocessing"], reference=parts.train.x)
