@@ -121,11 +121,12 @@ def _at_zero_error(problem: Problem, ensemble: TrainedEnsemble, i: int) -> tuple
         "epoch": last,
         **_errors(problem, outputs),
         "measure.epochs.zero_error": last if ensemble.zero_error[i] else None,
-        "measure.epochs.zero_error_train": int(ensemble.epochs_train[i]),
+        "measure.epochs.zero_error_train": _reached(ensemble.epochs_train[i]),
+        "measure.epochs.zero_error_train_and_attack": _reached(ensemble.epochs_train_and_attack[i]),
         "measure.loss.train_and_attack": float(ensemble.loss[i, last]),
         "is.zero_error": bool(ensemble.zero_error[i]),
         "is.diverged": bool(ensemble.diverged[i]),
-        "meta.function": "measured at the epoch of zero error on S and A",
+        "meta.function": "measured at the first epoch without error on what hp.train.stop names",
     }
     # Both the training program and the one that f is read from say so.
     row["is.zero_error"] &= row["measure.error.train"] == 0
@@ -164,11 +165,10 @@ def _beyond(
         "measure.function.changed": sum(
             int(np.sum((outputs[part] > 0) != (before[part] > 0))) for part in ("train", "test")
         ),
-        "is.zero_error": bool(found.errors[i, snapshot] == 0),
         "is.diverged": not np.isfinite(loss),
-        "meta.function": "measured some epochs (overtrain) after zero error on S and A",
+        "meta.function": "measured some epochs (overtrain) after zero error",
     }
-    row["is.zero_error"] &= row["measure.error.train"] == 0
+    row["is.zero_error"] = row["measure.error.train"] == 0
     return row, _arrays(params, state, outputs)
 
 
@@ -185,6 +185,11 @@ def _check_same(workdir: epath.PathLike, run: Run, params: Any) -> None:
                 f"and is not the network of {row_path(workdir, unit)}: another machine or other "
                 "versions round otherwise. Use a new --workdir."
             )
+
+
+def _reached(epoch: np.ndarray) -> int | None:
+    """Return the epoch; None for -1, which says that there was none."""
+    return int(epoch) if epoch >= 0 else None
 
 
 def _function(problem: Problem, networks: Any, i: int | tuple[int, int]) -> tuple[Any, Any]:
@@ -213,9 +218,12 @@ def _outputs(problem: Problem, params: Any, state: Any) -> dict[str, np.ndarray]
 
 
 def _errors(problem: Problem, outputs: Mapping[str, np.ndarray]) -> dict[str, float | None]:
-    """Share of wrong labels on each part; None of an empty one."""
+    """Return the share of wrong labels on each part and on E2's halves; None of an empty one."""
     labels = (problem.train_y, problem.test_y, problem.second_test_y)
+    wrong = {part: (outputs[part] > 0) != (y > 0) for part, y in zip(PARTS, labels, strict=True)}
+    for half in (1, 2):
+        wrong[f"second_test.half_{half}"] = wrong["second_test"][half - 1 :: 2]
     return {
-        f"measure.error.{part}": float(np.mean((outputs[part] > 0) != (y > 0))) if len(y) else None
-        for part, y in zip(PARTS, labels, strict=True)
+        f"measure.error.{part}": float(np.mean(errors)) if len(errors) else None
+        for part, errors in wrong.items()
     }

@@ -1,4 +1,4 @@
-"""Train an ensemble to zero error on S ∪ A, as one program, each member to its own epoch."""
+"""Train an ensemble to zero error on S, as one program, each member to its own epoch."""
 
 import time
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class Snapshots(NamedTuple):
         params: parameters, float32.
         state: batch statistics and the like.
         epochs: the epoch of each.
-        errors: misclassified used rows there; zero error need not last.
+        errors: misclassified used rows there, of S ∪ A; zero error need not last.
     """
 
     params: Params
@@ -47,9 +47,11 @@ class TrainedEnsemble(NamedTuple):
     Attributes:
         params: parameters at zero error, or where training stopped without it, float32.
         state: batch statistics and the like at the same epoch; {} of a network without.
-        zero_error: whether zero error on the used rows (S ∪ A) was reached.
+        zero_error: whether zero error on what `settings.stop` names was reached.
         epochs: the epoch of `params`; 0 is initialisation.
         epochs_train: the first epoch with zero error on S alone, -1 if there was none.
+        epochs_train_and_attack: the first epoch with zero error on the used rows, S ∪ A, -1 if
+            there was none before training ended.
         gradients: gradient evaluations up to `params`, one a minibatch.
         diverged: whether the loss there is NaN or infinite.
         loss: mean cross-entropy over the used rows after each epoch, (m, max_epochs + 1 + the
@@ -63,6 +65,7 @@ class TrainedEnsemble(NamedTuple):
     zero_error: np.ndarray
     epochs: np.ndarray
     epochs_train: np.ndarray
+    epochs_train_and_attack: np.ndarray
     gradients: np.ndarray
     diverged: np.ndarray
     loss: np.ndarray
@@ -86,8 +89,8 @@ def train_ensemble(
     """Train m networks on rows of one shared x, each until it makes no error.
 
     After each epoch a member is evaluated on all of its rows; it stops at the first epoch
-    with zero error on them (label +1 if and only if the output is above 0), or goes on to the
-    last epoch of `overtrain`. What a member yields depends on its key and its data, not on who
+    with zero error (label +1 if and only if the output is above 0) on S, or on S ∪ A if
+    `settings.stop` says so, or goes on to the last epoch of `overtrain`. What a member yields depends on its key and its data, not on who
     else is in the ensemble. The program is compiled once for each shape, spec, settings and
     `overtrain`; float32 whatever the caller's setting.
 
@@ -191,6 +194,7 @@ def _result(members, stopped, use, settings, overtrain) -> TrainedEnsemble:
         zero_error,
         epochs,
         members.epoch_train,
+        members.epoch_all,
         epochs * -(-use.sum(axis=1) // size),
         ~np.isfinite(final_loss),
         members.loss,

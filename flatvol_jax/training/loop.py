@@ -23,8 +23,8 @@ class Member(NamedTuple):
         optimizer_state: that of optax.
         epoch: passes over the data so far.
         epoch_train: the first epoch with zero error on S alone, -1 until then.
-        epoch_zero: the first epoch with zero error on what `settings.stop` names, S ∪ A unless it
-            says otherwise; -1 until then.
+        epoch_all: the first epoch with zero error on all used rows, S ∪ A, -1 until then.
+        epoch_zero: the first epoch with zero error on what `settings.stop` names; -1 until then.
         kept: the (params, state) that count, at `epoch_zero` and at each epoch of `overtrain`
             beyond, NaN until then; None without `overtrain`.
         loss: mean cross-entropy over the used rows after each epoch.
@@ -36,16 +36,26 @@ class Member(NamedTuple):
     optimizer_state: optax.OptState
     epoch: Array
     epoch_train: Array
+    epoch_all: Array
     epoch_zero: Array
     kept: Any
     loss: Array
     errors: Array
 
 
-def minibatch_order(key: Array, epoch: Array | int, use: Array) -> Array:
-    """The order of one epoch: the used rows in random order, then the others, (N,) indices."""
-    shuffled = jax.random.permutation(jax.random.fold_in(key, epoch), len(use))
-    return shuffled[jnp.argsort(~use[shuffled], stable=True)]
+def minibatch_order(key: Array, epoch: Array | int, use: Array, order: str = "shuffled") -> Array:
+    """Return the rows in the order of one epoch, the used ones first, (N,) indices.
+
+    Args:
+        key: for the shuffle.
+        epoch: the number of the epoch.
+        use: (N,) bool, the used rows.
+        order: "shuffled", or "fixed" for the order in which the rows stand.
+    """
+    rows = jnp.arange(len(use))
+    if order == "shuffled":
+        rows = jax.random.permutation(jax.random.fold_in(key, epoch), len(use))
+    return rows[jnp.argsort(~use[rows], stable=True)]
 
 
 def going(member: Member, max_epochs: int, overtrain: tuple[int, ...]) -> Array:
@@ -89,6 +99,7 @@ def begin(mesh: Mesh, keys, spec: Spec, x, y, use, settings, train_size, overtra
             state,
             optimizer_state,
             jnp.int32(0),
+            jnp.int32(-1),
             jnp.int32(-1),
             jnp.int32(-1),
             jax.tree.map(empty, (params, state)) if overtrain else None,
@@ -173,7 +184,7 @@ def run_epoch(key: Array, spec: Spec, x, y, use, settings, network: tuple, epoch
         updates, optimizer_state = transform.update(gradient, optimizer_state, params)
         return (optax.apply_updates(params, updates), state, optimizer_state), index + 1
 
-    order = minibatch_order(jax.random.fold_in(key, 1), epoch, use)
+    order = minibatch_order(jax.random.fold_in(key, 1), epoch, use, settings.order)
     order = jnp.concatenate([order, jnp.zeros(size, order.dtype)])
     network, _ = jax.lax.while_loop(lambda carry: carry[-1] < steps, step, (network, jnp.int32(0)))
     return network
@@ -198,14 +209,16 @@ def _evaluated(member: Member, spec, x, y, use, settings, train_size: int, overt
     rows_at_once = settings.evaluation_batch_size
     wrong, mean_loss = evaluation(spec, params, member.state, x, y, use, rows_at_once)
     errors = jnp.sum(wrong & use, dtype=jnp.int32)
-    fits_train = ~jnp.any(wrong[:train_size])
-    fits = fits_train if settings.stop == "train" else errors == 0
-    done = fits & jnp.isfinite(mean_loss) & (member.epoch_zero < 0)
+    fits_train, fits_all = ~jnp.any(wrong[:train_size]), errors == 0
+    fits = fits_train if settings.stop == "train" else fits_all
+
+    def first_epoch(found, condition):
+        return jnp.where(condition & (found < 0), member.epoch, found)
+
     member = member._replace(
-        epoch_train=jnp.where(
-            fits_train & (member.epoch_train < 0), member.epoch, member.epoch_train
-        ),
-        epoch_zero=jnp.where(done, member.epoch, member.epoch_zero),
+        epoch_train=first_epoch(member.epoch_train, fits_train),
+        epoch_all=first_epoch(member.epoch_all, fits_all),
+        epoch_zero=first_epoch(member.epoch_zero, fits & jnp.isfinite(mean_loss)),
         loss=member.loss.at[member.epoch].set(mean_loss),
         errors=member.errors.at[member.epoch].set(errors),
     )

@@ -1,4 +1,4 @@
-"""Optimizers by name, as optax transformations, with TensorFlow's defaults.
+"""Optimizers by name, as optax transformations, with the defaults of the paper's protocol.
 
 To add one: an entry in OPTIMIZERS.
 """
@@ -32,9 +32,9 @@ OPTIMIZERS: dict[str, Optimizer] = {
     # SGD on the whole set: a name of its own, so that a study compares it by name.
     "gd": Optimizer(optax.sgd, {"learning_rate": 0.1}),
     "momentum": Optimizer(optax.sgd, {"learning_rate": 0.01, "momentum": 0.9}),
-    "adam": Optimizer(optax.adam, {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-7}),
+    "adam": Optimizer(optax.adam, {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-8}),
     "adagrad": Optimizer(
-        optax.adagrad, {"learning_rate": 1e-3, "initial_accumulator_value": 0.1, "eps": 1e-7}
+        optax.adagrad, {"learning_rate": 0.01, "initial_accumulator_value": 0.1, "eps": 0.0}
     ),
     "rmsprop": Optimizer(
         optax.rmsprop, {"learning_rate": 1e-3, "decay": 0.9, "eps": 1e-7, "eps_in_sqrt": False}
@@ -56,16 +56,13 @@ OPTIMIZERS: dict[str, Optimizer] = {
 }
 """The optimizers of the paper by name, with their defaults.
 
-Learning rates refer to the mean loss of a minibatch, as TensorFlow's do, but that of SGD refers to
-the sum.
+Every learning rate refers to the mean loss of a minibatch. SGD, momentum, Adagrad and Adam have
+the settings of the code that the paper's authors published with it, those of TensorFlow 1.15's
+optimizers; RMSProp, full-batch gradient descent and entropy-SGD are not in it, and are our choices.
 
-Adam, Adagrad and RMSProp: tf.keras.optimizers as of TensorFlow 2.0 to 2.10. Its ε stands
-
-- in RMSProp without momentum outside of the root, g / (√v + ε); from 2.11 on inside;
-- in Adagrad outside, in optax inside: a relative 5e-7 at most, as the accumulator is at
-  least 0.1, below what float32 resolves in a parameter;
-- in Adam beside the root of v before its bias is corrected, in optax after: a first step that
-  is larger here by a relative 3e-6 / |g|, later ones by less.
+TensorFlow 1.15 adds Adam's ε to the root of v before the bias of v is corrected, optax after: a
+first step that is larger here by a relative 3e-7 / |g|, later ones by less. Its Adagrad has no ε.
+RMSProp's ε stands outside of the root, g / (√v + ε), as in tf.keras up to TensorFlow 2.10.
 """
 
 

@@ -23,10 +23,12 @@ class TrainSettings:
             optimizer's default.
         batch_size: examples a step; the last step of an epoch takes what is left. None for the
             whole set, which "gd" requires.
-        loss: "sum" or "mean" of the cross-entropy over the minibatch. TensorFlow's defaults and
-            entropy-SGD's are meant for the mean.
-        stop: the error that must be zero for a member to be done: on "train_and_attack", S ∪ A, or
-            on "train", S alone, as the public code of the paper's authors has it.
+        loss: "mean" or "sum" of the cross-entropy over the minibatch. All default rates refer to
+            the mean, as in the code that the paper's authors published with it.
+        stop: the error that must be zero for a member to be done: on "train", S alone, as in that
+            code, or on "train_and_attack", S ∪ A.
+        order: of the examples within an epoch: "shuffled" anew every epoch, or "fixed", S and then
+            A, as that code visits them.
         max_epochs: a member that is not done by then is kept and marked.
         vmap_size: members that are batched into one operation; the others follow one after
             another. 1 is fastest on a CPU, where a small network's step is no faster batched
@@ -43,8 +45,9 @@ class TrainSettings:
     optimizer: str = "sgd"
     learning_rate: float | None = None
     batch_size: int | None = 32
-    loss: str = "sum"
-    stop: str = "train_and_attack"
+    loss: str = "mean"
+    stop: str = "train"
+    order: str = "shuffled"
     max_epochs: int = 500
     vmap_size: int = 1
     augmentation: str | None = None
@@ -54,8 +57,9 @@ class TrainSettings:
     def __post_init__(self):
         object.__setattr__(self, "options", tuple(sorted(dict(self.options).items())))
         self.transformation(key=None)
-        checks.one_of("loss", self.loss, ("sum", "mean"))
-        checks.one_of("stop", self.stop, ("train_and_attack", "train"))
+        checks.one_of("loss", self.loss, ("mean", "sum"))
+        checks.one_of("stop", self.stop, ("train", "train_and_attack"))
+        checks.one_of("order", self.order, ("shuffled", "fixed"))
         for name in ("max_epochs", "vmap_size"):
             checks.count(name, getattr(self, name))
         if self.augmentation is not None:
