@@ -119,20 +119,109 @@ class _Sweep(NamedTuple):
     residual: Array
 
 
-def _sweep(algebra: LinearAlgebra, kernel: Any, labels: Array, cavity: Cavities) -> _Sweep:
-    """Sites from cavities, marginals from sites, cavities from marginals; log Z of those.
+class Iterate(NamedTuple):
+    """EP between two updates.
+
+    Attributes:
+        point: cavities as Anderson mixing takes them, (2n,): a = m / √v and log v, signed by the
+            labels, of order one for every output.
+        memory: what the mixing has seen.
+        distance: between the last two points.
+        sweep: the last update.
+        damping: of the last step; below a least one, EP has failed.
+        iterations: factorisations so far.
+    """
+
+    point: Array
+    memory: anderson.Memory
+    distance: Array
+    sweep: _Sweep
+    damping: Array
+    iterations: Array
+
+
+def begun(labels: Array, start: Cavities) -> Iterate:
+    """Return the state before the first update, from cavities in the coordinates of z."""
+    signed = Cavities(labels * start.mean, start.variance)
+    point, zero = _packed(signed), jnp.zeros_like(labels)
+    infinite = jnp.array(jnp.inf, labels.dtype)
+    nothing = _Sweep(signed, zero, zero, zero, infinite, infinite)
+    memory = anderson.empty(_MEMORY, point)
+    return Iterate(point, memory, infinite, nothing, jnp.ones_like(infinite), jnp.array(0))
+
+
+def unfinished(state: Iterate, tolerance: Array | float, max_iterations: int) -> Array:
+    """Return whether another update is to be done."""
+    going = ~(state.sweep.residual <= tolerance) & (state.damping > _LEAST_DAMPING)
+    return going & (state.iterations < max_iterations)
+
+
+def proposed_sites(prior_variance: Array, state: Iterate) -> Sites:
+    """Return the sites of the cavities at the state's point, signed by the labels."""
+    cavity = _unpacked(state.point, prior_variance)
+    site = tilt(cavity.mean, cavity.variance)
+    return Sites(jnp.maximum(site.precision, _FLOOR / prior_variance), site.shift)
+
+
+def advanced(
+    prior_variance: Array, labels: Array, state: Iterate, sites: Sites, marginals: Marginals
+) -> Iterate:
+    """Return the state after an update, given what the sites make of the prior."""
+    sweep = _updated(prior_variance, labels, sites, marginals)
+    residual = _packed(sweep.cavity) - state.point
+    new_distance = jnp.linalg.norm(residual)
+    failed = ~jnp.isfinite(sweep.residual + new_distance)
+    step = jnp.where(new_distance > state.distance, 0.5, 1.0)
+    damping = jnp.where(failed, state.damping / 4, step)
+    first = state.iterations == 0
+    memory = jax.tree.map(
+        partial(jnp.where, failed),
+        anderson.forget(state.memory),
+        anderson.remember(state.memory, state.point, residual, first),
+    )
+    return Iterate(
+        anderson.mix(memory, damping),
+        memory,
+        jnp.where(failed, state.distance, new_distance),
+        sweep,
+        damping,
+        state.iterations + 1,
+    )
+
+
+def finished(labels: Array, state: Iterate, tolerance: Array | float) -> EP:
+    """Return the result in the coordinates of z."""
+    sweep = state.sweep
+    return EP(
+        sweep.log_volume,
+        sweep.residual,
+        state.iterations,
+        sweep.residual <= tolerance,
+        Cavities(labels * sweep.cavity.mean, sweep.cavity.variance),
+        Sites(sweep.precision, labels * sweep.shift),
+        sweep.increments,
+    )
+
+
+def _packed(cavity: Cavities) -> Array:
+    scaled = cavity.mean / jnp.sqrt(cavity.variance)
+    return jnp.concatenate([scaled, jnp.log(cavity.variance)])
+
+
+def _unpacked(point: Array, prior_variance: Array) -> Cavities:
+    mean, log_variance = jnp.split(point, 2)
+    variance = jnp.minimum(jnp.exp(log_variance), prior_variance)
+    return Cavities(mean * jnp.sqrt(variance), variance)
+
+
+def _updated(prior_variance: Array, labels: Array, sites: Sites, marginals: Marginals) -> _Sweep:
+    """Return cavities from marginals, and log Z of them.
 
     With S = diag(τ), B = I + S^½ K S^½ = L L' and d = diag(B^-1), the column norms of L^-1:
     marginal variance (1 - d)/τ and cavity variance (1 - d)/(τ d), neither a difference of
     large numbers (Rasmussen and Williams 2006, section 3.6, for the rest).
     """
-    prior_variance = algebra.diagonal(kernel)
-    site = tilt(cavity.mean, cavity.variance)
-    precision = jnp.maximum(site.precision, _FLOOR / prior_variance)
-    shift = site.shift
-
-    root = labels * jnp.sqrt(precision)
-    marginals = algebra.marginals(kernel, root, precision, labels * shift)
+    precision, shift = sites
     mean, uncertainty = labels * marginals.mean, marginals.uncertainty
     variance = (1.0 - uncertainty) / precision
 
@@ -206,51 +295,16 @@ def expectation_propagation(
         max_iterations: the run stops after so many factorisations.
         algebra: how K is held and factorised; its functions are told apart by identity.
     """
-    n = len(labels)
     prior_variance = algebra.diagonal(kernel)
 
-    # Mixing acts on (a, log v) with a = m / √v: of order one for every point.
-    def pack(cavity):
-        scaled = cavity.mean / jnp.sqrt(cavity.variance)
-        return jnp.concatenate([scaled, jnp.log(cavity.variance)])
-
-    def unpack(point):
-        variance = jnp.minimum(jnp.exp(point[n:]), prior_variance)
-        return Cavities(point[:n] * jnp.sqrt(variance), variance)
-
-    def unfinished(state):
-        *_, sweep, damping, iterations = state
-        going = ~(sweep.residual <= tolerance) & (damping > _LEAST_DAMPING)
-        return going & (iterations < max_iterations)
-
     def iterate(state):
-        point, memory, distance, _, damping, iterations = state
-        sweep = _sweep(algebra, kernel, labels, unpack(point))
-        residual = pack(sweep.cavity) - point
-        new_distance = jnp.linalg.norm(residual)
-        failed = ~jnp.isfinite(sweep.residual + new_distance)
-        damping = jnp.where(failed, damping / 4, jnp.where(new_distance > distance, 0.5, 1.0))
-        memory = jax.tree.map(
-            partial(jnp.where, failed),
-            anderson.forget(memory),
-            anderson.remember(memory, point, residual, first=iterations == 0),
-        )
-        distance = jnp.where(failed, distance, new_distance)
-        return anderson.mix(memory, damping), memory, distance, sweep, damping, iterations + 1
+        sites = proposed_sites(prior_variance, state)
+        root = labels * jnp.sqrt(sites.precision)
+        marginals = algebra.marginals(kernel, root, sites.precision, labels * sites.shift)
+        return advanced(prior_variance, labels, state, sites, marginals)
 
-    signed = Cavities(labels * start.mean, start.variance)
-    point = pack(signed)
-    zero, infinite = jnp.zeros_like(prior_variance), jnp.array(jnp.inf, labels.dtype)
-    nothing = _Sweep(signed, zero, zero, zero, infinite, infinite)
-    memory = anderson.empty(_MEMORY, point)
-    state = (point, memory, infinite, nothing, jnp.array(1.0, labels.dtype), jnp.array(0))
-    *_, sweep, _, iterations = jax.lax.while_loop(unfinished, iterate, state)
-    return EP(
-        sweep.log_volume,
-        sweep.residual,
-        iterations,
-        sweep.residual <= tolerance,
-        Cavities(labels * sweep.cavity.mean, sweep.cavity.variance),
-        Sites(sweep.precision, labels * sweep.shift),
-        sweep.increments,
-    )
+    def going(state):
+        return unfinished(state, tolerance, max_iterations)
+
+    state = jax.lax.while_loop(going, iterate, begun(labels, start))
+    return finished(labels, state, tolerance)
