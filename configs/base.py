@@ -63,20 +63,21 @@ def sweep_config(experiment: str, scale: str, optimizer: str) -> ConfigDict:
 
 
 def training(optimizer: str) -> dict:
-    """TensorFlow's defaults (flatvol_jax/training/optimizers.py), an epoch's cap for each."""
+    """Return every entry of hp.train, by the paper's protocol: the mean loss, stop on S alone."""
     options = dict(OPTIMIZERS[optimizer].defaults)
-    settings = {
+    return {
         "optimizer": optimizer,
-        "learning_rate": options.pop("learning_rate"),
+        "learning_rate": options.pop("learning_rate"),  # of the mean loss of a minibatch
         "batch_size": placeholder(int) if optimizer == "gd" else 32,  # None: the whole set
-        # SGD's rate refers to the summed cross-entropy of a batch, the others' to the mean.
-        "loss": "sum" if optimizer == "sgd" else "mean",
-        "max_epochs": 500,
+        "loss": "mean",  # or "sum"
+        "stop": "train",  # zero error on S; or "train_and_attack"
+        "order": "shuffled",  # every epoch; or "fixed", S and then A
+        "max_epochs": 50_000,
         "vmap_size": 1,  # members batched into one operation: many on an accelerator
+        "augmentation": placeholder(str),  # or "flip_and_crop"
+        "evaluation_batch_size": placeholder(int),  # inputs at a time; memory, not results
+        "options": options,
     }
-    if optimizer in ("gd", "adagrad"):
-        settings["max_epochs"] = 5000
-    return settings | ({"options": options} if options else {})
 
 
 def measures() -> dict:
@@ -86,6 +87,7 @@ def measures() -> dict:
             "on": True,
             "links": ("heaviside", "probit"),
             "estimator": "certified",  # or "ep", "ep_corrected"
+            "tolerance": 1e-4,  # nats, of EP's distance from its fixed point
             "particles": 64,  # of one replicate
             "replicates": 16,
         },

@@ -5,7 +5,7 @@ python -m experiments.boolean --config=configs/boolean.py:paper      10^8 sample
 python -m experiments.boolean --config=configs/boolean.py:smoke
 
 Protocol where the paper is terse. The functions are the most frequent ones of the direct sample.
-For each, networks are trained with SGD (0.01 on the summed loss, batch 32) on all 2^n inputs until
+For each, networks are trained with SGD (0.01 on the mean loss, batch 32) on all 2^n inputs until
 they make no error, from the same initialisations for every function, and measured there and some
 epochs later (`minima.overtrain`): a constant function is fitted at once, at a loss that is still
 large, so that its place depends on that.
@@ -48,7 +48,7 @@ def get_config(variant: str = "default") -> ConfigDict:
         "functions": 40,
         "networks": 3,
         "overtrain": (0, 30, 300),
-        "train": {**training("sgd"), "max_epochs": 3000},
+        "train": training("sgd"),
         "measures": {
             "sharpness": {"epsilon": 1e-4, "method": "best"},
             # Table 1 of the paper, first line.
@@ -74,7 +74,7 @@ def get_config(variant: str = "default") -> ConfigDict:
         "functions": 30,
         "least_probability": 1e-5,
         "least_matching": 1000,
-        "train": {name: {**training(name), "max_epochs": 3000} for name in optimizers},
+        "train": {name: training(name) for name in optimizers},
     }
     # The same on MNIST, |S| = 50: all 2^test_size functions on E have their NNGP volume.
     config.posterior_mnist = {

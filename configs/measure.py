@@ -26,6 +26,7 @@ def get_config(variant: str = "fcn") -> ConfigDict:
     config.name = f"measure_{variant}"
     config.experiment = "measure"
     config.scale = variant
+    mnist_fcn.take_embedded_digits(config)
     config.sweep.update(draws=1, attack_sizes=(0,), samples=1)
     sigmas = {"sigma_w": 2**0.5, "sigma_b": 1.0}
     if variant == "cnn":

@@ -11,10 +11,11 @@ from configs import mnist_fcn
 
 
 def get_config() -> ConfigDict:
-    """The paper's sizes, three of |A|, three networks each."""
+    """Return the paper's sizes, three of |A|, three networks each."""
     config = mnist_fcn.get_config()
     config.name = "mnist_fcn_ascent"
     config.scale = "ascent"
+    mnist_fcn.take_embedded_digits(config)
     config.sweep.update(attack_sizes=(0, 250, 500), samples=3)
     for name in config.measures:
         config.measures[name].on = name in ("sharpness", "sgd_sharpness")

@@ -2,7 +2,7 @@
 
 python -m experiments.attack_sweep --config=configs/mnist_fcn_overtrain.py            SGD
 python -m experiments.attack_sweep --config=configs/mnist_fcn_overtrain.py:adam       Adam
-python -m experiments.attack_sweep --config=configs/mnist_fcn_overtrain.py:cpu,adam   ten draws
+python -m experiments.attack_sweep --config=configs/mnist_fcn_overtrain.py:cpu,adam   for a verdict
 python -m experiments.attack_sweep --config=configs/mnist_fcn_overtrain.py:smoke
 
 A row of the records for each network and epoch: `overtrain` is 0 at zero error, then 100 to 500.
@@ -17,7 +17,7 @@ SCALES = ("paper", "cpu", "smoke")
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
-    """The sweep of configs/mnist_fcn.py with epochs beyond zero error."""
+    """Return the sweep of configs/mnist_fcn.py with epochs beyond zero error."""
     scale, optimizer = mnist_fcn.words(variant, SCALES)
     config = mnist_fcn.get_config(f"{scale},{optimizer}")
     config.name = config.name.replace("mnist_fcn", "mnist_fcn_overtrain")
@@ -28,7 +28,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     for name in ("log_volume_null", "sgd_sharpness"):
         config.measures[name].on = False
     if scale == "cpu":
-        config.sweep.update(attack_sizes=(0, 200, 400), samples=2, overtrain=(100, 300, 500))
+        config.sweep.update(attack_sizes=(0, 250, 500), samples=4, overtrain=(100, 500))
     if scale == "smoke":
         config.sweep.overtrain = (5, 10)
     return config

@@ -4,12 +4,14 @@ python -m experiments.attack_sweep --config=configs/sensitivity.py:protocol     
 python -m experiments.attack_sweep --config=configs/sensitivity.py:sigma_w_1,adam    one change
 python -m experiments.attack_sweep --config=configs/sensitivity.py:depth_3,smoke
 
-Each variant is the sweep of configs/mnist_fcn.py:small with one change (`CHANGES`), ten draws of
-three |A| and four networks, for any optimizer. A variant is an experiment of its own,
-`sensitivity_NAME`, so that records of two never mix. Cost on one core: two minutes.
+Each variant is the sweep of configs/mnist_fcn.py:cpu at |S| = 200 with one change (`CHANGES`), ten
+draws of three |A| and four networks, for any optimizer. A variant is an experiment of its own,
+`sensitivity_NAME`, so that records of two never mix. `smoke` takes the embedded digits.
 
-`later` measures the same networks again 100 epochs after zero error. `stop_train` stops at zero
-error on S alone, whatever A does, as the public code of the paper's authors has it.
+Changes of the protocol: `summed_loss` gives the rate to the sum over the batch, as a later public
+version of the authors' code does; `stop_all` trains to zero error on S and A; `fixed_order` visits
+the examples as the authors' FCN code does; `minibatch_reading` reads each batch's loss in the
+sharpness ascent; `later` measures the same networks again 100 epochs after zero error.
 """
 
 from ml_collections import ConfigDict
@@ -17,16 +19,16 @@ from ml_collections import ConfigDict
 from configs import base, mnist_fcn
 
 SCALES = ("cpu", "smoke")
-RATES = (0.003, 0.001, 0.0003, 0.0001)
+RATES = (0.001, 0.003, 0.03, 0.1)
 CHANGES = {
     **base.CHANGES,
-    "stop_train": {"hp.train.stop": "train"},
+    "summed_loss": {"hp.train.loss": "sum"},
+    "stop_all": {"hp.train.stop": "train_and_attack"},
+    "fixed_order": {"hp.train.order": "fixed"},
+    "minibatch_reading": {"measures.sgd_sharpness.reading": "minibatch"},
     "later": {"sweep.overtrain": (100,)},
-    # Of SGD, on the summed loss; 0.0003 is 0.01 on the mean of a batch of 32.
-    **{
-        f"rate_{rate:g}": {"hp.train.learning_rate": rate, "hp.train.max_epochs": 20000}
-        for rate in RATES
-    },
+    # Of SGD.
+    **{f"rate_{rate:g}": {"hp.train.learning_rate": rate} for rate in RATES},
 }
 
 
@@ -41,16 +43,17 @@ def get_config(variant: str = "protocol") -> ConfigDict:
         scale, optimizer = mnist_fcn.words(rest, SCALES)
     except ValueError as error:
         raise ValueError(f"{error} Or a change: {', '.join(CHANGES)}.") from error
-    small = "smoke" if scale == "smoke" else "small"
-    config = mnist_fcn.get_config(f"{small},{optimizer}")
-    config.experiment = f"sensitivity_{named[0]}"
-    config.name = config.name.replace(f"mnist_fcn_{small}", f"{config.experiment}_{scale}")
-    config.scale = scale
-    config.note = f"Sensitivity run: {named[0]}."
-    if optimizer == "adagrad":
-        config.hp.train.learning_rate = 0.01  # as in configs/mnist_fcn.py:cpu
-    base.change(config, CHANGES[named[0]])
+    change = named[0]
+    config = mnist_fcn.get_config(f"{scale},{optimizer}")
+    config.experiment = f"sensitivity_{change}"
+    config.name = config.name.replace("mnist_fcn", config.experiment)
+    config.note = f"Sensitivity run: {change}."
+    if scale == "cpu":
+        config.hp.data.update(train_size=200, attack_pool_size=200, test_size=300)
+        config.sweep.update(draws=10, attack_sizes=(0, 100, 200), samples=4)
+    base.change(config, CHANGES[change])
     config.measures.log_volume.estimator = "ep"
     config.measures.log_volume_null.on = optimizer == "sgd"
-    config.measures.hessian.on = optimizer in ("sgd", "adam")
+    config.measures.hessian.on = False
+    config.measures.sgd_sharpness.on = change in ("protocol", "minibatch_reading")
     return config

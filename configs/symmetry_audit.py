@@ -23,6 +23,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
         raise ValueError(f"variant: got {variant!r}, wanted one of {', '.join(VARIANTS)}.")
     config = mnist_fcn.get_config(variant)
     config.name = f"symmetry_audit_{variant}"
+    mnist_fcn.take_embedded_digits(config)
     config.sweep.update(draws=1, attack_sizes=(0,), samples=1)
     config.ensemble = 1
     config.audit = {

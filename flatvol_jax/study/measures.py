@@ -69,6 +69,7 @@ _SETTINGS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
             checks.one_of(name, link, LINK_VARIANCE) for link in entries(name, links)
         ],
         "estimator": _choice(ESTIMATORS),
+        "tolerance": checks.positive,
         "particles": checks.count,
         "replicates": checks.count,
     },

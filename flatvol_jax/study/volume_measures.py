@@ -26,6 +26,7 @@ def measure_log_volume(problem: Problem, trained: Trained, key: jax.Array, setti
             settings["estimator"],
             named_key(key, link),
             start=problem.true_cavities(link),
+            tolerance=settings["tolerance"],
             particles=settings["particles"],
             replicates=settings["replicates"],
         )
