@@ -1,5 +1,6 @@
 """Every config in every scale and optimizer is one that a sweep can start from."""
 
+import dataclasses
 import importlib
 
 import pytest
@@ -10,7 +11,14 @@ from flatvol_jax.study.plan import plan_runs
 from flatvol_jax.study.problem import model_spec
 from flatvol_jax.training import OPTIMIZERS, TrainSettings
 
-EXPERIMENTS = ("mnist_fcn", "mnist_fcn_overtrain", "mnist_fcn_10k", "cifar_fcn", "cifar_resnet")
+EXPERIMENTS = (
+    "mnist_fcn",
+    "mnist_fcn_hessian",
+    "mnist_fcn_overtrain",
+    "mnist_fcn_10k",
+    "cifar_fcn",
+    "cifar_resnet",
+)
 
 
 def variants(experiment):
@@ -31,10 +39,12 @@ def test_every_variant_is_complete(experiment):
         names.add(config.name)
         config = config.to_dict()
         assert plan_runs(config)
-        assert {"log_volume", "sharpness", "baselines"} <= chosen_measures(config).keys()
+        wanted = {"sharpness", "hessian" if experiment == "mnist_fcn_hessian" else "log_volume"}
+        assert wanted <= chosen_measures(config).keys()
         model_spec(config["hp"]["model"])
         settings = TrainSettings(**config["hp"]["train"])
-        assert settings.loss == ("sum" if optimizer == "sgd" else "mean")
+        assert (settings.loss, settings.stop) == ("mean", "train")
+        assert config["hp"]["train"].keys() == {f.name for f in dataclasses.fields(settings)}
         kernel_settings(config)
     assert len(names) == len(variants(experiment))  # each has a folder of its own
 

@@ -12,7 +12,9 @@ from flatvol_jax.training import TrainSettings, minibatch_order, train_ensemble
 
 ROWS, TRAIN_SIZE = 23, 13
 SPEC = fv.FCN((16,), sigma_w=1.4, sigma_b=0.5)
-SETTINGS = TrainSettings(learning_rate=0.05, batch_size=4, max_epochs=60)
+SETTINGS = TrainSettings(
+    learning_rate=0.05, batch_size=4, loss="sum", stop="train_and_attack", max_epochs=60
+)
 KEYS = jax.random.split(jax.random.key(7), 4)
 ATTACK_SIZES = np.array([0, 2, 4, 10])
 USE = np.arange(ROWS) < TRAIN_SIZE + ATTACK_SIZES[:, None]
