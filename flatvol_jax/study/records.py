@@ -154,8 +154,8 @@ def _warn_of_mixed_settings(path: epath.Path, frame: pd.DataFrame) -> None:
     for column in frame.columns[frame.columns.str.startswith(SETTINGS)]:
         measure = column.removeprefix(SETTINGS)
         seconds = f"meta.{measure}.seconds"
-        labels = frame[column].where(frame[column].notna(), "unknown")
-        labels = labels[frame[seconds].notna()] if seconds in frame else labels
+        measured = (frame[seconds] if seconds in frame else frame[column]).notna()
+        labels = frame.loc[measured, column].fillna("unknown")
         if labels.nunique() > 1:
             counts = ", ".join(f"{n} rows {label}" for label, n in labels.value_counts().items())
             warnings.warn(
