@@ -17,7 +17,7 @@ they are finished.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -52,14 +52,14 @@ def merge_rows(old: Iterable[Row], new: Sequence[Row], finished: Sequence[bool])
     """Return the new rows, each joined with the old one of its key, then all other old rows.
 
     Args:
-        old: rows that are there; of several with one key, the last counts.
+        old: rows that are there.
         new: rows of this run.
         finished: which of them have all that was asked for.
     """
-    there = _by_key(old)
+    there = dict(numbered(old))
     origins = {_group(row): _origin(row) for row in there.values()}
     merged, replaced = {}, set()
-    for (key, row), whole in zip(_by_key(new).items(), finished, strict=True):
+    for (key, row), whole in zip(numbered(new), finished, strict=True):
         group = _group(row)
         if origins.get(group, _origin(row)) == _origin(row):
             merged[key] = _joined(there[key], row, whole) if key in there else row
@@ -70,17 +70,16 @@ def merge_rows(old: Iterable[Row], new: Sequence[Row], finished: Sequence[bool])
     return list((merged | {key: row for key, row in rest.items() if key not in merged}).values())
 
 
-def _by_key(rows: Iterable[Row]) -> dict[Any, Row]:
-    """Rows by key; those without one by their content, and by how often it came before."""
-    found, nameless = {}, {}
+def numbered(rows: Iterable[Row]) -> Iterator[tuple[tuple, Row]]:
+    """Yield rows with a key that none of the others has: their own, and how often it came before.
+
+    The key of a row without one is its content.
+    """
+    counts: dict[Any, int] = {}
     for row in rows:
-        key = row_key(row)
-        if key is None:
-            text = json.dumps(row, sort_keys=True)
-            nameless[text] = nameless.get(text, 0) + 1
-            key = text, nameless[text]
-        found[key] = row
-    return found
+        key = row_key(row) or json.dumps(row, sort_keys=True)
+        counts[key] = counts.get(key, 0) + 1
+        yield (key, counts[key]), row
 
 
 def _joined(old: Row, new: Row, finished: bool) -> Row:

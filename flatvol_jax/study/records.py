@@ -11,7 +11,7 @@ from etils import epath
 from flatvol_jax.runtime import files
 from flatvol_jax.study.plan import Run, measure_unit, settings_label, training_unit
 from flatvol_jax.study.record_files import FILE, read_rows, record_files, records_name
-from flatvol_jax.study.record_merge import SCHEMA, merge_rows, row_key
+from flatvol_jax.study.record_merge import SCHEMA, merge_rows, numbered, row_key
 from flatvol_jax.study.row_table import table_of
 from flatvol_jax.study.shards import Shard
 from flatvol_jax.study.units import arrays_path, read_row
@@ -84,7 +84,7 @@ def write_records(
     if shard.name is None:
         own = record_files(folder)
     old = list(_each_once(own, _read_aside))
-    known = old if shard.name is None else _of_others(folder, own, rows) + old
+    known = old if shard.name is None else old + _of_others(folder, own, old, rows)
     merged = merge_rows(known, rows, finished)
     if len(own) != 1 or merged != old:
         lines = (json.dumps(row, allow_nan=False) + "\n" for row in merged)
@@ -101,9 +101,9 @@ def merge_shards(workdir: epath.PathLike) -> None:
         write_records(workdir, [])
 
 
-def _of_others(folder: epath.Path, own: list[epath.Path], rows: list) -> list:
-    """Return the rows of the folder's other files that have the keys of these."""
-    keys = {row_key(row) for row in rows} - {None}
+def _of_others(folder: epath.Path, own: list[epath.Path], old: list, rows: list) -> list:
+    """Return the rows of other files that have the keys of these, and are not among the old."""
+    keys = {row_key(row) for row in rows} - {row_key(row) for row in old} - {None}
     others = [file for file in record_files(folder) if file not in own]
     return [row for row in _each_once(others, read_rows) if row_key(row) in keys]
 
@@ -174,13 +174,8 @@ def _each_once(
     """
     best: dict[Any, tuple[tuple, Mapping[str, Any]]] = {}
     for path in paths:
-        nameless: dict[str, int] = {}
-        for row in read(path):
+        for name, row in numbered(read(path)):
             filled = sum(value is not None for value in row.values())
-            if (name := row_key(row)) is None:
-                text = json.dumps(row, sort_keys=True)
-                nameless[text] = nameless.get(text, 0) + 1
-                name = text, nameless[text]
             rank = filled, not path.name.startswith(FILE)
             if name not in best or rank > best[name][0]:
                 best[name] = rank, row

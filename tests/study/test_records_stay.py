@@ -51,7 +51,7 @@ def rows_of(folder):
 
 
 def lacks(before, after):
-    """Rows and numbers that a run took away or changed; on one machine a number is always itself."""
+    """Rows and numbers that a run took away or changed; one machine gives the same numbers."""
     lost = [key for key in before if key not in after]
     for key, row in before.items():
         if key in after:
