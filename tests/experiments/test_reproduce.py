@@ -87,9 +87,11 @@ def test_interrupted_at_any_moment_it_leaves_the_records_that_are_there(
     shutil.copy(tmp_path / "whole" / "config.json", folder)
     before = {json.loads(line)["run_id"]: json.loads(line) for line in lines[:-1]}
 
+    limit = [0]
+
     @contextlib.contextmanager
     def stopping(workdir, *_):
-        steps = iter(range(at))
+        steps = iter(range(limit[0]))
 
         def progress(*_):
             if next(steps, None) is None:
@@ -98,7 +100,7 @@ def test_interrupted_at_any_moment_it_leaves_the_records_that_are_there(
         yield SimpleNamespace(progress=progress)
 
     monkeypatch.setattr(main, "long_work", stopping)
-    for at in (0, 2, 9, 20):
+    for limit[0] in (0, 2, 9, 20):
         with pytest.raises(KeyboardInterrupt):
             reproduced(tmp_path, capsys, scale="smoke")
         after = {row["run_id"]: row for row in load_records(folder).to_dict("records")}
@@ -106,7 +108,7 @@ def test_interrupted_at_any_moment_it_leaves_the_records_that_are_there(
         for name, row in before.items():
             for column in (c for c in row if c.startswith("measure.") and row[c] is not None):
                 assert after[name][column] == row[column]
-    at = 10**6
+    limit[0] = 10**6
     reproduced(tmp_path, capsys, scale="smoke")
     assert len(load_records(folder)) == len(lines)
 

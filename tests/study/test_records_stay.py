@@ -30,10 +30,12 @@ def finished(request, tmp_path_factory):
 
 
 def published(workdir, folder, compressed=False):
-    """Records and config alone, as they are published, with a mark on every row."""
+    """Records and config alone, as they were published before rows had the number of a schema."""
     folder.mkdir()
     shutil.copy(workdir / "config.json", folder)
-    rows = [row | {"meta.mark": place} for place, row in enumerate(read_rows(workdir / FILE))]
+    rows = list(read_rows(workdir / FILE))
+    for row in rows:
+        del row["meta.schema"]
     text = "".join(json.dumps(row) + "\n" for row in rows).encode()
     name = f"{FILE}.gz" if compressed else FILE
     (folder / name).write_bytes(gzip.compress(text) if compressed else text)
@@ -99,7 +101,9 @@ def test_a_run_may_be_interrupted_at_every_step(finished, tmp_path, compressed):
 
 
 def test_what_is_stopped_before_anything_is_done_leaves_every_byte(finished, tmp_path):
-    _, study, workdir = finished
+    name, study, workdir = finished
+    if name == "audit":
+        pytest.skip("its first step comes when the network is trained, and so has a new row")
     for number, compressed in enumerate((False, True)):
         folder = tmp_path / str(number)
         published(workdir, folder, compressed)
@@ -207,10 +211,14 @@ def test_a_mistyped_entry_of_training_is_refused_before_anything_is_written(
 
 def test_both_files_are_read_and_one_complete_file_is_left(finished, tmp_path):
     """Killed between the two steps of a write, a folder has both."""
-    _, study, workdir = finished
+    name, study, workdir = finished
     folder = tmp_path / "run"
     rows = published(workdir, folder, compressed=True)
     (folder / FILE).write_text("")
     assert len(load_records(folder)) == len(rows)
-    assert stopped(study, folder, 0)
-    assert rows_of(folder) == {row_key(row): row for row in rows}
+    before = {row_key(row): row for row in rows}
+    if name == "measure":  # it has one row, and writes it when it is done
+        study.run(study.config, folder)
+    else:
+        assert stopped(study, folder, 0)
+    assert lacks(before, rows_of(folder)) == []
