@@ -58,14 +58,15 @@ def merge_rows(old: Iterable[Row], new: Sequence[Row], finished: Sequence[bool])
     """
     there = dict(numbered(old))
     origins = {_group(row): _origin(row) for row in there.values()}
-    merged, replaced = {}, set()
+    foreign = {_group(row) for row in new if origins.get(_group(row), _origin(row)) != _origin(row)}
+    replaced = foreign & {_group(row) for row, whole in zip(new, finished, strict=True) if whole}
+    merged = {}
     for (key, row), whole in zip(numbered(new), finished, strict=True):
         group = _group(row)
-        if origins.get(group, _origin(row)) == _origin(row):
-            merged[key] = _joined(there[key], row, whole) if key in there else row
-        elif whole:
+        if group in replaced or (group not in foreign and key not in there):
             merged[key] = row
-            replaced.add(group)
+        elif group not in foreign:
+            merged[key] = _joined(there[key], row, whole)
     rest = {key: row for key, row in there.items() if _group(row) not in replaced}
     return list((merged | {key: row for key, row in rest.items() if key not in merged}).values())
 
