@@ -57,8 +57,9 @@ def merge_rows(old: Iterable[Row], new: Sequence[Row], finished: Sequence[bool])
         finished: which of them have all that was asked for.
     """
     there = dict(numbered(old))
-    origins = {_group(row): _origin(row) for row in there.values()}
-    foreign = {_group(row) for row in new if origins.get(_group(row), _origin(row)) != _origin(row)}
+    known = {(_group(row), _origin(row)) for row in there.values()}
+    groups = {group for group, _ in known}
+    foreign = {_group(r) for r in new if (_group(r), _origin(r)) not in known} & groups
     replaced = foreign & {_group(row) for row, whole in zip(new, finished, strict=True) if whole}
     merged = {}
     for (key, row), whole in zip(numbered(new), finished, strict=True):
