@@ -1,7 +1,7 @@
 """python -m experiments.symmetry_audit: which measures move while the function stays.
 
-A network of your own, trained on the config's data: --npz=network.npz with W1, b1, W2, b2, ... in
-the convention x @ W + b.
+A network of your own: --npz=network.npz with W1, b1, W2, b2, ... in the convention x @ W + b,
+trained on the config's data; or --data=data.npz has those that it was trained on.
 """
 
 from absl import app, flags
@@ -20,6 +20,7 @@ CONFIG = define_config("configs/symmetry_audit.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS data sets are prepared.")
 NPZ = flags.DEFINE_string("npz", None, "Weights W1, b1, W2, b2, ... of a trained network.")
+DATA = flags.DEFINE_string("data", None, "Its data, an .npz: train_x, train_y, test_x, test_y.")
 
 
 def main(_) -> None:
@@ -29,8 +30,10 @@ def main(_) -> None:
     with long_work(workdir) as job:
         spec = model_spec(config["hp"]["model"])
         params = parameters_of_arrays(NPZ.value, spec) if NPZ.value else None
-        run_symmetry_audit(config, workdir, DATA_DIR.value, params, job.progress)
+        arrays = files.read_arrays(DATA.value) if DATA.value else None
+        rows = run_symmetry_audit(config, workdir, DATA_DIR.value, params, job.progress, arrays)
     frame = load_records(workdir)
+    frame = frame[frame["run_id"] == rows[0]["run_id"]]
     table = audit_table(frame)
     files.write_text(workdir / "symmetry_audit.csv", table.to_csv(index=False))
     png, svg = save_figure(symmetry_audit_figure(frame), workdir / "figures" / "symmetry_audit")

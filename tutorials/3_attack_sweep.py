@@ -29,6 +29,16 @@ if "google.colab" in sys.modules:
     sys.path.insert(0, "flatvol_jax")
 
 # %%
+# `configs` lies in the repository, above this folder, and is not installed.
+from pathlib import Path
+
+here = Path(globals().get("__file__", "notebook")).resolve().parent
+for folder in (here, *here.parents):
+    if (folder / "configs" / "mnist_fcn.py").exists():
+        sys.path.insert(0, str(folder))
+        break
+
+# %%
 import tempfile
 
 import matplotlib.pyplot as plt

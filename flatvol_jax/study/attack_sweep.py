@@ -43,6 +43,7 @@ def run_attack_sweep(
     progress: Progress | None = None,
     cache: epath.PathLike | None = None,
     shard: Shard = Shard(),
+    train_only: bool = False,
 ) -> list[dict[str, Any]]:
     """Do what is missing of the sweep in `workdir`, write its records, return their rows.
 
@@ -58,6 +59,7 @@ def run_attack_sweep(
         cache: folder of kernels, which several sweeps may share; `workdir`/cache if left out.
         shard: of several processes, this one: it does its share of the networks and writes
             records of its own, which reading merges.
+        train_only: measure nothing and write no records: whoever calls does.
 
     Raises:
         ValueError: a config that does not fit the data or itself, a workdir of another config
@@ -65,7 +67,7 @@ def run_attack_sweep(
         Stopped: a stop was asked for (`runtime.preemption`); what is finished is on disk.
     """
     check_plain(config)
-    measures = chosen_measures(config)
+    measures = {} if train_only else chosen_measures(config)
     settings = built("hp.train", TrainSettings, group(config, "hp.train"))
     size = checks.count("ensemble", group(config, "", "ensemble")["ensemble"])
     if size % settings.vmap_size:
@@ -90,6 +92,7 @@ def run_attack_sweep(
     # is too large for memory before anything is trained.
     first = runs[0].draw if runs else 0
     problem = problem_of(first)
+    rows = []
     with open_workdir(workdir, config, shard.name) as workdir:
         try:
             if runs:
@@ -112,8 +115,9 @@ def run_attack_sweep(
                 _train(workdir, config, problem, settings, untrained, size, bar)
                 _measure_all(workdir, config, problem, unmeasured, measures, bar)
         finally:
-            sweep = config.get("experiment"), config.get("scale")
-            rows = merge_records(workdir, runs, measures, *sweep, shard=shard)
+            if not train_only:
+                sweep = config.get("experiment"), config.get("scale")
+                rows = merge_records(workdir, runs, measures, *sweep, shard=shard)
     return rows
 
 

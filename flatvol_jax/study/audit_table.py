@@ -125,7 +125,7 @@ def _verdict(change: float, errors: float) -> str:
 
 
 def audit_summary(frame: pd.DataFrame, table: pd.DataFrame) -> Iterator[str]:
-    """Lines of plain text: was the function kept, and the table, a line a measure."""
+    """Lines of plain text: was the function kept, on whose data, the table, a line a measure."""
     kept = frame["is.function_unchanged"].astype(bool)
     identical = frame["is.output_identical"].astype(bool)
     yield (
@@ -134,6 +134,8 @@ def audit_summary(frame: pd.DataFrame, table: pd.DataFrame) -> Iterator[str]:
         f"{numbers(frame, 'measure.output.least').min():.2g}, outputs moved by at most "
         f"{numbers(frame, 'measure.output.largest_change').max():.2g}"
     )
+    if "meta.data" in frame:
+        yield f"log V and all other numbers are of {frame['meta.data'].iloc[0]}"
     groups = list(dict.fromkeys(zip(table["symmetry"], table["layer"], strict=True)))
     yield f"{'measure over its value as trained':36}" + "".join(
         f"{f'{symmetry} {layer}':>20}" for symmetry, layer in groups

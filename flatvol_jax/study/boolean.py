@@ -15,10 +15,12 @@ from flatvol_jax.study.boolean_minima import find_minima, minima_columns
 from flatvol_jax.study.boolean_posterior import boolean_posterior_rows
 from flatvol_jax.study.boolean_system import make_system
 from flatvol_jax.study.boolean_work import Progress, Work
+from flatvol_jax.study.config_entries import built, check_plain, group
 from flatvol_jax.study.mnist_posterior import mnist_posterior_rows
 from flatvol_jax.study.records import write_records
 from flatvol_jax.study.units import jsonable
 from flatvol_jax.study.workdir import open_workdir
+from flatvol_jax.training import TrainSettings
 
 
 def run_boolean(
@@ -60,12 +62,20 @@ def run_boolean(
             rows += _function_rows(work, table)
             rows += _posterior_rows(work, draws)
         finally:
-            write_records(workdir, [{"meta.experiment": "boolean", **jsonable(r)} for r in rows])
+            stated = [{"meta.experiment": "boolean", **jsonable(row)} for row in rows]
+            rows = write_records(workdir, stated)
     return rows
 
 
 def _check(config: Mapping[str, Any], inputs: int) -> None:
     """Refuse before any work what would end it later."""
+    check_plain(config)
+    _check_training("minima.train", config["minima"]["train"])
+    for part in ("posterior", "posterior_mnist"):
+        for optimizer in config[part]["optimizers"] if config[part]["on"] else ():
+            _check_training(
+                f"{part}.train.{optimizer}", group(config, f"{part}.train", optimizer)[optimizer]
+            )
     for epochs in config["minima"]["overtrain"]:
         checks.count("minima.overtrain", epochs, least=0)
     batch = config["minima"]["measures"]["sgd_sharpness"]["batch_size"]
@@ -81,6 +91,10 @@ def _check(config: Mapping[str, Any], inputs: int) -> None:
         )
 
 
+def _check_training(name: str, settings: Any) -> None:
+    built(name, TrainSettings, group({"train": settings}, "train"))
+
+
 def _function_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row a function and epoch of its minima."""
     settings = work.config["minima"]
@@ -91,7 +105,7 @@ def _function_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]
     theory = volumes.nngp_volumes(work, functions)
     rows = []
     for rank, function in enumerate(functions):
-        row = {"meta.part": "function"}
+        row = {"meta.part": "function", **work.origin(table)}
         row |= volumes.function_columns(function, rank)
         row |= volumes.direct_columns(table, rank) | volumes.nngp_columns(theory, rank)
         if rank >= settings["functions"]:
@@ -99,7 +113,9 @@ def _function_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]
             continue
         found = _minima(work, function, row["function.id"], settings)
         rows += [
-            row | {"overtrain": epochs} | minima_columns(found, place)
+            row
+            | {"overtrain": epochs, "meta.commit": found.get("meta.commit")}
+            | minima_columns(found, place)
             for place, epochs in enumerate(overtrain)
         ]
     return rows
@@ -129,6 +145,7 @@ def _width_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
             "function.id": name,
             "function.rank": rank,
             "hp.model.width": width,
+            **work.origin(counted),
             **volumes.direct_columns(counted, rank),
         }
         for width, counted in found.items()
@@ -172,7 +189,8 @@ def _posterior_rows(work: Work, draws: Draws) -> list[dict[str, Any]]:
             return {"rows": found}, None
 
         settings = [_of_one(config["posterior"], optimizer), config["sampling"], target, optimizer]
-        rows += work.unit("posterior", settings, text, compute)["rows"]
+        found = work.unit("posterior", settings, text, compute)
+        rows += [row | work.origin(found) for row in found["rows"]]
     for optimizer in _mnist_optimizers(config):
         text = f"{optimizer} on MNIST"
 
@@ -183,7 +201,8 @@ def _posterior_rows(work: Work, draws: Draws) -> list[dict[str, Any]]:
             return {"rows": found}, None
 
         settings = [_of_one(config["posterior_mnist"], optimizer), optimizer]
-        rows += work.unit("posterior_mnist", settings, text, compute)["rows"]
+        found = work.unit("posterior_mnist", settings, text, compute)
+        rows += [row | work.origin(found) for row in found["rows"]]
     return rows
 
 

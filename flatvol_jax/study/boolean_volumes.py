@@ -145,6 +145,7 @@ def frequency_rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:
             "frequency.count": int(count),
             "frequency.functions": int(functions),
             "meta.samples": table["samples"],
+            **Work.origin(table),
         }
         for count, functions in table["frequencies"]
     ]

@@ -12,6 +12,7 @@ from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.boolean_system import BooleanSystem
+from flatvol_jax.study.source_commit import source_commit
 from flatvol_jax.study.units import (
     Unit,
     arrays_path,
@@ -70,6 +71,9 @@ class Work:
     ) -> dict[str, Any]:
         """Row and arrays of a unit, computed where there are none.
 
+        The row says by which commit, `meta.commit`, and by which version and settings of the
+        stage, `meta.settings`.
+
         Args:
             stage: a name in `STAGE_VERSIONS`.
             determined_by: plain data that determines the result, beside hp and the seed.
@@ -80,14 +84,21 @@ class Work:
         named = [self.config["hp"], self.config["sweep"]["seed"], stage, determined_by]
         unit = Unit(stage, content_hash([*named, STAGE_VERSIONS[stage]]))
         if read_row(self.workdir, unit) is None:
-            write_unit(self.workdir, unit, *compute())
+            row, arrays = compute()
+            write_unit(self.workdir, unit, row | {"meta.commit": source_commit()}, arrays)
         self.done += 1
         self.say(text)
         safe_point()
         row = read_row(self.workdir, unit)
+        row["meta.settings"] = f"{STAGE_VERSIONS[stage]}:{unit.digest[:8]}"
         if arrays_path(self.workdir, unit) is not None:
             row |= read_unit_arrays(self.workdir, unit)
         return row
+
+    @staticmethod
+    def origin(row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the columns that say by which code and settings a unit was computed."""
+        return {name: row.get(name) for name in ("meta.commit", "meta.settings")}
 
     def say(self, text: str, further: float = 0) -> None:
         """Show what is being done, and the pieces of it that are done."""

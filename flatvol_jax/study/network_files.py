@@ -46,8 +46,7 @@ def read_network(
     except Exception as error:  # Orbax raises whatever its storage does
         raise ValueError(
             f"checkpoint: {folder} cannot be read as an Orbax checkpoint "
-            f"({str(error).splitlines()[0][:200]}). Save a pytree of arrays, for example "
-            "orbax.checkpoint.StandardCheckpointer().save(folder, params)."
+            f"({str(error).splitlines()[0][:200]}). {_advice(path)}"
         ) from error
     wanted = parameter_shapes(spec, input_shape)
     whole = tree if isinstance(tree, Mapping) else {}
@@ -78,6 +77,24 @@ def _step_folder(path: epath.Path, step: int | None) -> epath.Path:
     if step is not None and step not in steps:
         raise ValueError(f"step: got {step}, wanted one of {sorted(steps) or 'none there'}.")
     return steps[max(steps) if step is None else step] if steps else path
+
+
+def _advice(path: epath.Path) -> str:
+    """Return what to do with a folder that is no checkpoint: name one that lies in it, or save."""
+    folders = _folders(path)
+    below = [inner for folder in folders for inner in (folder, *_folders(folder))]
+    found = [str(folder) for folder in below if (folder / "_METADATA").exists()]
+    if found:
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        return f"There are checkpoints in it: take one of {', '.join(found[:SHOWN])}{more}."
+    return (
+        "Save a pytree of arrays, for example "
+        "orbax.checkpoint.StandardCheckpointer().save(folder, params)."
+    )
+
+
+def _folders(path: epath.Path) -> list[epath.Path]:
+    return sorted(folder for folder in path.iterdir() if folder.is_dir())
 
 
 def _item(folder: epath.Path) -> epath.Path:

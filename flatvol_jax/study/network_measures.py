@@ -19,6 +19,7 @@ from flatvol_jax.study.network_files import read_network
 from flatvol_jax.study.plan import STAGE_VERSIONS, plan_runs
 from flatvol_jax.study.problem import Problem, make_problem
 from flatvol_jax.study.records import write_records
+from flatvol_jax.study.source_commit import source_commit
 from flatvol_jax.study.training_units import run_key
 from flatvol_jax.study.units import Unit, jsonable
 from flatvol_jax.study.workdir import open_workdir
@@ -83,7 +84,7 @@ def measure_network(
     cache = epath.Path(workdir) / "cache"
     problem = make_problem(config, run.draw, cache, data_dir)
     if arrays is not None:
-        problem = _own_data(problem, arrays)
+        problem = own_data(problem, arrays)
     params, state = read_network(checkpoint, problem.spec, problem.train_x.shape[1:], step)
     for leaf in jax.tree.leaves(params):
         checks.finite("checkpoint", np.asarray(leaf))
@@ -100,6 +101,7 @@ def measure_network(
         "meta.experiment": "measure",
         "meta.scale": config.get("scale"),
         "meta.checkpoint": epath.Path(checkpoint).name,
+        "meta.commit": source_commit(),  # nothing is trained: of the code that measures
     }
     with open_workdir(workdir, config) as workdir:
         for done, (name, settings) in enumerate(measures.items()):
@@ -112,8 +114,7 @@ def measure_network(
             safe_point()
         if progress is not None:
             progress(len(measures), len(measures), "done")
-        row = jsonable(row)
-        write_records(workdir, [row])
+        (row,) = write_records(workdir, [jsonable(row)])
     return row
 
 
@@ -161,8 +162,8 @@ def _errors(problem: Problem, network) -> dict[str, Any]:
     }
 
 
-def _own_data(problem: Problem, arrays: Mapping[str, np.ndarray]) -> Problem:
-    """The problem with a user's S, E1 and, where given, E2."""
+def own_data(problem: Problem, arrays: Mapping[str, np.ndarray]) -> Problem:
+    """Return the problem with a user's S, E1 and, where given, E2."""
     missing = [name for name in ARRAYS if name not in arrays]
     if missing:
         raise ValueError(

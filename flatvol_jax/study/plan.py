@@ -103,6 +103,11 @@ def measure_unit(run: Run, name: str, settings: Mapping[str, Any]) -> Unit:
     return Unit(name, content_hash([*_network(run), name, dict(settings), STAGE_VERSIONS[name]]))
 
 
+def settings_label(name: str, settings: Mapping[str, Any]) -> str:
+    """Return what a measure is computed by, in short: version of its stage, hash of settings."""
+    return f"{STAGE_VERSIONS[name]}:{content_hash(dict(settings))[:8]}"
+
+
 def _network(run: Run) -> list:
     """What names the network: the run, and how far beyond zero error it is."""
     return [run.run_id, run.overtrain] if run.overtrain else [run.run_id]

@@ -25,16 +25,17 @@ def records_name(shard: Shard = Shard()) -> str:
 
 
 def record_files(folder: epath.PathLike) -> list[epath.Path]:
-    """records.jsonl, then the shards in their order, each compressed or not; [] without any."""
+    """records.jsonl, then the shards in their order; [] without any.
+
+    Of each there may be a compressed file, too, which comes after the other.
+    """
     folder = epath.Path(folder)
-    found = {}
+    found = []
     for path in folder.iterdir() if folder.is_dir() else ():
         if match := _NAME.fullmatch(path.name):
             number, shards, compressed = match.groups()
-            place = (int(shards or 0), int(number or 0))
-            if not compressed or place not in found:
-                found[place] = path
-    return [found[place] for place in sorted(found)]
+            found.append((int(shards or 0), int(number or 0), bool(compressed), path))
+    return [path for *_, path in sorted(found, key=lambda entry: entry[:3])]
 
 
 def read_rows(path: epath.Path) -> Iterator[dict[str, Any]]:

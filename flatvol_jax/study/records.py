@@ -1,19 +1,22 @@
 """WORKDIR/records.jsonl: the merged view of all units, a row a network, and reading it."""
 
 import json
-from collections.abc import Iterable, Mapping
-from itertools import chain
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from etils import epath
 
 from flatvol_jax.runtime import files
-from flatvol_jax.study.plan import Run, measure_unit, training_unit
+from flatvol_jax.study.plan import Run, measure_unit, settings_label, training_unit
 from flatvol_jax.study.record_files import FILE, read_rows, record_files, records_name
+from flatvol_jax.study.record_merge import SCHEMA, merge_rows, numbered, row_key
 from flatvol_jax.study.row_table import table_of
 from flatvol_jax.study.shards import Shard
 from flatvol_jax.study.units import arrays_path, read_row
+
+SETTINGS = "meta.settings."
 
 
 def merge_records(
@@ -29,10 +32,11 @@ def merge_records(
     The keys of a row are `run_id`, `epoch` (with `overtrain`, the epochs since zero error) and
     `transform`; `meta.experiment` and `meta.scale` say which sweep it belongs to.
 
-    A measure that is not done yet leaves its columns out of the row; `meta.arrays.STAGE` names the
-    .npz of a unit that has one.
+    A measure that is not done yet leaves its columns out of the row, and what records.jsonl had in
+    its place stays there. `meta.arrays.STAGE` names the .npz of a unit that has one,
+    `meta.settings.STAGE` the settings and the version of the stage that it was computed by.
     """
-    rows = []
+    rows, finished = [], []
     for run in runs:
         row = read_row(workdir, training_unit(run))
         if row is None:
@@ -41,33 +45,87 @@ def merge_records(
         keys = {"run_id": run.run_id, "overtrain": run.overtrain, "transform": "none"}
         sweep = {"meta.experiment": experiment, "meta.scale": scale}
         row = {**keys, **hp, **row, **sweep}
-        units = [measure_unit(run, name, settings) for name, settings in measures.items()]
-        for unit in units:
-            row.update(read_row(workdir, unit) or {})
-        for unit in (training_unit(run), *units):
+        units = {name: measure_unit(run, name, measures[name]) for name in measures}
+        found = {name: read_row(workdir, unit) for name, unit in units.items()}
+        for name, columns in found.items():
+            if columns is not None:
+                row |= columns | {f"meta.settings.{name}": settings_label(name, measures[name])}
+        for unit in (training_unit(run), *units.values()):
             if path := arrays_path(workdir, unit):
                 row[f"meta.arrays.{unit.stage}"] = path
         rows.append(row)
-    write_records(workdir, rows, shard)
-    return rows
+        finished.append(None not in found.values())
+    return write_records(workdir, rows, shard, finished)
 
 
 def write_records(
-    workdir: epath.PathLike, rows: Iterable[Mapping[str, Any]], shard: Shard = Shard()
-) -> None:
-    """Write records.jsonl, or the file of a shard, a row a line."""
-    lines = (json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    files.write_text(epath.Path(workdir) / records_name(shard), "".join(lines))
+    workdir: epath.PathLike,
+    rows: Iterable[Mapping[str, Any]],
+    shard: Shard = Shard(),
+    finished: Sequence[bool] | None = None,
+) -> list[dict[str, Any]]:
+    """Bring rows into records.jsonl, or into the file of a shard, a row a line; return them.
+
+    Rows that are there stay unless these replace them (`record_merge`). The file is written whole,
+    beside its name; then what it has taken in goes: a compressed file, and the files of shards. It
+    is left alone where nothing is new.
+
+    Args:
+        workdir: the folder.
+        rows: of this run; they get the number of the schema.
+        shard: of several processes, this one.
+        finished: which rows have all that was asked for; left out, all of them.
+    """
+    folder = epath.Path(workdir)
+    path = folder / records_name(shard)
+    rows = [{**row, "meta.schema": SCHEMA} for row in rows]
+    finished = [True] * len(rows) if finished is None else finished
+    own = [file for file in record_files(folder) if file.name.removesuffix(".gz") == path.name]
+    if shard.name is None:
+        own = record_files(folder)
+    old = list(_each_once(own, _read_aside))
+    known = old if shard.name is None else old + _of_others(folder, own, old, rows)
+    merged = merge_rows(known, rows, finished)
+    if len(own) != 1 or merged != old:
+        lines = (json.dumps(row, allow_nan=False) + "\n" for row in merged)
+        files.write_text(path, "".join(lines))
+        for file in own:
+            if file.name != path.name:
+                file.unlink(missing_ok=True)
+    return rows
 
 
 def merge_shards(workdir: epath.PathLike) -> None:
     """Bring the records of all shards into records.jsonl; only then their files go."""
-    paths = record_files(workdir)
-    shards = [path for path in paths if not path.name.startswith(FILE)]
-    if shards:
-        write_records(workdir, list(_each_once(chain.from_iterable(map(read_rows, paths)))))
-    for path in shards:
-        path.unlink()
+    if any(not path.name.startswith(FILE) for path in record_files(workdir)):
+        write_records(workdir, [])
+
+
+def _of_others(folder: epath.Path, own: list[epath.Path], old: list, rows: list) -> list:
+    """Return the rows of other files that have the keys of these, and are not among the old."""
+    keys = {row_key(row) for row in rows} - {row_key(row) for row in old} - {None}
+    others = [file for file in record_files(folder) if file not in own]
+    return [row for row in _each_once(others, read_rows) if row_key(row) in keys]
+
+
+def _read_aside(path: epath.Path) -> list[dict[str, Any]]:
+    """Read a file that is to be written anew; what of it cannot be read stays in a copy."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            rows = list(read_rows(path))
+        for warning in caught:
+            warnings.warn(warning.message, stacklevel=3)
+        damaged = bool(caught)
+    except ValueError as error:
+        warnings.warn(f"{error} It is kept as {path.name}.damaged.", stacklevel=3)
+        rows, damaged = [], True
+    if damaged:
+        copy = path.with_name(f"{path.name}.damaged")
+        while copy.exists():
+            copy = copy.with_name(f"{copy.name}.damaged")
+        files.write_bytes(copy, path.read_bytes())
+    return rows
 
 
 def load_records(workdir: epath.PathLike) -> pd.DataFrame:
@@ -84,34 +142,44 @@ def load_records(workdir: epath.PathLike) -> pd.DataFrame:
     path = epath.Path(workdir) / FILE
     if not paths:
         raise ValueError(f"{path}: no records there; run the experiment with this --workdir first.")
-    rows = chain.from_iterable(map(read_rows, paths))
-    frame = table_of(rows if len(paths) == 1 else _each_once(rows))
+    frame = table_of(read_rows(paths[0]) if len(paths) == 1 else _each_once(paths))
     if frame.empty:
         raise ValueError(f"{path}: no records in it; run the experiment with this --workdir again.")
+    _warn_of_mixed_settings(path, frame)
     return frame
 
 
-def _each_once(rows: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-    """The rows in the order in which they first come, the fullest of those with the same name."""
-    best: dict[Any, tuple[int, Mapping[str, Any]]] = {}
-    for number, row in enumerate(rows):
-        filled = sum(value is not None for value in row.values())
-        name = _identity(row) or number
-        if name not in best or filled > best[name][0]:
-            best[name] = filled, row
-    return (row for _, row in best.values())
+def _warn_of_mixed_settings(path: epath.Path, frame: pd.DataFrame) -> None:
+    """Say where a measure was computed in some rows by other settings than in others."""
+    for column in frame.columns[frame.columns.str.startswith(SETTINGS)]:
+        measure = column.removeprefix(SETTINGS)
+        seconds = f"meta.{measure}.seconds"
+        measured = (frame[seconds] if seconds in frame else frame[column]).notna()
+        labels = frame.loc[measured, column].fillna("unknown")
+        if labels.nunique() > 1:
+            counts = ", ".join(f"{n} rows {label}" for label, n in labels.value_counts().items())
+            warnings.warn(
+                f"{path}: {measure} is not of the same version and settings in all rows "
+                f"({counts}). Run the experiment with this --workdir to its end.",
+                stacklevel=3,
+            )
 
 
-def _identity(row: Mapping[str, Any]) -> tuple | None:
-    """What names a row: its run, transform, and epoch, counted from zero error if it was reached.
+def _each_once(
+    paths: Sequence[epath.Path], read: Callable[[epath.Path], Iterable] = read_rows
+) -> Iterable[Mapping[str, Any]]:
+    """Return the rows in the order in which they first come, the fullest of those with a name.
 
-    Before zero error, the rows of a temporal study have no `overtrain`.
+    Of two as full, that of a shard counts, which is written after it has seen the other.
     """
-    if row.get("run_id") is None:
-        return None
-    beyond, epoch = row.get("overtrain"), row.get("epoch")
-    when = ("epoch", epoch) if beyond is None else ("overtrain", beyond)
-    return (str(row["run_id"]), str(row.get("transform")), *map(str, when))
+    best: dict[Any, tuple[tuple, Mapping[str, Any]]] = {}
+    for path in paths:
+        for name, row in numbered(read(path)):
+            filled = sum(value is not None for value in row.values())
+            rank = filled, not path.name.startswith(FILE)
+            if name not in best or rank > best[name][0]:
+                best[name] = rank, row
+    return (row for _, row in best.values())
 
 
 def load_sweeps(root: epath.PathLike) -> pd.DataFrame:

@@ -19,9 +19,11 @@ from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.given_network import answered, measured_columns
 from flatvol_jax.study.measures import chosen_measures
+from flatvol_jax.study.network_measures import own_data
 from flatvol_jax.study.plan import STAGE_VERSIONS, Run, plan_runs, training_unit
 from flatvol_jax.study.problem import Problem, make_problem
 from flatvol_jax.study.records import write_records
+from flatvol_jax.study.source_commit import source_commit
 from flatvol_jax.study.symmetries import alpha_scale, permute_units, rectified_layer
 from flatvol_jax.study.trained import Trained
 from flatvol_jax.study.training_units import read_trained, run_key
@@ -97,6 +99,7 @@ def run_symmetry_audit(
     data_dir: str | None = None,
     params: Params | None = None,
     progress: Callable[[float, int, str], None] | None = None,
+    arrays: Mapping[str, np.ndarray] | None = None,
 ) -> list[dict[str, Any]]:
     """Do what is missing of the audit, write records.jsonl, a row a transform, return the rows.
 
@@ -105,19 +108,32 @@ def run_symmetry_audit(
             and `measures`.
         workdir: folder of units, records and config; an earlier run's work is reused.
         data_dir: where TFDS data sets are prepared.
-        params: of a network trained elsewhere on the config's data; trained here when left out.
+        params: of a network trained elsewhere; trained here when left out.
         progress: called as progress(units done, units in all, what is being done).
+        arrays: the data of `params`, as `measure_network` takes them; left out, it must have been
+            trained on S of the config's draw, all of whose labels it then knows.
 
     Raises:
-        ValueError: a config that does not fit, a network that cannot be measured.
+        ValueError: a config that does not fit, a network that cannot be measured, or that was not
+            trained on the data.
     """
     measures, (run,) = chosen_measures(config), plan_runs(config)
     problem = make_problem(config, run.draw, epath.Path(workdir) / "cache", data_dir)
+    if arrays is not None:
+        if params is None:
+            raise ValueError(
+                "arrays: got data without params; wanted the network that was trained on them."
+            )
+        problem = own_data(problem, arrays)
     transforms = plan_transforms(config, problem.spec)
     trained, row = _network(config, workdir, data_dir, problem, run, params)
     network = array_hash(*map(np.asarray, jax.tree.leaves(trained.params)))
+    if params is not None:
+        row = _given_row(config, problem, run, trained, network, arrays is not None)
+    if arrays is not None:
+        network = row["run_id"]
     key = run_key(config, "audit", run)
-    total, done, rows = len(transforms) * len(measures), 0, []
+    total, done, rows, finished = len(transforms) * len(measures), 0, [], 0
     with open_workdir(workdir, config) as workdir:
         try:
             for transform in transforms:
@@ -132,10 +148,12 @@ def run_symmetry_audit(
                     rows[-1] |= measured_columns(workdir, unit, problem, form, own_key, settings)
                     done += 1
                     safe_point()
+                finished = len(rows)
             if progress is not None:
                 progress(done, total, "done")
         finally:
-            write_records(workdir, rows)
+            whole = [place < finished for place in range(len(rows))]
+            rows = write_records(workdir, rows, finished=whole)
     return rows
 
 
@@ -146,19 +164,54 @@ def _unit(network: str, transform: Transform, name: str, settings: Mapping[str, 
 
 
 def _network(config, workdir, data_dir, problem: Problem, run: Run, params):
-    """The network and the columns that all rows share; it must be a function to measure."""
-    hp = {f"hp.{name}": value for name, value in run.hp.items()}
+    """Return the network, and the columns that all rows share of one that is trained here."""
     if params is not None:
         state = problem.spec.init_state(problem.train_x.shape[1:])
-        return answered(problem, params, state, None), {"run_id": None, "epoch": None, **hp}
-    run_attack_sweep({**config, "measures": {}}, workdir, data_dir)
+        return answered(problem, params, state, None), {}
+    run_attack_sweep(config, workdir, data_dir, train_only=True)
     trained = read_trained(workdir, problem, run)
     if trained is None:
         raise ValueError(
             "hp.train: the network diverged; try a smaller hp.train.learning_rate or another "
             "sweep.seed."
         )
-    return trained, {"run_id": run.run_id, **hp, **read_row(workdir, training_unit(run))}
+    hp = {f"hp.{name}": value for name, value in run.hp.items()}
+    row = read_row(workdir, training_unit(run))
+    return trained, {"run_id": run.run_id, **hp, **row, "meta.data": _draw_of(config, problem, run)}
+
+
+def _given_row(config, problem: Problem, run: Run, trained: Trained, network: str, own: bool):
+    """Return the columns that all rows share of a network from elsewhere, on its own data."""
+    wrong = int(np.sum((trained.train_output > 0) != (problem.train_y > 0)))
+    if wrong and not own:
+        raise ValueError(
+            f"params: got a network that is wrong on {wrong} of {len(problem.train_y)} labels of S "
+            f"of {_draw_of(config, problem, run)}; wanted one that was trained on them to zero "
+            "error. log V and sharpness are of the data that a network was trained on: give yours "
+            "(arrays, or --data=data.npz with train_x, train_y, test_x, test_y)."
+        )
+    data = array_hash(problem.train_x, problem.train_y, problem.test_x, problem.test_y)
+    hp = {f"hp.{name}": value for name, value in run.hp.items()}
+    said = _draw_of(config, problem, run)
+    if own:
+        hp = {name: value for name, value in hp.items() if not name.startswith("hp.data.")}
+        said = f"your own {len(problem.train_y)} inputs S and {len(problem.test_y)} E1, hash {data}"
+    return {
+        "run_id": content_hash([network, data, run.hp]),
+        "epoch": None,
+        **hp,
+        "measure.error.train": wrong / len(problem.train_y),
+        "meta.commit": source_commit(),  # nothing is trained: of the code that measures
+        "meta.data": said,
+    }
+
+
+def _draw_of(config: Mapping[str, Any], problem: Problem, run: Run) -> str:
+    """Return whose data the numbers are of, in words."""
+    return (
+        f"draw {run.draw} of {config['hp']['data']['name']} with sweep.seed = "
+        f"{config['sweep']['seed']}: {len(problem.train_y)} inputs S and {len(problem.test_y)} E1"
+    )
 
 
 def _described(transform: Transform) -> dict[str, Any]:

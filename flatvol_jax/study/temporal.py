@@ -16,6 +16,7 @@ from etils import epath
 
 from flatvol_jax.models import Params
 from flatvol_jax.runtime.preemption import safe_point
+from flatvol_jax.study.config_entries import built, check_plain, group
 from flatvol_jax.study.problem import Problem, make_problem
 from flatvol_jax.study.records import write_records
 from flatvol_jax.study.shards import Shard
@@ -50,6 +51,7 @@ from flatvol_jax.study.units import (
     write_unit,
 )
 from flatvol_jax.study.workdir import open_workdir
+from flatvol_jax.training import TrainSettings
 from flatvol_jax.volume import checked_kernel
 
 Progress = Callable[[float, int, str], None]
@@ -80,12 +82,15 @@ def run_temporal(
         ValueError: a config that does not fit; a folder of another config, or in use.
         Stopped: a stop was asked for (`runtime.preemption`); what is finished is on disk.
     """
+    check_plain(config)
+    built("hp.train", TrainSettings, group(config, "hp.train"))
     runs, measures = shard.of(temporal_runs(config)), chosen_measures(config)
     cache = epath.Path(workdir) / "cache"
     problem = make_problem(config, 0, cache, data_dir)
     schedule = make_schedule(config, problem.spec)
     with open_workdir(workdir, config, shard.name) as workdir:
         rows: list[dict[str, Any]] = []
+        finished = 0
         try:
             checked_kernel(problem.kernel)
             study = _Study(config, workdir, schedule, measures, len(runs), progress)
@@ -94,6 +99,7 @@ def run_temporal(
                 study.open_draw(problem, draw)
                 for run in (run for run in runs if run.draw == draw):
                     study.follow(run, rows)
+                    finished = len(rows)
             study.say("done")
         finally:
             common = {
@@ -101,8 +107,9 @@ def run_temporal(
                 "meta.scale": config["scale"],
                 "meta.epsilon": measures.get("sharpness", {}).get("epsilons", [None])[0],
             }
-            rows[:] = [jsonable(row | common) for row in rows]
-            write_records(workdir, rows, shard)
+            rows = [jsonable(row | common) for row in rows]
+            whole = [place < finished for place in range(len(rows))]
+            rows = write_records(workdir, rows, shard, whole)
     return rows
 
 
@@ -207,12 +214,14 @@ class _Study:
                 row |= scaling_columns(output, past)
             if self._volumes is not None:
                 row |= self._volume(output, past)
-            row |= {"meta.trajectory.seconds": answers.seconds, **flat.get(epoch, {})}
+            row |= {"meta.trajectory.seconds": answers.seconds, "meta.commit": answers.commit}
+            row |= flat.get(epoch, {})
             found.append(row)
             past = past._replace(measured=output)
         if not finite.all():
             epoch = segment.epochs[int(np.argmin(finite))]
-            found.append(key_columns(segment, epoch, past) | diverged_columns())
+            row = key_columns(segment, epoch, past) | diverged_columns()
+            found.append(row | {"meta.commit": answers.commit})
         rows += found
         self._done += segment.end - segment.start
         return past, bool(finite.all())

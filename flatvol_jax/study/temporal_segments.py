@@ -12,6 +12,7 @@ from etils import epath
 from flatvol_jax.models import Params, Spec, apply_in_batches
 from flatvol_jax.study.parameters import arrays_to_parameters, parameters_to_arrays
 from flatvol_jax.study.problem import Problem
+from flatvol_jax.study.source_commit import source_commit
 from flatvol_jax.study.symmetries import alpha_scale
 from flatvol_jax.study.temporal_plan import Segment
 from flatvol_jax.study.training_units import run_key
@@ -33,11 +34,13 @@ class Answers(NamedTuple):
         output: logits on S, then E1, (epochs, n) float32.
         second_test_error: share of wrong labels on E2, (epochs,); NaN where E2 is empty.
         seconds: of training, an epoch.
+        commit: of the code that trained it; None where it is not known.
     """
 
     output: np.ndarray
     second_test_error: np.ndarray
     seconds: float
+    commit: str | None = None
 
     @property
     def finite(self) -> np.ndarray:
@@ -73,7 +76,9 @@ class Segments:
             self._train(segment)
             row = read_row(self._workdir, segment.unit)
         arrays = read_unit_arrays(self._workdir, segment.unit)
-        return Answers(arrays["output"], arrays["error.second_test"], row["seconds"])
+        return Answers(
+            arrays["output"], arrays["error.second_test"], row["seconds"], row.get("commit")
+        )
 
     def networks(self, segment: Segment) -> Params:
         """The parameters at the segment's epochs, one leading axis.
@@ -112,7 +117,8 @@ class Segments:
             "error.second_test": second,
             **parameters_to_arrays(end, END),
         }
-        write_unit(self._workdir, segment.unit, {"seconds": seconds}, arrays)
+        row = {"seconds": seconds, "commit": source_commit()}
+        write_unit(self._workdir, segment.unit, row, arrays)
         self._last = segment, params
 
     def _epochs(self, segment: Segment) -> tuple[Trajectory, Params]:

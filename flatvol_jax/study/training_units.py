@@ -16,6 +16,7 @@ from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.parameters import STATE, arrays_to_parameters, parameters_to_arrays
 from flatvol_jax.study.plan import Run, training_unit
 from flatvol_jax.study.problem import Problem
+from flatvol_jax.study.source_commit import source_commit
 from flatvol_jax.study.trained import Trained, function_state
 from flatvol_jax.study.units import read_row, read_unit_arrays, row_path, write_unit
 from flatvol_jax.training import TrainedEnsemble, TrainSettings, train_ensemble
@@ -83,6 +84,7 @@ def train_group(
         checkpoint=checkpoint,
     )
     seconds = {"meta.train.seconds": (time.perf_counter() - began) / len(units)}
+    seconds |= {"meta.commit": source_commit()}
     places = {run.run_id: i for i, run in enumerate(group)}
     for run in units:
         i = places[run.run_id]

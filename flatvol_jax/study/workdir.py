@@ -1,12 +1,11 @@
 """A workdir belongs to one configuration: config.json says which, before any work starts."""
 
 import contextlib
+import hashlib
 import json
 import platform
-import subprocess
 from collections.abc import Iterator, Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from etils import epath
@@ -14,6 +13,8 @@ from etils import epath
 from flatvol_jax.runtime import files
 from flatvol_jax.runtime.locks import folder_lock
 from flatvol_jax.study.plan import flatten
+from flatvol_jax.study.record_files import record_files
+from flatvol_jax.study.source_commit import source_commit
 from flatvol_jax.study.units import jsonable
 
 _PACKAGES = (
@@ -36,6 +37,8 @@ def open_workdir(
 
     What may differ is what adds runs or measures: `sweep` sizes, `measures`. What is already
     there is then reused. Files that killed processes left half-written for a day are removed.
+    A folder's config.json belongs to its records: in a new folder it is written at once, later when
+    the run ends, or stops with other records than it found. A run that is refused leaves it.
 
     Args:
         workdir: the folder.
@@ -53,7 +56,8 @@ def open_workdir(
     try:
         path.mkdir(parents=True, exist_ok=True)
         if (path / "config.json").exists():
-            stored = _determining(json.loads((path / "config.json").read_text())["config"])
+            stored = json.loads((path / "config.json").read_text())["config"]
+            _determining(stored)
     except (OSError, ImportError) as error:
         raise ValueError(
             f"workdir: {path} cannot be used as a folder ({error}). Choose another: --workdir=..."
@@ -64,19 +68,44 @@ def open_workdir(
             "another --workdir=..., or delete that file to keep the units beside it."
         ) from error
     if stored is not None:
-        _same(path, stored, _determining(config))
+        _same(path, _determining(stored), _determining(config))
     with contextlib.ExitStack() as held:
-        try:
+        with _writing(path):
             held.enter_context(folder_lock(path, shard))
             files.remove_stale_parts(path)
-            files.write_json(path / "config.json", {"config": config, "environment": environment()})
-        except files.StorageError:
+            if stored is None:
+                _write_config(path, config)
+        found = _records_hash(path)
+        try:
+            yield path
+        except BaseException:
+            if _records_hash(path) != found:
+                _write_config(path, config)
             raise
-        except OSError as error:
-            raise ValueError(
-                f"workdir: {path} cannot be written ({error}). Choose another: --workdir=..."
-            ) from error
-        yield path
+        if stored != config or _records_hash(path) != found:
+            with _writing(path):
+                _write_config(path, config)
+
+
+@contextlib.contextmanager
+def _writing(path: epath.Path) -> Iterator[None]:
+    """Turn an error of the file system into one that says what to do."""
+    try:
+        yield
+    except files.StorageError:
+        raise
+    except OSError as error:
+        raise ValueError(
+            f"workdir: {path} cannot be written ({error}). Choose another: --workdir=..."
+        ) from error
+
+
+def _write_config(path: epath.Path, config: Mapping[str, Any]) -> None:
+    files.write_json(path / "config.json", {"config": config, "environment": environment()})
+
+
+def _records_hash(path: epath.Path) -> list[str]:
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in record_files(path)]
 
 
 def _determining(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,19 +136,8 @@ def environment() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[package] = None
     return {
-        "commit": _commit(),
+        "commit": source_commit(),
         "versions": versions,
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-
-
-def _commit() -> str | None:
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    ask = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

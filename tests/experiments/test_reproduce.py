@@ -1,9 +1,14 @@
 """The paper's page from the outside: what is there is taken, what is missing is run or named."""
 
+import contextlib
+import gzip
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,6 +18,7 @@ from absl.testing import flagsaver
 from configs import mnist_fcn, reproduce
 from experiments import reproduce as main
 from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.study.records import load_records
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,6 +73,44 @@ def test_it_runs_what_is_missing_and_takes_it_the_next_time(one_job, tmp_path, c
     monkeypatch.setattr(main, "run_attack_sweep", never)
     assert "1 of 2" not in reproduced(tmp_path, capsys, scale="smoke")
     assert "reused" in (tmp_path / "report.html").read_text()
+
+
+def test_interrupted_at_any_moment_it_leaves_the_records_that_are_there(
+    one_job, tmp_path, capsys, monkeypatch
+):
+    """As in results/, where records have no units and one row is missing."""
+    folder = tmp_path / "mnist_fcn_smoke"
+    run_attack_sweep(tiny_config().to_dict(), tmp_path / "whole")
+    lines = (tmp_path / "whole" / "records.jsonl").read_text().splitlines(keepends=True)
+    folder.mkdir()
+    (folder / "records.jsonl.gz").write_bytes(gzip.compress("".join(lines[:-1]).encode()))
+    shutil.copy(tmp_path / "whole" / "config.json", folder)
+    before = {json.loads(line)["run_id"]: json.loads(line) for line in lines[:-1]}
+
+    limit = [0]
+
+    @contextlib.contextmanager
+    def stopping(workdir, *_):
+        steps = iter(range(limit[0]))
+
+        def progress(*_):
+            if next(steps, None) is None:
+                raise KeyboardInterrupt
+
+        yield SimpleNamespace(progress=progress)
+
+    monkeypatch.setattr(main, "long_work", stopping)
+    for limit[0] in (0, 2, 9, 20):
+        with pytest.raises(KeyboardInterrupt):
+            reproduced(tmp_path, capsys, scale="smoke")
+        after = {row["run_id"]: row for row in load_records(folder).to_dict("records")}
+        assert before.keys() <= after.keys()
+        for name, row in before.items():
+            for column in (c for c in row if c.startswith("measure.") and row[c] is not None):
+                assert after[name][column] == row[column]
+    limit[0] = 10**6
+    reproduced(tmp_path, capsys, scale="smoke")
+    assert len(load_records(folder)) == len(lines)
 
 
 def test_without_running_it_says_what_is_missing(one_job, tmp_path, capsys):

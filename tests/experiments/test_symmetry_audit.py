@@ -60,7 +60,16 @@ def test_weights_from_elsewhere_are_audited(tmp_path):
     arrays = {name: rng.normal(size=shape) for name, shape in shapes.items()}
     np.savez(tmp_path / "network.npz", **arrays)
     code, _, err = audit(tmp_path / "run", f"--npz={tmp_path / 'network.npz'}")
+    assert code == 1
+    assert "labels of S of draw 0 of mnist5k" in err
+    assert "Traceback" not in err
+    data = {"train_x": rng.random((8, 28, 28, 1)), "test_x": rng.random((6, 28, 28, 1))}
+    data |= {"train_y": np.resize([1, -1], 8), "test_y": np.resize([1, -1], 6)}
+    np.savez(tmp_path / "data.npz", **data)
+    own = f"--npz={tmp_path / 'network.npz'}", f"--data={tmp_path / 'data.npz'}"
+    code, out, err = audit(tmp_path / "run", *own)
     assert code == 0, err
+    assert "log V and all other numbers are of your own 8 inputs S and 6 E1" in out
     assert fv.study.load_records(tmp_path / "run")["is.function_unchanged"].all()
     np.savez(tmp_path / "network.npz", **{**arrays, "W1": arrays["W1"].T})
     code, _, err = audit(tmp_path / "run", f"--npz={tmp_path / 'network.npz'}")

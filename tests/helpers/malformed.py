@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
+import scipy.sparse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -72,18 +73,34 @@ DTYPES = [
 VALUES = st.sampled_from([-1.0, 0.0, 1.0, 2.0, 1e-320, 1e300, -1e300, math.nan, math.inf, 1e39])
 
 
+KINDS = [
+    *("normal", "signs", "gram", "unit", "one nasty", "all nasty"),
+    *("scaled", "scaled gram", "low rank", "repeated", "nearly repeated"),
+]
+
+
 @st.composite
 def arrays(draw, shapes):
     """An array of one of some shapes, of any dtype, order and kind, with nasty values."""
     shape = draw(st.sampled_from(shapes))
     array = np.random.default_rng(draw(st.integers(0, 9))).normal(size=shape)
-    kind = draw(st.sampled_from(["normal", "signs", "gram", "unit", "one nasty", "all nasty"]))
+    kind = draw(st.sampled_from(KINDS))
     if kind == "signs":
         array = np.where(array > 0, 1.0, -1.0)
     elif kind == "unit":
         array = np.abs(array) / 9
     elif kind == "gram" and len(shape) == 2 and shape[0] == shape[1]:
         array = array @ array.T
+    elif kind == "scaled" and array.size:
+        array = array * 10.0 ** np.linspace(-5, 5, array.shape[-1] if array.ndim else 1)
+    elif kind == "scaled gram" and len(shape) == 2 and shape[0] == shape[1]:
+        scale = 10.0 ** np.linspace(-5, 5, shape[0])
+        array = array @ array.T * np.outer(scale, scale)
+    elif kind == "low rank" and len(shape) == 2:
+        array = array[:, :1] @ array[:1, :]
+    elif kind in ("repeated", "nearly repeated") and array.size and array.ndim:
+        nearly = draw(st.integers(-16, -1)) if kind == "nearly repeated" else None
+        array[-1] = array[0] * (1 if nearly is None else 1 + 10.0**nearly)
     elif kind == "one nasty" and array.size:
         array.flat[draw(st.integers(0, array.size - 1))] = draw(VALUES)
     elif kind == "all nasty":
@@ -99,6 +116,11 @@ def read_only(array):
     array = array.copy()
     array.setflags(write=False)
     return array
+
+
+def sparse(array):
+    known = array.ndim == 2 and array.dtype.kind in "iufb" and array.dtype.itemsize > 1
+    return scipy.sparse.csr_array(array) if known and array.dtype.char not in "egE" else array
 
 
 def on_device(array):
@@ -117,6 +139,7 @@ WRAPS = [
     lambda array: np.repeat(array, 2, axis=-1)[..., ::2] if array.ndim else array,
     lambda array: array[::-1] if array.ndim else array,
     lambda array: list(array) if array.ndim else array,
+    sparse,
 ]
 
 

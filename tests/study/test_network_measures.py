@@ -58,6 +58,24 @@ def test_a_network_of_a_sweep_gets_the_numbers_of_the_sweep(sweep, tmp_path, for
         assert any(wanted in line for line in network_summary(found))
 
 
+@pytest.mark.parametrize("names", [["step_3", "step_12"], ["3/state", "12/state"], ["ema"]])
+def test_checkpoints_under_other_names_are_listed(sweep, tmp_path, names):
+    _, _, problem, network = sweep
+    for name in names:
+        save(tmp_path / "run" / name, network.params)
+    with pytest.raises(ValueError, match="There are checkpoints in it: take one of") as caught:
+        read_network(tmp_path / "run", problem.spec, problem.train_x.shape[1:])
+    for name in names:
+        assert str(tmp_path / "run" / name) in str(caught.value)
+        params, _ = read_network(tmp_path / "run" / name, problem.spec, problem.train_x.shape[1:])
+        jax.tree.map(np.testing.assert_array_equal, params, network.params)
+
+
+def test_a_folder_without_any_checkpoint_says_how_to_save_one(sweep, tmp_path):
+    with pytest.raises(ValueError, match="StandardCheckpointer"):
+        read_network(tmp_path, sweep[2].spec, sweep[2].train_x.shape[1:])
+
+
 def test_the_latest_step_is_taken_unless_one_is_named(sweep, tmp_path):
     _, _, problem, network = sweep
     shape = problem.train_x.shape[1:]

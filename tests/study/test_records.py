@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from configs.mnist_fcn import get_config
-from flatvol_jax.study.plan import measure_unit, plan_runs, training_unit
+from flatvol_jax.study.plan import measure_unit, plan_runs, settings_label, training_unit
+from flatvol_jax.study.record_merge import SCHEMA
 from flatvol_jax.study.records import FILE, load_records, load_sweeps, merge_records
 from flatvol_jax.study.units import row_path, write_unit
 
@@ -49,9 +50,12 @@ def test_a_row_joins_hp_training_and_measures(merged, runs):
         "measure.error.test": 0.0,
         "measure.hessian.trace": 2.0,
         "meta.hessian.seconds": 1.5,
+        "meta.settings.hessian": settings_label("hessian", MEASURES["hessian"]),
         "measure.baseline.margin": 0.1,
+        "meta.settings.baselines": settings_label("baselines", {}),
         "meta.experiment": "mnist_fcn",
         "meta.scale": "smoke",
+        "meta.schema": SCHEMA,
     }
 
 

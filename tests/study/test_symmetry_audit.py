@@ -6,8 +6,11 @@ import pytest
 
 import flatvol_jax as fv
 from configs.symmetry_audit import get_config
-from flatvol_jax.study import given_network
+from flatvol_jax.models import parameter_shapes
+from flatvol_jax.study import audit_summary, audit_table, given_network
+from flatvol_jax.study.parameters import arrays_to_parameters
 from flatvol_jax.study.symmetry_audit import plan_transforms, run_symmetry_audit
+from flatvol_jax.study.units import Unit, read_unit_arrays
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +85,61 @@ def test_an_interrupted_audit_goes_on(config, tmp_path, audit):
     assert values(run_symmetry_audit(config, tmp_path)) == values(audit[1])
 
 
-def test_a_network_of_ones_own(config, tmp_path):
+def small(config):
+    config = copy.deepcopy(config)
+    config["audit"]["symmetries"] = ["layer"]
+    config["measures"] = {"sharpness": config["measures"]["sharpness"]}
+    return config
+
+
+def stranger():
     rng = np.random.default_rng(0)
-    spec = fv.FCN((6, 5))
-    arrays = [rng.normal(size=shape) for shape in [(784, 6), 6, (6, 5), 5, (5, 1), 1]]
-    small = copy.deepcopy(config)
-    small["audit"]["symmetries"] = ["layer"]
-    small["measures"] = {"sharpness": config["measures"]["sharpness"]}
-    rows = run_symmetry_audit(small, tmp_path, params=spec.params_from_arrays(*arrays))
+    shapes = [(784, 6), 6, (6, 5), 5, (5, 1), 1]
+    return fv.FCN((6, 5)).params_from_arrays(*(rng.normal(size=shape) for shape in shapes))
+
+
+def own_data(seed):
+    rng = np.random.default_rng(seed)
+    arrays = {"train_x": rng.random((9, 28, 28, 1)), "test_x": rng.random((7, 28, 28, 1))}
+    return arrays | {"train_y": np.resize([1, -1], 9), "test_y": np.resize([1, -1], 7)}
+
+
+def test_a_network_of_ones_own_on_its_own_data(config, tmp_path):
+    rows = run_symmetry_audit(small(config), tmp_path, params=stranger(), arrays=own_data(0))
     assert len(rows) == 5
-    assert all(row["is.function_unchanged"] and row["run_id"] is None for row in rows)
+    assert all(row["is.function_unchanged"] for row in rows)
+    assert len({row["run_id"] for row in rows}) == 1
     assert len({row["measure.sharpness.best"] for row in rows}) == 5
+    assert all(row["meta.data"].startswith("your own 9 inputs S and 7 E1") for row in rows)
+    assert not any(name.startswith("hp.data.") for row in rows for name in row)
+
+    other = run_symmetry_audit(small(config), tmp_path, params=stranger(), arrays=own_data(1))
+    assert other[0]["measure.sharpness.best"] != rows[0]["measure.sharpness.best"]
+    lines = (tmp_path / "records.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == other + rows  # the first network's rows stay
+
+
+def test_a_network_that_does_not_know_the_data_is_refused(config, tmp_path):
+    with pytest.raises(ValueError, match=r"wrong on \d+ of 30 labels of S of draw 0 of mnist5k"):
+        run_symmetry_audit(small(config), tmp_path / "run", params=stranger())
+    assert not (tmp_path / "run" / "config.json").exists()
+    with pytest.raises(ValueError, match="got data without params"):
+        run_symmetry_audit(small(config), tmp_path, arrays=own_data(0))
+
+
+def test_a_network_that_was_trained_on_the_configs_draw_is_audited_as_its_own(
+    audit, config, tmp_path
+):
+    workdir, rows = audit
+    unit = Unit("train", next((workdir / "units" / "train").glob("*.json")).stem)
+    spec, arrays = fv.FCN((6, 5)), read_unit_arrays(workdir, unit)
+    params = arrays_to_parameters(arrays, parameter_shapes(spec, (28, 28, 1)))
+    again = run_symmetry_audit(small(config), tmp_path, params=params)
+    assert again[0]["measure.sharpness.best"] == rows[0]["measure.sharpness.best"]
+    assert again[0]["meta.data"] == rows[0]["meta.data"]
+    assert rows[0]["meta.data"].startswith("draw 0 of mnist5k with sweep.seed = 0: 30 inputs S")
+    frame = fv.study.load_records(workdir)
+    assert any(rows[0]["meta.data"] in line for line in audit_summary(frame, audit_table(frame)))
 
 
 def test_bad_input_is_named(config, tmp_path):

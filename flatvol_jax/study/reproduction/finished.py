@@ -12,7 +12,8 @@ import pandas as pd
 from etils import epath
 
 from flatvol_jax.study import selection
-from flatvol_jax.study.plan import plan_runs
+from flatvol_jax.study.measures import chosen_measures
+from flatvol_jax.study.plan import plan_runs, settings_label
 from flatvol_jax.study.record_files import record_files
 from flatvol_jax.study.records import load_records
 from flatvol_jax.study.temporal_plan import temporal_runs
@@ -53,7 +54,16 @@ def _sweep(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
     fitted = frame[frame["is.zero_error"].eq(True)]
     on = [name for name, settings in config["measures"].items() if settings["on"]]
     measured = all(np.isfinite(selection.numbers(fitted, SECONDS.format(n))).all() for n in on)
-    return wanted <= found and measured
+    return wanted <= found and measured and _as_asked(config, fitted)
+
+
+def _as_asked(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
+    """Check that measures are of the config's settings, where the records say of which."""
+    for name, settings in chosen_measures(config).items():
+        column = frame.get(f"meta.settings.{name}", pd.Series(dtype=object)).dropna()
+        if (column != settings_label(name, settings)).any():
+            return False
+    return True
 
 
 def _temporal(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
