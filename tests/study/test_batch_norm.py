@@ -137,7 +137,7 @@ def test_the_ascent_in_training_mode_is_the_written_out_loop(sweeps, choice):
         {**settings, "reading": "minibatch", "mode": "training", "drop_incomplete": True},
     )
     with jax.enable_x64(True):
-        x, y = (part.astype(np.float64) for part in (problem.train_x, problem.train_y))
+        x, y = (jnp.asarray(part, float) for part in (problem.train_x, problem.train_y))
         center = host_float64((trained.params, trained.state))
 
         def loss(params, state, rows):
