@@ -114,6 +114,11 @@ def main() -> None:
         lambda x, f, p: jnp.all((spec.apply(p, x) > 0) == f), x, spec.apply(params, x) > 0
     )
     std = spec.prior_std(x.shape[1:])
+
+    def table_1(reading):
+        options = {"batch_size": 32, "learning_rate": 1e-3, "epochs": 100, "reading": reading}
+        return fv.sgd_sharpness(key, batch_loss, params, (x, y), 1e-4, **options)
+
     for name, call in {
         "Gauss-Newton diagonal": lambda: fv.flatness.gauss_newton_diagonal(composed, params),
         "relative flatness, 40 x 40": lambda: (
@@ -125,6 +130,8 @@ def main() -> None:
         "average sharpness, 64 pairs": lambda: (
             fv.flatness.average_sharpness(key, loss, params, 0.05).value
         ),
+        "SGD ascent of table 1, all data read": lambda: table_1("full").value,
+        "SGD ascent of table 1, minibatches read": lambda: table_1("minibatch").value,
         "spectral density, 4 probes of depth 80": lambda: (
             fv.flatness.spectral_density(key, loss, params, probes=4).nodes
         ),

@@ -98,8 +98,11 @@ def measures() -> dict:
             "on": True,
             "epsilon": 1e-4,
             "batch_size": 32,
-            "learning_rate": 1e-3,
+            "learning_rate": 1e-3,  # of the mean loss of a batch
             "epochs": 100,
+            "reading": "full",  # or "minibatch"
+            "mode": "evaluation",  # or "training", of a network with BatchNorm
+            "drop_incomplete": False,
         },
         "hessian": {"on": True, "k": 50},
         "baselines": {"on": True},

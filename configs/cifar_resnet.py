@@ -39,6 +39,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     config.ensemble = 1
     # Table 1 of the paper, fourth line.
     config.measures.sgd_sharpness.update(on=True, learning_rate=1.0)
+    config.measures.sgd_sharpness.update(reading="minibatch", mode="training", drop_incomplete=True)
     config.measures.kernel_error = {"on": True}
     if optimizer == "adam":  # beyond it the paper found no zero error
         config.sweep.attack_sizes = tuple(range(0, 2501, 500))

@@ -70,10 +70,13 @@ def _temporal(scale: str) -> list[Job]:
         return [Job("temporal", "temporal", "smoke", "temporal_smoke")]
     changes = [name for name in base.CHANGES if name != "protocol"]
     return [
-        Job("temporal", "temporal", "fig5", "temporal_fig5"),
-        *(Job("temporal", "temporal", f"{v},mean", f"temporal_{v}_mean") for v in THROUGH_TIME),
+        Job("temporal", "temporal", "fig5,sum", "temporal_fig5"),
         *(
-            Job("temporal", "temporal", f"draws,mean,{name}", f"temporal_draws_mean_{name}")
+            Job("temporal", "temporal", variant, f"temporal_{variant}_mean")
+            for variant in THROUGH_TIME
+        ),
+        *(
+            Job("temporal", "temporal", f"draws,{name}", f"temporal_draws_mean_{name}")
             for name in changes
         ),
     ]

@@ -33,7 +33,7 @@ class Search(NamedTuple):
 SEARCHES = (
     Search(
         "sgd_sharpness",
-        "measure.sharpness.sgd.trace",
+        "measure.sharpness.sgd.history",
         ("measure.sharpness.sgd.loss", "measure.loss.train"),
         "is.sgd_sharpness_converged",
         "SGD ascent (table 1)",

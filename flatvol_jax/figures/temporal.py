@@ -19,7 +19,7 @@ from flatvol_jax.study import selection
 RUN, EPOCH, TRANSFORM, EVENT = "run_id", "epoch", "transform", "measure.epochs.event"
 ZERO, SIDE, UNSCALED = "measure.epochs.zero_error", "meta.event", "none"
 HEAVISIDE, PROBIT = "measure.log_volume.heaviside", "measure.log_volume.probit"
-SHARPNESS = "measure.sharpness.best"
+SHARPNESS, ASCENT = "measure.sharpness.best", "measure.sharpness.sgd"
 LN10 = np.log(10)
 FLAT, VOLUME, PLAIN = "#0072b2", "#d55e00", "#8a8a94"  # lines: flatness, log V, without scaling
 TRAIN, TEST = style.INK, "#cc79a7"
@@ -50,10 +50,10 @@ def temporal_figure(frame: pd.DataFrame) -> Figure | None:
     """Accuracy, flatness and log10 V against the epoch, a panel a scaling and flatness measure.
 
     The blue line is the flatness measure (left axis), the orange one log10 V (right axis):
-    Heaviside solid, probit dotted. Grey is the network that goes on without scaling. The green
-    dashed line is zero error, the red one the scaling; the inset shows log10 V around it. Of
-    several networks the median is drawn, with a band from the least to the largest, and epochs
-    are counted from zero error.
+    Heaviside solid, probit dotted. Dots are sharpness by the ascent of table 1. Grey is the
+    network that goes on without scaling. The green dashed line is zero error, the red one the
+    scaling; the inset shows log10 V around it. Of several networks the median is drawn, with a
+    band from the least to the largest, and epochs are counted from zero error.
 
     Args:
         frame: records of one temporal study, a row a measured epoch of a branch.
@@ -130,6 +130,9 @@ def _panel(
         _draw(axis, _flatness(frame, branch, measure), FLAT)
     else:
         axis.lines[-1].set_color(FLAT)
+    if measure.column == SHARPNESS and ASCENT in frame:
+        dots = _flatness(frame, branch, Measure(ASCENT, "", True))
+        axis.plot(dots.x, dots.middle, ".", color=FLAT, markersize=2.5)
     _draw(right, _volume(frame, branch, PROBIT), VOLUME, linestyle=":", linewidth=0.8)
     _draw(right, _volume(frame, branch, HEAVISIDE), VOLUME)
     zero, event, alone = _marks(frame)
@@ -263,6 +266,10 @@ def _legend(figure: Figure, frame: pd.DataFrame, scaled: bool) -> None:
 
     handles: Sequence[Line2D] = [line(TRAIN, "accuracy on S"), line(TEST, "accuracy on E1")]
     handles += [line(FLAT, "flatness"), line(VOLUME, "log₁₀ V, Heaviside")]
+    if ASCENT in frame:
+        handles.append(
+            Line2D([], [], color=FLAT, linestyle="", marker=".", label="SGD ascent (table 1)")
+        )
     if PROBIT in frame:
         handles.append(line(VOLUME, "log₁₀ V, probit", ":"))
     handles.append(line(AT_ZERO, "zero error", "--"))

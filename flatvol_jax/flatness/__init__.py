@@ -22,13 +22,14 @@ from flatvol_jax.flatness.learning_coefficient import LearningCoefficient, learn
 from flatvol_jax.flatness.normalized_sharpness import NormalizedSharpness, normalized_sharpness
 from flatvol_jax.flatness.relative_flatness import RelativeFlatness, relative_flatness
 from flatvol_jax.flatness.rescaling import permute, rescale, rescale_normalised
-from flatvol_jax.flatness.sgd_sharpness import SgdSharpness, sgd_sharpness
+from flatvol_jax.flatness.sgd_sharpness import READINGS, SgdSharpness, sgd_sharpness
 from flatvol_jax.flatness.sharpness import Sharpness, ensemble_sharpness, sharpness
 from flatvol_jax.flatness.spectral_density import SpectralDensity, spectral_density
 from flatvol_jax.flatness.worst_case import METHODS
 
 __all__ = [
     "METHODS",
+    "READINGS",
     "AdaptiveSharpness",
     "AverageSharpness",
     "BasinVolume",

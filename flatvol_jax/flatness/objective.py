@@ -38,14 +38,35 @@ class Objective(NamedTuple):
 def checked_objective(loss: Callable, params: Any) -> Objective:
     """Check that `loss(params)` is a finite scalar; inside a float64 scope."""
     loss, params = checked_loss(loss), checked_params(params)
-    shape = _shape_of(lambda p: loss(p), params)  # a Composed has no weak reference
-    if not (hasattr(shape, "shape") and shape.shape == ()):
-        raise ValueError(f"loss: got {shape} from loss(params), wanted one scalar.")
-    _check_real(shape)
+    check_scalar(lambda p: loss(p), params)  # a Composed has no weak reference
     value = float(_evaluate(loss, params))
     if not np.isfinite(value):
         raise NumericalFault(f"loss: got {value} at params, wanted a finite loss to start from.")
     return Objective(loss, params, value)
+
+
+def check_scalar(loss: Callable, params: Any) -> None:
+    """Check that `loss(params)` is one real scalar, without running it."""
+    shape = _shape_of(loss, params)
+    if not (hasattr(shape, "shape") and shape.shape == ()):
+        raise ValueError(f"loss: got {shape} from loss(params), wanted one scalar.")
+    _check_real(shape)
+
+
+def check_loss_and_state(loss: Callable, params: Any, state: Any, batch: Any) -> None:
+    """Check that `loss(params, state, batch)` is a scalar and a state of the one given's form."""
+    found = _shape_of(lambda p: loss(p, state, batch), params)
+    if not (isinstance(found, tuple) and len(found) == 2 and _shapes(found[1]) == _shapes(state)):
+        raise ValueError(
+            f"loss: got {checks.shown(found)} from loss(params, state, batch), wanted a pair of "
+            "the mean loss and the state after it, arrays of the names and shapes of `state`."
+        )
+    check_scalar(lambda p: loss(p, state, batch)[0], params)
+
+
+def _shapes(tree: Any) -> tuple:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [jnp.shape(leaf) for leaf in leaves]
 
 
 def checked_ensemble(loss: Callable, params: Any) -> tuple[Loss, Any]:
@@ -105,6 +126,13 @@ def checked_params(params: Any) -> Any:
         for leaf, array in zip(leaves, arrays, strict=True)
     ]
     return to_float64(structure.unflatten(kept))
+
+
+def checked_state(state: Any) -> Any:
+    """Check that what moves beside the parameters is finite; float64, and empty where it is."""
+    for leaf in checks.leaves("state", state):
+        checks.finite("state", leaf)
+    return to_float64(state)
 
 
 @jax.jit

@@ -131,6 +131,13 @@ def count(name: str, value: int, least: int = 1, most: int = _LARGEST) -> int:
     return int(value)
 
 
+def boolean(name: str, value: bool) -> bool:
+    """Return True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name}: got {shown(value)}, wanted True or False.")
+    return bool(value)
+
+
 def one_of(name: str, value: str, options: Iterable[str]) -> str:
     """Return `value` if it is one of `options`; the error suggests the closest one."""
     options = sorted(options)

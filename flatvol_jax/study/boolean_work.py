@@ -28,7 +28,7 @@ STAGE_VERSIONS = {
     "functions": 1,
     "nngp": 1,
     "width": 1,
-    "minima": 1,
+    "minima": 2,
     "posterior": 1,
     "posterior_mnist": 1,
 }

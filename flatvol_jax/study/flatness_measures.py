@@ -10,9 +10,14 @@ from flatvol_jax.study.problem import Problem
 from flatvol_jax.study.trained import (
     Trained,
     batch_loss,
+    evaluation_mode_loss,
+    host_float64,
     train_loss,
     train_losses,
+    training_mode_loss,
 )
+
+ASCENT_MODES = ("evaluation", "training")
 
 
 def measure_sharpness(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
@@ -37,24 +42,28 @@ def measure_sharpness(problem: Problem, trained: Trained, key: jax.Array, settin
 
 
 def measure_sgd_sharpness(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
-    """The paper's procedure (table 1): projected SGD ascent, read from minibatch losses."""
-    result = flatness.sgd_sharpness(
-        key,
-        batch_loss(problem, trained.state, problem.batch_size),
-        trained.params,
-        (problem.train_x, problem.train_y),
-        settings["epsilon"],
-        batch_size=settings["batch_size"],
-        learning_rate=settings["learning_rate"],
-        epochs=settings["epochs"],
-    )
+    """Sharpness by the paper's procedure (table 1): projected SGD ascent on minibatches of S.
+
+    `mode` "evaluation" climbs the loss that L is; "training", the ResNet's, climbs that of
+    training mode, with the running statistics in the box beside the parameters.
+    """
+    own = ("epsilon", "batch_size", "learning_rate", "epochs", "reading", "drop_incomplete")
+    options = {name: settings[name] for name in own}
+    if settings["mode"] == "training":
+        loss = training_mode_loss(problem)
+        options["state"] = host_float64(trained.state)
+        options["center_loss"] = evaluation_mode_loss(problem)
+    else:
+        loss = batch_loss(problem, trained.state, problem.batch_size)
+    data = problem.train_x, problem.train_y
+    result = flatness.sgd_sharpness(key, loss, trained.params, data, **options)
     name = "measure.sharpness.sgd"
     return {
         name: result.value,
         f"{name}.full_batch": result.full_batch_value,
         f"{name}.first_order": result.first_order,
         f"{name}.on_face": result.on_face,
-        f"{name}.trace": result.trace,
+        f"{name}.history": result.history,
         f"{name}.loss": result.loss,
         "is.sgd_sharpness_converged": bool(result.converged),
     }

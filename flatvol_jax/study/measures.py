@@ -16,6 +16,7 @@ from flatvol_jax.runtime import checks
 from flatvol_jax.study.baselines import measure_baselines
 from flatvol_jax.study.config_entries import entries, group
 from flatvol_jax.study.flatness_measures import (
+    ASCENT_MODES,
     measure_hessian,
     measure_scale_invariant,
     measure_sgd_sharpness,
@@ -81,6 +82,9 @@ _SETTINGS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
         "batch_size": checks.count,
         "learning_rate": checks.positive,
         "epochs": checks.count,
+        "reading": _choice(flatness.READINGS),
+        "mode": _choice(ASCENT_MODES),
+        "drop_incomplete": checks.boolean,
     },
     "hessian": {"k": checks.count},
     "spectral_density": {"probes": checks.count, "depth": checks.count},
@@ -117,10 +121,7 @@ def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name in group(config, "measures"):
         checks.one_of("measures", name, MEASURES)
         settings = dict(group(config, f"measures.{name}", "on"))
-        on = settings.pop("on")
-        if not isinstance(on, bool):
-            raise ValueError(f"measures.{name}.on: got {checks.shown(on)}, wanted True or False.")
-        if not on:
+        if not checks.boolean(f"measures.{name}.on", settings.pop("on")):
             continue
         wanted = _SETTINGS[name]
         for setting, value in settings.items():

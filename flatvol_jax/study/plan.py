@@ -14,7 +14,7 @@ STAGE_VERSIONS = {
     "log_volume": 2,
     "log_volume_null": 1,
     "sharpness": 4,
-    "sgd_sharpness": 2,
+    "sgd_sharpness": 3,
     "hessian": 2,
     "spectral_density": 1,
     "scale_invariant": 2,

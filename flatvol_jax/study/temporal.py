@@ -20,7 +20,12 @@ from flatvol_jax.study.config_entries import built, check_plain, group
 from flatvol_jax.study.problem import Problem, make_problem
 from flatvol_jax.study.records import write_records
 from flatvol_jax.study.shards import Shard
-from flatvol_jax.study.temporal_measures import Volumes, hessian_arrays, sharpness_arrays
+from flatvol_jax.study.temporal_measures import (
+    Volumes,
+    hessian_arrays,
+    sgd_sharpness_arrays,
+    sharpness_arrays,
+)
 from flatvol_jax.study.temporal_plan import (
     NONE,
     Schedule,
@@ -35,9 +40,9 @@ from flatvol_jax.study.temporal_rows import (
     Past,
     answer_columns,
     diverged_columns,
-    hessian_columns,
     key_columns,
     labels,
+    numbers_of,
     scaling_columns,
     sharpness_columns,
 )
@@ -244,7 +249,7 @@ class _Study:
         if settings := self._measures.get("sharpness"):
             own = {name: settings[name] for name in ("method", "batch_size")}
             for number, epsilon in enumerate(settings["epsilons"]):
-                epochs = self._due(places, settings["every"], past)
+                epochs = self._due(places, settings["every"], past, self._schedule.dense)
                 arrays, seconds, _ = self._unit(
                     segment,
                     "sharpness",
@@ -257,26 +262,44 @@ class _Study:
                 for place, epoch in enumerate(epochs):
                     columns[epoch] |= sharpness_columns(arrays, place, suffix)
                     columns[epoch][f"meta.sharpness{suffix}.seconds"] = seconds
-        if settings := self._measures.get("hessian"):
-            epochs = self._due(places, settings["every"], past)
-            key = run_key(self._config, "measure", segment.run)
-            arrays, seconds, path = self._unit(
-                segment,
-                "hessian",
-                epochs,
-                places,
-                {"k": settings["k"]},
-                lambda params: hessian_arrays(problem, params, key, settings),
-            )
-            for place, epoch in enumerate(epochs):
-                columns[epoch] |= hessian_columns(arrays, place)
-                columns[epoch] |= {"meta.hessian.seconds": seconds, "meta.arrays.hessian": path}
-                columns[epoch]["meta.arrays.hessian.row"] = place
+        # An ascent costs far more than a row: the epochs right after the event do not all have one.
+        for stage, measure, dense in (
+            ("hessian", hessian_arrays, self._schedule.dense),
+            ("sgd_sharpness", sgd_sharpness_arrays, 0),
+        ):
+            if settings := self._measures.get(stage):
+                epochs = self._due(places, settings["every"], past, dense)
+                found = self._rows_of(segment, stage, epochs, places, settings, measure)
+                for epoch, row in found.items():
+                    columns[epoch] |= row
         return columns
 
-    def _due(self, epochs: Mapping[int, int], every: int, past: Past) -> list[int]:
-        """The measured epochs at which a measure with a stride of its own is taken."""
-        schedule = self._schedule._replace(every=every)
+    def _rows_of(
+        self, segment: Segment, stage: str, epochs: list[int], places, settings, measure: Callable
+    ) -> dict[int, dict[str, Any]]:
+        """Return the columns of a measure of single networks by epoch, and where its arrays lie."""
+        key = run_key(self._config, "measure", segment.run)
+        arrays, seconds, path = self._unit(
+            segment,
+            stage,
+            epochs,
+            places,
+            {name: value for name, value in settings.items() if name != "every"},
+            lambda params: measure(self._problem, params, key, settings),
+        )
+        return {
+            epoch: numbers_of(arrays, place)
+            | {
+                f"meta.{stage}.seconds": seconds,
+                f"meta.arrays.{stage}": path,
+                f"meta.arrays.{stage}.row": place,
+            }
+            for place, epoch in enumerate(epochs)
+        }
+
+    def _due(self, epochs: Mapping[int, int], every: int, past: Past, dense: int) -> list[int]:
+        """Return the measured epochs at which a measure with a stride of its own is taken."""
+        schedule = self._schedule._replace(every=every, dense=dense)
         return [e for e in epochs if schedule.measured(e, past.zero_error, past.event)]
 
     def _unit(

@@ -1,7 +1,7 @@
 """What is measured along a trajectory: volume once a function, sharpness, Hessian."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from flatvol_jax import flatness
 from flatvol_jax.models import Params
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study.flatness_measures import measure_hessian
+from flatvol_jax.study.flatness_measures import measure_hessian, measure_sgd_sharpness
 from flatvol_jax.study.kernel_settings import kernel_settings
 from flatvol_jax.study.problem import Problem
 from flatvol_jax.study.temporal_plan import STAGE_VERSIONS
@@ -129,11 +129,27 @@ def sharpness_arrays(
 def hessian_arrays(
     problem: Problem, params: Params, key: jax.Array, settings: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    """The columns of `measure_hessian` for each network, each an array with the leading axis."""
+    """Return the columns of `measure_hessian`, each an array with the networks' leading axis."""
+    return _measured(measure_hessian, problem, params, named_key(key, "hessian"), settings)
+
+
+def sgd_sharpness_arrays(
+    problem: Problem, params: Params, key: jax.Array, settings: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Return the same of `measure_sgd_sharpness`; all networks see one order of minibatches."""
+    settings = {**settings, "mode": "evaluation", "drop_incomplete": False}
+    key = named_key(key, "sgd_sharpness")
+    return _measured(measure_sgd_sharpness, problem, params, key, settings)
+
+
+def _measured(
+    measure: Callable, problem: Problem, params: Params, key: jax.Array, settings: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Measure one network after another."""
     rows = []
     for place in range(len(jax.tree.leaves(params)[0])):
         single = jax.tree.map(lambda leaf, place=place: leaf[place], params)
         nothing = np.zeros(0)
         trained = Trained(single, {}, nothing, nothing, None)
-        rows.append(measure_hessian(problem, trained, named_key(key, "hessian"), settings))
+        rows.append(measure(problem, trained, key, settings))
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from flatvol_jax.flatness import READINGS
 from flatvol_jax.models import Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import content_hash
@@ -16,7 +17,13 @@ NONE = Transform("none")
 METHODS = ("best", "sign")
 
 # Raise a number when the meaning of a stage's result changes: old units are then computed anew.
-STAGE_VERSIONS = {"trajectory": 1, "volume": 1, "sharpness": 1, "hessian": 1}
+STAGE_VERSIONS = {
+    "trajectory": 1,
+    "volume": 1,
+    "sharpness": 1,
+    "sgd_sharpness": 1,
+    "hessian": 1,
+}
 
 
 class Schedule(NamedTuple):
@@ -137,6 +144,7 @@ def make_schedule(config: Mapping[str, Any], spec: Spec) -> Schedule:
 
 def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The measures that are on, with their settings checked before any work."""
+    train_size = config["hp"]["data"]["train_size"]
     wanted = {
         "log_volume": {
             "links": lambda name, links: [checks.one_of(name, k, LINK_VARIANCE) for k in links]
@@ -145,6 +153,14 @@ def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "epsilons": lambda name, values: [checks.positive(name, value) for value in values],
             "method": lambda name, value: checks.one_of(name, value, METHODS),
             "batch_size": checks.count,
+            "every": checks.count,
+        },
+        "sgd_sharpness": {
+            "epsilon": checks.positive,
+            "batch_size": lambda name, value: checks.count(name, value, most=train_size),
+            "learning_rate": checks.positive,
+            "epochs": checks.count,
+            "reading": lambda name, value: checks.one_of(name, value, READINGS),
             "every": checks.count,
         },
         "hessian": {"k": checks.count, "every": checks.count},

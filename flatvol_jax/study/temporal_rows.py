@@ -97,8 +97,8 @@ def sharpness_columns(arrays: Mapping[str, np.ndarray], place: int, suffix: str)
     }
 
 
-def hessian_columns(arrays: Mapping[str, np.ndarray], place: int) -> dict[str, Any]:
-    """One network's Hessian measures; the eigenvalues stay in the arrays."""
+def numbers_of(arrays: Mapping[str, np.ndarray], place: int) -> dict[str, Any]:
+    """Return one network's numbers; eigenvalues and the history of an ascent stay in the arrays."""
     return {name: array[place].item() for name, array in arrays.items() if array.ndim == 1}
 
 

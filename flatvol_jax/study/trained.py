@@ -85,6 +85,37 @@ def batch_loss(problem: Problem, state: Any, batch_size: int | None = None) -> P
     return Partial(loss, _train_set(problem)[0], host_float64(state))
 
 
+def training_mode_loss(problem: Problem) -> Partial:
+    """(params, state, (x, y)) -> mean cross-entropy of a minibatch in training mode, next state."""
+    return Partial(_training_mode_loss(problem.spec))
+
+
+def evaluation_mode_loss(problem: Problem) -> Partial:
+    """(params, state) -> L, the mean cross-entropy over clean S, as `train_loss` of that state.
+
+    With batch_norm = "batch" the outputs are of training mode on S, and the state changes nothing.
+    """
+    loss = _evaluation_mode_loss(problem.spec, problem.batch_size, problem.batch_norm)
+    return Partial(loss, *_train_set(problem))
+
+
+@functools.cache
+def _training_mode_loss(spec: Spec) -> Callable:
+    """One object a spec, so compiled once."""
+
+    def loss(params, state, batch):
+        logits, state = spec.train_apply(params, state, batch[0])
+        return _mean_cross_entropy(batch[1], logits), state
+
+    return loss
+
+
+@functools.cache
+def _evaluation_mode_loss(spec: Spec, batch_size: int | None, batch_norm: str) -> Callable:
+    network = outputs(spec, batch_size, batch_norm)
+    return lambda x, y, params, state: _mean_cross_entropy(y, network(x, state, params))
+
+
 @functools.cache
 def _batch_loss(spec: Spec, batch_size: int | None) -> Callable:
     """(state, params, (x, y)) -> mean cross-entropy; one object a spec, so compiled once."""

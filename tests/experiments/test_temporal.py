@@ -17,6 +17,7 @@ TINY = [
     "--config.event.after=4",
     "--config.event.alphas=(4.0, 0.25)",
     "--config.measures.hessian.on=False",
+    "--config.measures.sgd_sharpness.batch_size=8",
 ]
 
 

@@ -21,11 +21,12 @@ def swept(tmp_path):
             "is.sharpness_converged": True,
         }
         if number < 2:
-            for stage, name, trace in (("sgd_sharpness", "sgd", SGD), ("sharpness", "best", BEST)):
+            for stage, name, course in (
+                ("sgd_sharpness", "sgd.history", SGD),
+                ("sharpness", "best.trace", BEST),
+            ):
                 path = f"{stage}{number}.npz"
-                np.savez(
-                    tmp_path / path, **{f"measure.sharpness.{name}.trace": LOSS + 0.01 * trace}
-                )
+                np.savez(tmp_path / path, **{f"measure.sharpness.{name}": LOSS + 0.01 * course})
                 row[f"meta.arrays.{stage}"] = path
         rows.append(row)
     return pd.DataFrame(rows), tmp_path

@@ -1,6 +1,7 @@
 """Figures 5, S5, S7, S8, S9: every line is the records' numbers at their epochs."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from flatvol_jax.figures import temporal
@@ -45,6 +46,26 @@ def branch_rows(frame, name):
     onwards = frame["epoch"] > event if name == "none" else frame["epoch"] >= event
     later = frame[(frame["transform"] == name) & onwards]
     return base, later
+
+
+def test_the_ascent_of_table_1_is_a_dot_where_it_was_measured(temporal_frame):
+    frame = one_measure(temporal_frame())
+    assert "SGD ascent (table 1)" not in labels(temporal_figure(frame))
+    measured = frame["epoch"] % 4 == 0
+    frame["measure.sharpness.sgd"] = (0.8 * frame["measure.sharpness.best"]).where(measured)
+    figure = temporal_figure(frame)
+    assert "SGD ascent (table 1)" in labels(figure)
+    for (_, flat, _), name in zip(panels(figure), (UP, DOWN), strict=True):
+        (dots,) = [line for line in flat.lines if line.get_marker() == "."]
+        rows = pd.concat(branch_rows(frame, name))
+        rows = rows[rows["epoch"] % 4 == 0]
+        np.testing.assert_array_equal(dots.get_xdata(), rows["epoch"])
+        wanted = np.log10(0.8 * rows["measure.sharpness.best"])
+        np.testing.assert_allclose(dots.get_ydata(), wanted)
+
+
+def labels(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_lines_of_one_network_are_its_records(temporal_frame):

@@ -208,70 +208,6 @@ def test_bound_data_share_one_program_and_change_the_value():
     assert len(traces) - first == 1  # the shape check alone; nothing is compiled again
 
 
-@pytest.mark.parametrize("batch_size", [4, 5])
-def test_sgd_ascent_on_a_linear_loss_ends_in_the_corner(batch_size):
-    rng = np.random.default_rng(0)
-    x, w, epsilon = rng.random((12, 3)), np.array([1.0, -2.0, 0.5]), 0.01
-    found = fv.sgd_sharpness(
-        jax.random.key(0),
-        lambda p, batch: jnp.mean(batch @ p) + 5.0,
-        w,
-        x,
-        epsilon,
-        batch_size=batch_size,
-        learning_rate=1e-2,
-        epochs=20,
-    )
-    gain = epsilon * x.mean(axis=0) @ (np.abs(w) + 1)
-    start = x.mean(axis=0) @ w + 5
-    np.testing.assert_allclose(found.full_batch_value, 100 * gain / (1 + start), rtol=1e-9)
-    # In the corner every minibatch is read at the same point: the running loss is the loss.
-    np.testing.assert_allclose(found.epoch_losses[-1], start + gain, rtol=1e-12)
-    np.testing.assert_allclose(found.value, found.full_batch_value, rtol=1e-9)
-    np.testing.assert_allclose(found.first_order, found.value, rtol=1e-9)
-    assert abs(found.second_order) + abs(found.remainder) < 1e-8
-    assert found.on_face == 1.0
-    assert found.converged
-
-
-def test_sgd_ascent_is_the_written_out_loop(network):
-    _, params = network
-    rng = np.random.default_rng(1)
-    data = (rng.normal(size=(10, 6)), rng.choice([-1.0, 1.0], 10))
-
-    def loss(params, batch):
-        return jnp.mean(jax.nn.softplus(-batch[1] * mlp(params, batch[0])))
-
-    settings = {"epsilon": 1e-2, "batch_size": 4, "learning_rate": 1e-3, "epochs": 2}
-    found = fv.sgd_sharpness(jax.random.key(5), loss, params, data, **settings)
-    with jax.enable_x64(True):
-        start = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
-        point, trace = start, []
-        value, slope = jax.jit(loss), jax.jit(jax.grad(loss))
-        for key in jax.random.split(jax.random.key(5), 2):
-            order, total = np.asarray(jax.random.permutation(key, 10)), 0.0
-            for rows in (order[:4], order[4:8], order[8:]):
-                batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], data)
-                gradient = slope(point, batch)
-                point = jax.tree.map(
-                    lambda p, g, w, n=len(rows): jnp.clip(
-                        p + 1e-3 * n * g, w - 1e-2 * (abs(w) + 1), w + 1e-2 * (abs(w) + 1)
-                    ),
-                    point,
-                    gradient,
-                    start,
-                )
-                total += float(value(point, batch)) * len(rows)
-            trace.append(total / 10)
-        np.testing.assert_allclose(found.epoch_losses, trace, rtol=1e-10)
-        np.testing.assert_allclose(found.trace, np.maximum.accumulate(trace), rtol=1e-10)
-        np.testing.assert_allclose(
-            found.full_batch_value,
-            100 * float(loss(point, data) - loss(start, data)) / (1 + float(loss(start, data))),
-            rtol=1e-8,
-        )
-
-
 @pytest.mark.parametrize("x64", [False, True])
 def test_float64_whatever_the_callers_setting(network, x64):
     with jax.enable_x64(x64):
@@ -298,20 +234,6 @@ def test_bad_input_is_named(case):
     arguments, options, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         fv.sharpness(*arguments, **options)
-
-
-def test_sgd_sizes_that_do_not_fit_are_named():
-    with pytest.raises(ValueError, match="batch_size 9"):
-        fv.sgd_sharpness(
-            jax.random.key(0),
-            lambda p, b: jnp.sum(p),
-            np.ones(2),
-            np.ones((8, 2)),
-            0.1,
-            9,
-            0.1,
-            1,
-        )
 
 
 @pytest.mark.parametrize("norm", ["inf", "2"])

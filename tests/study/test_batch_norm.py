@@ -15,6 +15,7 @@ from flatvol_jax.kernels import monte_carlo_estimate
 from flatvol_jax.models import batch_state
 from flatvol_jax.study import problem as problems
 from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.study.flatness_measures import measure_sgd_sharpness
 from flatvol_jax.study.plan import plan_runs, training_unit
 from flatvol_jax.study.problem import make_problem
 from flatvol_jax.study.trained import batch_loss, host_float64, train_loss, train_losses
@@ -122,6 +123,48 @@ def test_function_and_losses_are_of_the_same_network(sweeps, choice):
         assert row["measure.error.train"] == np.mean(signed <= 0)
         assert row["measure.error.train"] == 0 or not row["is.zero_error"]
     assert rows[0]["is.zero_error"]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_ascent_in_training_mode_is_the_written_out_loop(sweeps, choice):
+    """Table 1's ResNet procedure: L(w) as `train_loss`, minibatches read in training mode."""
+    _, _, problem, (trained, _), _ = sweeps[choice]
+    settings = {"epsilon": 1e-2, "batch_size": 16, "learning_rate": 0.5, "epochs": 2}
+    row = measure_sgd_sharpness(
+        problem,
+        trained,
+        jax.random.key(3),
+        {**settings, "reading": "minibatch", "mode": "training", "drop_incomplete": True},
+    )
+    with jax.enable_x64(True):
+        x, y = (jnp.asarray(part, float) for part in (problem.train_x, problem.train_y))
+        center = host_float64((trained.params, trained.state))
+
+        def loss(params, state, rows):
+            output, state = SPEC.train_apply(params, state, x[rows])
+            return jnp.logaddexp(0, -y[rows] * output).mean(), state
+
+        slope = jax.jit(jax.grad(loss, has_aux=True))
+        (params, state), largest = center, -np.inf
+        for key in jax.random.split(jax.random.key(3), 2):
+            order, reads = np.asarray(jax.random.permutation(key, 40)), []
+            for rows in (order[:16], order[16:32]):  # eight are left out
+                gradient, after = slope(params, state, rows)
+                climbed = jax.tree.map(lambda p, g: p + 0.5 * g, params, gradient)
+                params, state = jax.tree.map(
+                    lambda p, w: jnp.clip(p, w - 1e-2 * (abs(w) + 1), w + 1e-2 * (abs(w) + 1)),
+                    (climbed, after),
+                    center,
+                )
+                reads.append(float(loss(params, state, rows)[0]))
+            largest = max(largest, np.mean(reads))
+        start = float(train_loss(problem, trained.state)(center[0]))
+        end = float(train_loss(problem, state)(params))
+    assert row["measure.sharpness.sgd.loss"] == pytest.approx(start, rel=1e-10)
+    wanted = 100 * (largest - start) / (1 + start)
+    assert row["measure.sharpness.sgd"] == pytest.approx(wanted, rel=1e-7)
+    reached = 100 * (end - start) / (1 + start)
+    assert row["measure.sharpness.sgd.full_batch"] == pytest.approx(reached, rel=1e-6)
 
 
 def test_the_two_choices_train_one_network_and_make_two_functions_of_it(sweeps):

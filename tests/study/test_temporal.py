@@ -10,6 +10,7 @@ import pytest
 
 import flatvol_jax as fv
 from configs.temporal import LOSSES, VARIANTS, get_config
+from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study import temporal, temporal_measures, temporal_segments
 from flatvol_jax.study.problem import make_problem
 from flatvol_jax.study.temporal import run_temporal
@@ -21,6 +22,7 @@ from flatvol_jax.study.temporal_plan import (
     make_schedule,
     temporal_runs,
 )
+from flatvol_jax.study.trained import batch_loss
 from flatvol_jax.study.units import read_row, read_unit_arrays, write_unit
 
 ALPHAS = (4.0, 5.9, 1 / 5.9)
@@ -35,6 +37,7 @@ def small():
     config.event.update(after=5, epochs=9, alphas=ALPHAS)
     config.measures.sharpness.update(epsilons=(1e-4, 1e-3), batch_size=2, every=1)
     config.measures.hessian.update(on=True, k=2, every=12)
+    config.measures.sgd_sharpness.update(batch_size=8, epochs=3, every=4)
     return config.to_dict()
 
 
@@ -208,6 +211,45 @@ def test_the_hessian_is_measured_at_its_own_stride(whole):
         assert all(row[name] != before[name] for row in after)
 
 
+def test_the_ascent_is_that_of_the_public_call_at_its_own_stride(whole):
+    """At every fourth epoch, zero error, the event and the end, not right after the event."""
+    workdir, rows, _ = whole
+    name, config = "measure.sharpness.sgd", small()
+    problem = make_problem(config, 0, workdir / "cache")
+    for before, _ in events(rows):
+        zero, event = before["measure.epochs.zero_error"], before["epoch"]
+        for branch in ("none", "layer 1, alpha 4"):
+            run = of(rows, run_id=before["run_id"], transform=branch)
+            found = [row["epoch"] for row in run if row.get(name) is not None]
+            marked = (zero, event, event + 9)
+            assert found == [r["epoch"] for r in run if not r["epoch"] % 4 or r["epoch"] in marked]
+    run = temporal_runs(config)[0]
+    segment = Segment(run, NONE, None, 0, 6, None)
+    segments = temporal_segments.Segments(workdir, config, problem, 6)
+    networks = segments.networks(segment)
+    key = named_key(temporal_segments.run_key(config, "measure", run), "sgd_sharpness")
+    settings = config["measures"]["sgd_sharpness"]
+    for epoch in (0, 4):
+        (row,) = of(rows, run_id=run.run_id, transform="none", epoch=epoch)
+        wanted = fv.sgd_sharpness(
+            key,
+            batch_loss(problem, {}),
+            {n: {k: leaf[epoch] for k, leaf in layer.items()} for n, layer in networks.items()},
+            (problem.train_x, problem.train_y),
+            1e-4,
+            batch_size=8,
+            learning_rate=1e-3,
+            epochs=3,
+            reading="full",
+        )
+        assert row[name] == pytest.approx(wanted.value, rel=1e-8)
+        assert row[f"{name}.full_batch"] == pytest.approx(wanted.full_batch_value, rel=1e-8)
+        arrays = np.load(workdir / row["meta.arrays.sgd_sharpness"])
+        history = arrays[f"{name}.history"][row["meta.arrays.sgd_sharpness.row"]]
+        np.testing.assert_allclose(history, wanted.history, rtol=1e-10)
+    assert (settings["learning_rate"], settings["reading"]) == (1e-3, "full")
+
+
 def test_the_same_command_does_nothing_again(whole, monkeypatch):
     workdir, rows, _ = whole
 
@@ -216,7 +258,7 @@ def test_the_same_command_does_nothing_again(whole, monkeypatch):
 
     monkeypatch.setattr(temporal_segments, "advance_trajectory", refuse)
     monkeypatch.setattr(temporal_measures, "log_volume", refuse)
-    for name in ("sharpness_arrays", "hessian_arrays"):
+    for name in ("sharpness_arrays", "sgd_sharpness_arrays", "hessian_arrays"):
         monkeypatch.setattr(temporal, name, refuse)
     assert run_temporal(small(), workdir) == rows
     lines = (workdir / "records.jsonl").read_text().splitlines()
@@ -308,7 +350,7 @@ def test_every_variant_is_one_to_start_from(variant, loss):
 def test_variants_have_folders_of_their_own_and_others_are_refused():
     names = {get_config(f"{v},{loss}").name for v in VARIANTS for loss in LOSSES}
     assert len(names) == len(VARIANTS) * len(LOSSES)
-    assert get_config("S5").to_json() == get_config("S5,sum").to_json()
+    assert get_config("S5").to_json() == get_config("S5,mean").to_json()
     with pytest.raises(ValueError, match="variant: got 'fig6'"):
         get_config("fig6")
 
@@ -344,6 +386,23 @@ def test_measures_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ValueError, match="Did you mean 'sign'"):
         run_temporal(config, tmp_path)
     config = small()
+    config["measures"]["sgd_sharpness"]["batch_size"] = 25
+    with pytest.raises(ValueError, match="sgd_sharpness.batch_size: got 25, wanted at most 24"):
+        run_temporal(config, tmp_path)
+    config = small()
     config["hp"]["train"] = {"optimizer": "entropy_sgd", "loss": "mean", "max_epochs": 5}
     with pytest.raises(ValueError, match="entropy_sgd"):
         run_temporal(config, tmp_path)
+
+
+def test_the_default_is_the_papers_protocol():
+    """Section 5.4, figure 5 and the authors' code: mean loss, 501 epochs beyond, W1 / 5.9 first."""
+    config = get_config()
+    assert config.hp.train.loss == "mean"
+    assert config.hp.train.learning_rate == 0.01
+    assert config.hp.data.attack_pool_size == 0
+    assert (config.hp.data.train_size, config.hp.data.test_size) == (500, 100)
+    assert config.event.after == 501
+    assert tuple(config.event.alphas) == (1 / 5.9, 5.9)
+    ascent = config.measures.sgd_sharpness
+    assert (ascent.on, ascent.every) == (True, 10)

@@ -93,6 +93,9 @@ def test_training_is_compiled_once_for_all_attack_sizes_seeds_and_draws(name, op
     assert second == []
 
 
+ASCENT = {"epsilon": 1e-3, "batch_size": 4, "learning_rate": 0.1, "epochs": 2}
+
+
 def measured(measure, settings, name, draw):
     """A measure at initialisation, on the data of one draw."""
     x, y = problem(name, draw)
@@ -112,7 +115,11 @@ def measured(measure, settings, name, draw):
         (measure_sharpness, {"epsilon": 1e-3, "method": "best"}),
         (
             measure_sgd_sharpness,
-            {"epsilon": 1e-3, "batch_size": 4, "learning_rate": 0.1, "epochs": 2},
+            {**ASCENT, "reading": "full", "mode": "evaluation", "drop_incomplete": False},
+        ),
+        (
+            measure_sgd_sharpness,
+            {**ASCENT, "reading": "minibatch", "mode": "training", "drop_incomplete": True},
         ),
         (measure_hessian, {"k": 3}),
         (measure_spectral_density, {"probes": 2, "depth": 5}),

@@ -67,7 +67,13 @@ def _as_asked(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
 
 
 def _temporal(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
-    """Each network has its branches up to their last epoch, or never reached zero error."""
+    """Each network has its branches up to their last epoch, or never reached zero error.
+
+    Each measure that is on must be in some row: an older study may lack one.
+    """
+    on = [name for name, settings in config["measures"].items() if settings["on"]]
+    if not all(np.isfinite(selection.numbers(frame, SECONDS.format(n))).any() for n in on):
+        return False
     cap, last = config["hp"]["train"]["max_epochs"], config["event"]["epochs"]
     for run in temporal_runs(config):
         rows = frame[frame["run_id"] == run.run_id]

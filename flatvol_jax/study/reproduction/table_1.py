@@ -16,6 +16,7 @@ class Row(NamedTuple):
         system: data set and architecture.
         paper: box size, batch size, learning rate, epochs.
         ours: the same of the study's config; None where it was not measured.
+        procedure: which loss is climbed and read; "" where it was not measured.
         converged: ascents that settled, of how many; None where it was not measured.
         ratio: median of its full-batch value over the best that was found.
     """
@@ -23,6 +24,7 @@ class Row(NamedTuple):
     system: str
     paper: tuple[float, int, float, int]
     ours: tuple[float, int, float, int] | None
+    procedure: str
     converged: tuple[int, int] | None
     ratio: float
 
@@ -56,12 +58,22 @@ def _row(name: str, system: str, paper, studies) -> Row:
         ours = tuple(settings[entry] for entry in _ENTRIES)
         status = [flag for flag in frame.get("is.sgd_sharpness_converged", ()) if not pd.isna(flag)]
         best = selection.numbers(frame, f"{BEST}.best")
-        found = selection.numbers(frame, FULL if FULL in frame else SGD)
+        full = settings.get("reading") == "full" or FULL not in frame
+        found = selection.numbers(frame, SGD if full else FULL)
         known = np.isfinite(found) & (best > 0)
         ratio = float(np.median(found[known] / best[known])) if known.any() else np.nan
         converged = (sum(map(bool, status)), len(status)) if status else None
-        return Row(system, paper, ours, converged, ratio)
-    return Row(system, paper, None, None, np.nan)
+        return Row(system, paper, ours, _procedure(settings), converged, ratio)
+    return Row(system, paper, None, "", None, np.nan)
+
+
+def _procedure(settings: Mapping[str, Any]) -> str:
+    """Name the loss; settings without a reading are of records that climbed the summed loss."""
+    if "reading" not in settings:
+        return "summed loss, minibatches read"
+    read = {"full": "all of S read", "minibatch": "minibatches read"}[settings["reading"]]
+    mode = " in training mode" if settings["mode"] == "training" else ""
+    return f"mean loss, {read}{mode}"
 
 
 def _settings(config: Mapping[str, Any]) -> Mapping[str, Any] | None:

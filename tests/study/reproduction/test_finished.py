@@ -65,9 +65,15 @@ def temporal_config():
     return temporal.get_config("smoke").to_dict()
 
 
+def measured(config):
+    on = [name for name, settings in config["measures"].items() if settings["on"]]
+    return {f"meta.{name}.seconds": 0.1 for name in on}
+
+
 def temporal_rows(config, end):
     (run,) = temporal_runs(config)
     common = {"run_id": run.run_id, "measure.epochs.event": 30, "is.diverged": False}
+    common |= measured(config)
     return [
         {**common, "transform": name, "epoch": epoch}
         for name in ("none", "layer 1, alpha 4")
@@ -81,6 +87,8 @@ def test_a_temporal_study_is_finished_when_its_branches_are_at_their_end(tempora
     assert is_finished(temporal_config, written(tmp_path / "a", temporal_config, rows))
     short = temporal_rows(temporal_config, end - 1)
     assert not is_finished(temporal_config, written(tmp_path / "b", temporal_config, short))
+    without = [{**row, "meta.sgd_sharpness.seconds": None} for row in rows]
+    assert not is_finished(temporal_config, written(tmp_path / "c", temporal_config, without))
 
 
 def test_a_network_that_never_fits_is_followed_to_its_cap(temporal_config, tmp_path):
@@ -93,6 +101,7 @@ def test_a_network_that_never_fits_is_followed_to_its_cap(temporal_config, tmp_p
             "epoch": epoch,
             "measure.epochs.event": np.nan,
             "is.diverged": False,
+            **measured(temporal_config),
         }
         folder = written(tmp_path / str(epoch), temporal_config, [row])
         assert is_finished(temporal_config, folder) == finished

@@ -1,5 +1,6 @@
 """Sensitivities, table 1, provenance, the overview of all claims."""
 
+import importlib
 import json
 
 import numpy as np
@@ -18,7 +19,7 @@ from flatvol_jax.study.reproduction import (
     provenance,
     sensitivity_table,
 )
-from flatvol_jax.study.reproduction.table_1 import table_1
+from flatvol_jax.study.reproduction.table_1 import PAPER, table_1
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,26 @@ def test_a_later_epoch_stands_for_the_sweep_that_was_followed():
     assert sharpness < -0.5
 
 
+@pytest.mark.parametrize(
+    ("name", "reading", "mode", "drop_incomplete"),
+    [
+        ("boolean", "full", "evaluation", False),
+        ("mnist_fcn", "full", "evaluation", False),
+        ("cifar_fcn", "full", "evaluation", False),
+        ("cifar_resnet", "minibatch", "training", True),
+    ],
+)
+def test_the_configs_have_the_numbers_of_table_1(name, reading, mode, drop_incomplete):
+    config = importlib.import_module(f"configs.{name}").get_config()
+    measures = config.minima.measures if name == "boolean" else config.measures
+    settings = measures.sgd_sharpness
+    _, numbers = PAPER[name]
+    found = settings.epsilon, settings.batch_size, settings.learning_rate, settings.epochs
+    assert found == numbers
+    procedure = settings.reading, settings.mode, settings.drop_incomplete
+    assert procedure == (reading, mode, drop_incomplete)
+
+
 def test_table_1_says_what_was_used_and_how_far_it_came():
     settings = {"epsilon": 1e-4, "batch_size": 32, "learning_rate": 1e-3, "epochs": 100}
     config = {"experiment": "mnist_fcn", "measures": {"sgd_sharpness": settings}}
@@ -97,7 +118,32 @@ def test_table_1_says_what_was_used_and_how_far_it_came():
     assert mnist.ours == mnist.paper
     assert mnist.converged == (2, 3)
     assert mnist.ratio == 0.5
+    assert mnist.procedure == "summed loss, minibatches read"  # records before the reading
     assert rows["CIFAR-10, FCN"].ours is None
+    assert rows["CIFAR-10, FCN"].procedure == ""
+
+
+@pytest.mark.parametrize(
+    ("reading", "mode", "procedure", "ratio"),
+    [
+        ("full", "evaluation", "mean loss, all of S read", 1.0),
+        ("minibatch", "evaluation", "mean loss, minibatches read", 0.5),
+        ("minibatch", "training", "mean loss, minibatches read in training mode", 0.5),
+    ],
+)
+def test_table_1_names_the_loss_and_compares_full_batches(reading, mode, procedure, ratio):
+    settings = {"epsilon": 1e-4, "batch_size": 32, "learning_rate": 1e-3, "epochs": 100}
+    settings |= {"reading": reading, "mode": mode, "drop_incomplete": False}
+    config = {"experiment": "mnist_fcn", "measures": {"sgd_sharpness": settings}}
+    frame = pd.DataFrame(
+        {
+            "measure.sharpness.sgd": [1.0, 2.0, 3.0],
+            "measure.sharpness.sgd.full_batch": [0.5, 1.0, 1.5],
+            "measure.sharpness.best": [1.0, 2.0, 3.0],
+        }
+    )
+    row = next(row for row in table_1([(config, frame)]) if row.system == "MNIST, FCN")
+    assert (row.procedure, row.ratio) == (procedure, ratio)
 
 
 def test_provenance_reads_the_folder_and_counts_a_unit_once(tmp_path):
