@@ -133,13 +133,19 @@ def _output_curvature(loss: Composed, params: Any, probe: Array) -> tuple[Array,
 
 
 def _principal(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues, (n, C), 0 within rounding of zero, and eigenvectors, columns, of B_n."""
+    """Eigenvalues, (n, C), 0 within rounding of zero, and eigenvectors, columns, of B_n.
+
+    Rounding is relative to the largest of the example; of a negative one relative to the largest
+    of all examples: where an answer is certain, p (1 - p) has fewer digits than p.
+    """
     transposed = np.swapaxes(blocks, 1, 2)
     values, vectors = np.linalg.eigh(0.5 * (blocks + transposed))
     asymmetry = 0.5 * np.linalg.norm(blocks - transposed, axis=(1, 2))
-    largest = np.abs(values).max(axis=1)
-    limit = asymmetry + values.shape[1] * np.finfo(np.float64).eps * largest
-    return np.where(np.abs(values) <= limit[:, None], 0.0, values), vectors
+    share = values.shape[1] * np.finfo(np.float64).eps
+    limit = asymmetry + share * np.abs(values).max(axis=1)
+    zero = np.abs(values) <= limit[:, None]
+    zero |= (values < 0) & (values >= -share * np.abs(values).max())
+    return np.where(zero, 0.0, values), vectors
 
 
 def _rotated(rotations: Array, inner: Callable, params: Any) -> Array:
