@@ -184,9 +184,9 @@ def _product_status(values: np.ndarray, residuals: np.ndarray) -> str:
         return "complete"
     parts = [f"only {positive.sum()} of {len(values)} are positive"]
     if zero.any():
-        parts.append(f"{zero.sum()} are zero within rounding")
+        parts.append(f"{zero.sum()} zero within rounding")
     if unresolved.any():
-        parts.append(f"{unresolved.sum()} are not told from zero by their residuals")
+        parts.append(f"{unresolved.sum()} not told from zero by the residual")
     return ", ".join(parts)
 
 
