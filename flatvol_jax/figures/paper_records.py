@@ -113,7 +113,11 @@ def fact_lines(sweeps: Mapping[System, pd.DataFrame], left_out: tuple[str, ...] 
         for column, text in FACTS.items():
             values = rows[column].dropna() if column in rows and column not in left_out else ()
             if len(values):
-                facts.append(text.format(values.max()))
+                if column == PRODUCT_COUNT and values.min() < values.max():
+                    text = "{:.0f} to " + text + ", which are not comparable"
+                    facts.append(text.format(values.min(), values.max()))
+                else:
+                    facts.append(text.format(values.max()))
         error, note = selection.error_column(rows)[1], ""
         if error == "E1":
             note = ", which log V has seen"

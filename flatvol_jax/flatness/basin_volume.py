@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from scipy.special import gammaln, logsumexp
 
-from flatvol_jax.flatness.objective import checked_params
+from flatvol_jax.flatness.objective import checked_params, checked_shape
 from flatvol_jax.flatness.ray_volume import first_exit, log_ray_volume
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
@@ -223,7 +223,7 @@ def _checked_inside(inside: Callable, params: Any) -> Partial:
     if not callable(inside):
         raise ValueError(f"inside: got {type(inside).__name__}, wanted a function of params.")
     inside = inside if isinstance(inside, Partial) else Partial(inside)
-    shape = jax.eval_shape(inside, params)
+    shape = checked_shape(_contains, inside, params, "inside", "one boolean")
     if not (hasattr(shape, "shape") and shape.shape == () and shape.dtype == bool):
         raise ValueError(
             f"inside: got {shape} from inside(params), wanted one boolean; try jnp.all(...) or a "

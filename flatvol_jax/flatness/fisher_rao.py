@@ -7,7 +7,13 @@ import jax
 import numpy as np
 from jax import Array
 
-from flatvol_jax.flatness.objective import Loss, checked_loss, checked_params
+from flatvol_jax.flatness.objective import (
+    Loss,
+    checked_loss,
+    checked_params,
+    checked_shape,
+    evaluate,
+)
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope
 
@@ -48,7 +54,7 @@ def fisher_rao_norm(losses: Callable[[Any], Array], params: Any) -> FisherRao:
     of neural networks".
     """
     losses, params = checked_loss(losses), checked_params(params)
-    shape = jax.eval_shape(lambda p: losses(p), params)  # a Composed has no weak reference
+    shape = checked_shape(evaluate, losses, params, "losses", "the vector of the examples' losses")
     if not (hasattr(shape, "shape") and len(shape.shape) == 1 and shape.size > 0):
         raise ValueError(
             f"losses: got {shape} from losses(params), wanted the vector of the examples' "

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from flatvol_jax.flatness.composed import Composed
-from flatvol_jax.flatness.objective import checked_objective, checked_operator
+from flatvol_jax.flatness.objective import checked_objective, checked_operator, checked_shape
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
 
@@ -19,19 +19,36 @@ _BLOCK_ENTRIES = 2**22  # numbers in a block of per-example gradients: 32 MiB
 _OFF_DIAGONAL = 1e-9  # of the largest second derivative of outer
 
 
+class SeparateOutputs(NamedTuple):
+    """Scalar outputs g_m, in which the Hessian of outer is diagonal.
+
+    Attributes:
+        outputs: params -> all of them, (m,).
+        example: (params, i) -> the i-th alone, None where there is no such function.
+        curvature: ∂²outer/∂g_i², (m,).
+    """
+
+    outputs: Partial
+    example: Partial | None
+    curvature: Array
+
+
 @float64_scope
 def gauss_newton_diagonal(
     loss: Composed, params: Any, example: Callable[[Any, Array], Array] | None = None
 ) -> Any:
-    """Diagonal of J'(∇²outer)J = Σ_n c_n (∂f_n/∂w_i)², a pytree like params.
+    """Return the diagonal of J'(∇²outer)J = Σ_n c_n (∂f_n/∂w_i)², a pytree like params.
 
     c_n = ∂²outer/∂f_n². It is the diagonal of the Hessian wherever the network is piecewise
     linear in each weight, as ReLU networks are. Exact; the gradients of a block of examples at a
     time are held. Each costs a backward pass through all n examples unless `example` is given.
 
+    For outputs (n, C) the curvature of example n is a matrix B_n = Q_n diag(c_n) Q_n', and the sum
+    is over the n C outputs Q_n' f_n. Eigenvalues of B_n within rounding of zero are zeros.
+
     Args:
-        loss: `composed(outer, inner)`, inner of shape (n,), outer a mean of losses of one
-            output each, so that its Hessian is diagonal.
+        loss: `composed(outer, inner)`, inner of shape (n,) or (n, C), outer a mean of losses of
+            one example each.
         params: pytree of parameters w.
         example: (params, i) -> output of example i alone, `loss.inner(params)[i]`.
 
@@ -39,58 +56,107 @@ def gauss_newton_diagonal(
         NumPy float64, in units of the loss per squared unit of the weight.
 
     Raises:
-        ValueError: a loss that is not Composed, outputs that are not a vector, an outer Hessian
-            that is not finite or not diagonal, an `example` that is not inner's.
+        ValueError: a loss that is not Composed, outputs of other shapes, an outer Hessian that is
+            not finite or couples examples, an `example` that is not inner's.
 
     Reference: Schraudolph 2002, "Fast curvature matrix-vector products for second-order gradient
     descent", for the matrix.
     """
     checked_operator("gauss_newton", loss)
     loss, params, _ = checked_objective(loss, params)
-    curvature, example = checked_gauss_newton(loss, params, example)
-    return to_host(_diagonal(loss, params, curvature, example))
+    separate = checked_gauss_newton(loss, params, example)
+    return to_host(_diagonal(separate, params))
 
 
 @jax.jit
-def _diagonal(loss: Composed, params: Any, curvature: Array, example: Partial | None) -> Any:
+def _diagonal(separate: SeparateOutputs, params: Any) -> Any:
     return sum_over_examples(
-        lambda gradient: jax.tree.map(jnp.square, gradient), loss.inner, params, curvature, example
+        lambda gradient: jax.tree.map(jnp.square, gradient),
+        separate.outputs,
+        params,
+        separate.curvature,
+        separate.example,
     )
 
 
-def checked_gauss_newton(
-    loss: Composed, params: Any, example: Callable | None
-) -> tuple[Array, Partial | None]:
-    """Check what a Gauss-Newton matrix by examples needs; the curvatures c_n, (n,)."""
+def checked_gauss_newton(loss: Composed, params: Any, example: Callable | None) -> SeparateOutputs:
+    """Check what a Gauss-Newton matrix by examples needs, and separate the outputs."""
     shape = jax.eval_shape(loss.inner, params)
-    if not (hasattr(shape, "shape") and len(shape.shape) == 1):
-        raise ValueError(f"loss: got {shape} from inner(params), wanted a vector of outputs, (n,).")
-    probe = np.random.default_rng(0).normal(size=shape.shape)
-    outputs, curvature, image = _output_curvature(loss, params, probe)
-    checks.finite("second derivative of outer", curvature)
-    scale = jnp.max(jnp.abs(curvature))
-    if jnp.max(jnp.abs(image - curvature * probe)) > _OFF_DIAGONAL * scale:
+    if not (hasattr(shape, "shape") and len(shape.shape) in (1, 2) and 0 not in shape.shape):
         raise ValueError(
-            "loss: got an outer whose Hessian in the outputs is not diagonal, wanted a mean of "
-            "losses of one output each."
+            f"loss: got {shape} from inner(params), wanted a vector of outputs, (n,), or the "
+            "outputs of C classes, (n, C)."
+        )
+    probe = np.random.default_rng(0).normal(size=shape.shape)
+    outputs, blocks, image = _output_curvature(loss, params, probe)
+    checks.finite("second derivative of outer", blocks)
+    expected = jnp.einsum("nab,nb->na", blocks, probe.reshape(len(probe), -1)).reshape(probe.shape)
+    if jnp.max(jnp.abs(image - expected)) > _OFF_DIAGONAL * jnp.max(jnp.abs(blocks)):
+        raise ValueError(
+            "loss: got an outer whose Hessian is not diagonal by examples, wanted a mean of losses "
+            "of one example each."
         )
     if example is not None:
         example = example if isinstance(example, Partial) else Partial(example)
+        checked_shape(
+            _one_by_one, example, params, "example", "the output of example i", len(probe)
+        )
         alone = _one_by_one(example, params, len(outputs))
         if alone.shape != outputs.shape or not np.allclose(alone, outputs, rtol=1e-6, atol=1e-9):
             raise ValueError(
                 f"example: got outputs of shape {alone.shape} that differ from inner(params), "
                 "wanted example(params, i) == inner(params)[i]."
             )
-    return curvature, example
+    if len(shape.shape) == 1:
+        return SeparateOutputs(loss.inner, example, blocks[:, 0, 0])
+    curvature, rotations = _principal(np.asarray(blocks))
+    return SeparateOutputs(
+        Partial(_rotated, rotations, loss.inner),
+        None if example is None else Partial(_rotated_alone, rotations, example),
+        jnp.asarray(curvature.ravel()),
+    )
 
 
 @jax.jit
 def _output_curvature(loss: Composed, params: Any, probe: Array) -> tuple[Array, Array, Array]:
-    """Outputs f; the products of outer's Hessian with 1 and with a probe."""
+    """Outputs f; outer's Hessian within each example, (n, C, C); its product with a probe."""
     outputs = jnp.asarray(loss.inner(params), jnp.float64)
     _, product = jax.linearize(jax.grad(loss.outer), outputs)
-    return outputs, product(jnp.ones_like(outputs)), product(probe)
+    n = len(outputs)
+
+    def column(direction):
+        return product(jnp.broadcast_to(direction, (n, direction.size)).reshape(outputs.shape))
+
+    columns = jax.lax.map(column, jnp.eye(outputs.size // n))
+    blocks = jnp.moveaxis(columns.reshape(len(columns), n, -1), 0, -1)
+    return outputs, blocks, product(probe)
+
+
+def _principal(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, (n, C), 0 within rounding of zero, and eigenvectors, columns, of B_n.
+
+    Rounding is relative to the largest of the example; of a negative one relative to the largest
+    of all examples: where an answer is certain, p (1 - p) has fewer digits than p.
+    """
+    transposed = np.swapaxes(blocks, 1, 2)
+    values, vectors = np.linalg.eigh(0.5 * (blocks + transposed))
+    asymmetry = 0.5 * np.linalg.norm(blocks - transposed, axis=(1, 2))
+    share = values.shape[1] * np.finfo(np.float64).eps
+    limit = asymmetry + share * np.abs(values).max(axis=1)
+    zero = np.abs(values) <= limit[:, None]
+    zero |= (values < 0) & (values >= -share * np.abs(values).max())
+    return np.where(zero, 0.0, values), vectors
+
+
+def _rotated(rotations: Array, inner: Callable, params: Any) -> Array:
+    """The outputs along the eigenvectors of each example's curvature, (n C,)."""
+    return jnp.einsum("nab,na->nb", rotations, inner(params)).ravel()
+
+
+def _rotated_alone(rotations: Array, example: Callable, params: Any, i: Array) -> Array:
+    """One of these outputs, from its example alone."""
+    classes = rotations.shape[-1]
+    return rotations[i // classes, :, i % classes] @ example(params, i // classes)
 
 
 @partial(jax.jit, static_argnames="n")
@@ -105,7 +171,7 @@ def sum_over_examples(
     weights: Array,
     example: Callable[[Any, Array], Array] | None,
 ) -> Any:
-    """Σ_n weights_n statistic(∇f_n), a block of examples at a time; traceable."""
+    """Σ_n weights_n statistic(∇f_n) over scalar outputs, a block at a time; traceable."""
     n = len(weights)
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     block = min(n, max(1, _BLOCK_ENTRIES // size))

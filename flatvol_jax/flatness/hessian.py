@@ -22,6 +22,7 @@ from flatvol_jax.runtime.precision import float64_scope
 
 DENSE_UP_TO = 1000  # parameters; below it the whole matrix and its eigenvalues are cheap
 TOLERANCE = 1e-6  # of a residual norm, relative to the spectral norm
+_RESOLVED = 1e-2  # of a residual norm, relative to an eigenvalue that enters the product
 _MAX_DEPTH = 1600
 _PROBES = 32
 
@@ -30,7 +31,7 @@ class Eigenvalues(NamedTuple):
     """The k algebraically largest eigenvalues, descending.
 
     Attributes:
-        values: (k,).
+        values: (k,); 0 exactly where they are within rounding of zero, as `without_rounding` says.
         residuals: ‖Hv - λv‖ of each, (k,); 0 where the matrix was dense.
         converged: of each, whether its residual is at most 1e-6 of the spectral norm, (k,).
     """
@@ -46,16 +47,19 @@ class HessianMeasures(NamedTuple):
     Attributes:
         spectral_norm: max |λ|.
         lambda_max: the algebraically largest eigenvalue.
-        lambda_min: the smallest one; negative where the point is no minimum.
+        lambda_min: the smallest one; negative where the point is no minimum, 0 exactly where it is
+            within rounding of zero.
         frobenius_norm: (Σ λ²)^½.
         frobenius_norm_se: its standard error, 0 where it is exact.
         trace: Σ λ.
         trace_se: its standard error, 0 where it is exact.
-        log_product: Σ ln λ over those of the k largest that are positive (natural log).
+        log_product: Σ ln λ over those of the k largest that are positive (natural log): above
+            the rounding of zero and above their own residual. 0, an empty sum, where none is.
         log_product_count: how many those are.
-        log_product_status: "complete", or how many of the k are missing: products of different
+        log_product_status: "complete", or how many of the k are positive, how many are zero within
+            rounding, and how many their residual does not tell from zero: products of different
             numbers of factors are not comparable.
-        eigenvalues: the k algebraically largest, descending.
+        eigenvalues: the k algebraically largest, descending; 0 exactly within rounding of zero.
         residuals: ‖Hv - λv‖ of each.
         converged: whether all of them and lambda_min have converged.
     """
@@ -153,7 +157,8 @@ def hessian_measures(
         trace, trace_se = good.sum() + means[0], errors[0]
         square, square_se = (good**2).sum() + means[1], errors[1]
     frobenius = float(np.sqrt(square))
-    positive = values[:k][values[:k] > 0]
+    largest = values[:k]
+    positive = largest[largest > spectrum.residuals[:k]]
     return HessianMeasures(
         float(np.abs(values).max()),
         float(values[0]),
@@ -164,15 +169,53 @@ def hessian_measures(
         float(trace_se),
         float(np.log(positive).sum()),
         len(positive),
-        "complete" if len(positive) == k else f"only {len(positive)} of {k} are positive",
-        values[:k],
+        _product_status(largest, spectrum.residuals[:k]),
+        largest,
         spectrum.residuals[:k],
         bool(spectrum.converged[:k].all() and spectrum.converged[-1]),
     )
 
 
+def _product_status(values: np.ndarray, residuals: np.ndarray) -> str:
+    """How many of the k largest eigenvalues enter the product, and why the others do not."""
+    positive, zero = values > residuals, values == 0
+    unresolved = (np.abs(values) <= residuals) & ~zero
+    if positive.all():
+        return "complete"
+    parts = [f"only {positive.sum()} of {len(values)} are positive"]
+    if zero.any():
+        parts.append(f"{zero.sum()} zero within rounding")
+    if unresolved.any():
+        parts.append(f"{unresolved.sum()} not told from zero by the residual")
+    return ", ".join(parts)
+
+
+def without_rounding(values: np.ndarray, size: int, noise: float = 0.0) -> np.ndarray:
+    """Eigenvalues with those that are within rounding of zero set to 0 exactly.
+
+    float64 products with a matrix of P rows leave eigenvalues of up to about P · 2e-16 of the
+    largest where the matrix has none. That is the limit here, with P = 1,000 at least, for the
+    sums over data that the matrix is made of, and `noise` beside it.
+
+    Args:
+        values: eigenvalues, the one of the largest modulus among them.
+        size: P.
+        noise: what is known of the error of the matrix, in units of the eigenvalues.
+    """
+    limit = noise + rounding(np.abs(values).max(initial=0.0), size)
+    return np.where(np.abs(values) <= limit, 0.0, values)
+
+
+def rounding(spectral_norm: float, size: int) -> float:
+    """How far from 0 float64 leaves an eigenvalue that is 0, of a (size, size) matrix."""
+    return max(size, 1000) * float(np.finfo(np.float64).eps) * spectral_norm
+
+
 class _Spectrum(NamedTuple):
-    """Ritz values, descending, with residuals; vectors are rows, None where exact."""
+    """Ritz values, descending, with residuals; vectors are rows, None where exact.
+
+    Values within rounding of zero are 0. Residuals are then 0, too, where they are rounding.
+    """
 
     values: np.ndarray
     residuals: np.ndarray
@@ -183,7 +226,8 @@ class _Spectrum(NamedTuple):
 def _spectrum(key: Array, objective: Objective, k: int, operator: str) -> _Spectrum:
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(objective.params))
     if size <= DENSE_UP_TO:
-        values = np.asarray(_dense(objective.loss, objective.params, operator))[::-1]
+        values, asymmetry = _dense(objective.loss, objective.params, operator)
+        values = without_rounding(np.asarray(values)[::-1], size, float(asymmetry))
         return _Spectrum(values, np.zeros(size), np.isfinite(values), None)
     limit = min(max(_MAX_DEPTH, 2 * k), size)
     depth = min(max(3 * k, 40), limit)
@@ -191,21 +235,30 @@ def _spectrum(key: Array, objective: Objective, k: int, operator: str) -> _Spect
     while True:
         state, ritz = _deeper(key, objective.loss, objective.params, state, operator, depth)
         values, residuals = np.asarray(ritz.values), np.array(ritz.residuals)
-        converged = residuals <= TOLERANCE * np.abs(values).max()
-        if (converged[:k].all() and converged[-1]) or depth == limit:
+        if _finished(values, residuals, k, size) or depth == limit:
             ends = np.r_[:k, len(values) - 1]
             pairs = ritz.values[ends], ritz.vectors[ends]
             residuals[ends] = _residuals(objective.loss, objective.params, *pairs, operator)
             converged = residuals <= TOLERANCE * np.abs(values).max()
-            return _Spectrum(values, residuals, converged, ritz.vectors)
+            return _Spectrum(without_rounding(values, size), residuals, converged, ritz.vectors)
         depth = min(2 * depth, limit)
 
 
+def _finished(values: np.ndarray, residuals: np.ndarray, k: int, size: int) -> bool:
+    """Whether the k largest and the smallest Ritz value have converged, the k told from zero."""
+    norm = np.abs(values).max()
+    converged = residuals <= TOLERANCE * norm
+    told = residuals <= np.maximum(_RESOLVED * np.abs(values), rounding(norm, size))
+    return bool(converged[:k].all() and converged[-1] and told[:k].all())
+
+
 @partial(jax.jit, static_argnames="operator")
-def _dense(loss: Loss, params: Any, operator: str) -> Array:
+def _dense(loss: Loss, params: Any, operator: str) -> tuple[Array, Array]:
+    """All eigenvalues, ascending, and the norm of the antisymmetric part, which is rounding."""
     product, size = curvature_product(loss, params, operator)
     matrix = jax.lax.map(product, jnp.eye(size), batch_size=64)
-    return jnp.linalg.eigvalsh(0.5 * (matrix + matrix.T))
+    asymmetry = 0.5 * jnp.linalg.norm(matrix - matrix.T)
+    return jnp.linalg.eigvalsh(0.5 * (matrix + matrix.T)), asymmetry
 
 
 @partial(jax.jit, static_argnames=("operator", "depth"))

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
 from flatvol_jax.flatness.composed import Composed, gauss_newton_product
+from flatvol_jax.flatness.loss_precision import check_float64
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.precision import to_float64
@@ -36,32 +37,40 @@ class Objective(NamedTuple):
 
 
 def checked_objective(loss: Callable, params: Any) -> Objective:
-    """Check that `loss(params)` is a finite scalar; inside a float64 scope."""
+    """Check that `loss(params)` is a finite scalar, computed in float64; inside a float64 scope."""
     loss, params = checked_loss(loss), checked_params(params)
-    check_scalar(lambda p: loss(p), params)  # a Composed has no weak reference
-    value = float(_evaluate(loss, params))
+    check_scalar(loss, params)
+    value = float(evaluate(loss, params))
     if not np.isfinite(value):
         raise NumericalFault(f"loss: got {value} at params, wanted a finite loss to start from.")
     return Objective(loss, params, value)
 
 
-def check_scalar(loss: Callable, params: Any) -> None:
-    """Check that `loss(params)` is one real scalar, without running it."""
-    shape = _shape_of(loss, params)
+def check_scalar(loss: Loss, params: Any) -> None:
+    """Check that `loss(params)` is one real scalar, computed in float64, without running it."""
+    shape = checked_shape(evaluate, loss, params)
     if not (hasattr(shape, "shape") and shape.shape == ()):
         raise ValueError(f"loss: got {shape} from loss(params), wanted one scalar.")
     _check_real(shape)
 
 
-def check_loss_and_state(loss: Callable, params: Any, state: Any, batch: Any) -> None:
+def check_loss_and_state(loss: Partial, params: Any, state: Any, batch: Any) -> None:
     """Check that `loss(params, state, batch)` is a scalar and a state of the one given's form."""
-    found = _shape_of(lambda p: loss(p, state, batch), params)
+    found = checked_shape(evaluate, Partial(_with_state, loss, state, batch), params)
     if not (isinstance(found, tuple) and len(found) == 2 and _shapes(found[1]) == _shapes(state)):
         raise ValueError(
             f"loss: got {checks.shown(found)} from loss(params, state, batch), wanted a pair of "
             "the mean loss and the state after it, arrays of the names and shapes of `state`."
         )
-    check_scalar(lambda p: loss(p, state, batch)[0], params)
+    check_scalar(Partial(_loss_alone, loss, state, batch), params)
+
+
+def _with_state(loss: Partial, state: Any, batch: Any, params: Any) -> Any:
+    return loss(params, state, batch)
+
+
+def _loss_alone(loss: Partial, state: Any, batch: Any, params: Any) -> Any:
+    return loss(params, state, batch)[0]
 
 
 def _shapes(tree: Any) -> tuple:
@@ -78,7 +87,7 @@ def checked_ensemble(loss: Callable, params: Any) -> tuple[Loss, Any]:
             f"params: got leading axes {sorted(lengths)}, wanted one common axis, the members."
         )
     loss, params = checked_loss(loss), checked_params(params)
-    shape = _shape_of(jax.vmap(lambda p: loss(p)), params)
+    shape = checked_shape(_evaluate_each, loss, params)
     if not (hasattr(shape, "shape") and len(shape.shape) == 1):
         raise ValueError(f"loss: got {shape} from a member, wanted one scalar.")
     _check_real(shape)
@@ -91,13 +100,26 @@ def checked_ensemble(loss: Callable, params: Any) -> tuple[Loss, Any]:
     return loss, params
 
 
-def _shape_of(loss: Callable, params: Any) -> Any:
-    """What the loss returns, without running it."""
+def checked_shape(
+    jitted: Callable,
+    function: Callable,
+    params: Any,
+    name: str = "loss",
+    wanted: str = "one scalar",
+    *static: Any,
+) -> Any:
+    """What `jitted(function, params, *static)` returns, without running it, all in float64.
+
+    The trace is kept by JAX as that of a call is: once for each function object.
+    """
     try:
-        return jax.eval_shape(loss, params)
+        traced = jitted.trace(function, params, *static)
     except (TypeError, OverflowError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"loss: wanted one scalar from loss(params), got: {reason}") from error
+        raise ValueError(f"{name}: wanted {wanted} from {name}(params), got: {reason}") from error
+    shape = jax.tree.map(lambda out: jax.ShapeDtypeStruct(out.shape, out.dtype), traced.out_info)
+    check_float64(name, traced, params)
+    return shape
 
 
 def _check_real(shape: jax.ShapeDtypeStruct) -> None:
@@ -136,7 +158,8 @@ def checked_state(state: Any) -> Any:
 
 
 @jax.jit
-def _evaluate(loss: Loss, params: Any) -> Array:
+def evaluate(loss: Loss, params: Any) -> Array:
+    """Return the loss at params."""
     return loss(params)
 
 

@@ -65,8 +65,9 @@ def relative_flatness(
 
     "gauss_newton" takes J'(∇²outer)J for H, which are equal where the network is piecewise
     linear in this layer's weights, as a ReLU network is almost everywhere. Both traces are then
-    exact at any size, κ_Tr = Σ_n c_n ‖J_n W'‖_F² with c_n = ∂²outer/∂f_n² and J_n = ∂f_n/∂W; see
-    `gauss_newton_diagonal` on their cost.
+    exact at any size, κ_Tr = Σ_n c_n ‖J_n W'‖_F² with c_n = ∂²outer/∂f_n² and J_n = ∂f_n/∂W; for
+    outputs (n, C) the sum is over the eigenvectors of each example's curvature. See
+    `gauss_newton_diagonal` on both and on their cost.
 
     All are unchanged under layer-wise scaling. κ_Tr is also unchanged when single outputs of this
     layer are scaled (and the next layer's inputs back), not when single inputs are.
@@ -102,16 +103,20 @@ def relative_flatness(
 
     value_se = trace_se = 0.0
     if operator == "gauss_newton":
-        curvature, example = checked_gauss_newton(loss, params, example)
+        separate = checked_gauss_newton(loss, params, example)
         of_layer = Composed(loss.outer, in_layer(loss.inner, identity))
-        alone = None if example is None else in_layer(example, identity)
-        value, trace = map(float, _traces(of_layer.inner, alone, change, factor, curvature))
+        outputs = in_layer(separate.outputs, identity)
+        alone = None if separate.example is None else in_layer(separate.example, identity)
+        value, trace = map(float, _traces(outputs, alone, change, factor, separate.curvature))
     else:
         of_layer = in_layer(loss, identity)
 
     if matrix.size <= hessian.DENSE_UP_TO:
         block = np.asarray(_block(of_layer, change, operator))
-        top, residual, converged = np.linalg.eigvalsh(0.5 * (block + block.T))[-1], 0.0, True
+        asymmetry = 0.5 * float(np.linalg.norm(block - block.T))  # which is rounding
+        values = np.linalg.eigvalsh(0.5 * (block + block.T))
+        top = hessian.without_rounding(values, matrix.size, asymmetry)[-1]
+        residual, converged = 0.0, True
         if operator == "hessian":
             pairs = np.trace(block.reshape(matrix.shape * 2), axis1=0, axis2=2)
             value, trace = float(np.sum(pairs * (matrix.T @ matrix))), float(np.trace(block))

@@ -132,7 +132,7 @@ def sgd_sharpness(
     if has_state:
         check_loss_and_state(loss, params, state, batch)
     elif center_loss is not None:
-        check_scalar(lambda p: loss(p, batch), params)
+        check_scalar(Partial(_loss_of_all_data, loss, batch), point)
     if center_loss is None:
         center = Partial(_loss_of_all_data, loss, data)
     else:

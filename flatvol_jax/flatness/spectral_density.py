@@ -11,6 +11,7 @@ from jax import Array
 from scipy import stats
 
 from flatvol_jax.flatness import lanczos
+from flatvol_jax.flatness.hessian import without_rounding
 from flatvol_jax.flatness.objective import (
     Loss,
     checked_objective,
@@ -28,7 +29,8 @@ class SpectralDensity(NamedTuple):
     polynomial f of degree at most 2 depth - 1.
 
     Attributes:
-        nodes: Ritz values λ_j, (probes, depth).
+        nodes: Ritz values λ_j, (probes, depth); 0 exactly where they are within rounding of zero,
+            so that shares of negative and of positive eigenvalues count no zeros.
         weights: (probes, depth), a row sums to one.
         size: P.
     """
@@ -96,7 +98,7 @@ def spectral_density(
     nodes, weights = _quadratures(
         jax.random.split(key, probes), objective.loss, objective.params, operator, depth
     )
-    return SpectralDensity(np.asarray(nodes), np.asarray(weights), size)
+    return SpectralDensity(without_rounding(np.asarray(nodes), size), np.asarray(weights), size)
 
 
 @partial(jax.jit, static_argnames=("operator", "depth"))

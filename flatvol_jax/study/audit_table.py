@@ -62,7 +62,8 @@ def ratios(frame: pd.DataFrame, column: str) -> np.ndarray:
     base = frame["transform.symmetry"].to_numpy() == "none"
     values = numbers(frame, column)
     if column == LOG_PRODUCT:
-        values = values / numbers(frame, f"{LOG_PRODUCT}.count")
+        with np.errstate(invalid="ignore"):  # no eigenvalue has no mean
+            values = values / numbers(frame, f"{LOG_PRODUCT}.count")
         return np.exp(values - values[base][0])
     return values / values[base][0]
 

@@ -92,6 +92,7 @@ def measure_hessian(problem: Problem, trained: Trained, key: jax.Array, settings
         "measure.hessian.frobenius_norm.se": result.frobenius_norm_se,
         "measure.hessian.eigenvalues": result.eigenvalues,
         "is.hessian_converged": bool(np.all(result.converged)),
+        "meta.hessian.log_product_status": result.log_product_status,
     }
 
 

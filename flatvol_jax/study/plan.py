@@ -15,7 +15,7 @@ STAGE_VERSIONS = {
     "log_volume_null": 1,
     "sharpness": 4,
     "sgd_sharpness": 3,
-    "hessian": 2,
+    "hessian": 3,
     "spectral_density": 1,
     "scale_invariant": 2,
     "basin_volume": 1,

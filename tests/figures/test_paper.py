@@ -262,6 +262,9 @@ def test_size_of_the_product_is_said_where_it_is_drawn(sgd):
     frame = sgd.assign(**{"measure.hessian.log_product.count": 10, "meta.experiment": OVERTRAINED})
     assert "10 eigenvalues in the product" in caption(paper_figure(frame, "S13")[0])
     assert "eigenvalues" not in caption(paper_figure(frame, "S12")[0])
+    frame["measure.hessian.log_product.count"] = np.where(np.arange(len(frame)) % 2, 10, 7)
+    said = " ".join(caption(paper_figure(frame, "S13")[0]).split())
+    assert "7 to 10 eigenvalues in the product, which are not comparable" in said
 
 
 def test_one_bar_for_the_colours_of_all_panels(sgd, three_draws):
