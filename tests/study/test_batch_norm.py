@@ -54,7 +54,7 @@ def known():
 def with_choice(choice=None):
     config = get_config("smoke")
     config.hp.data.update(train_size=40, attack_pool_size=20, test_size=30, second_test_size=50)
-    config.hp.train.update(max_epochs=60)
+    config.hp.train.update(max_epochs=60, learning_rate=0.32)  # forty digits are fitted by then
     config.sweep.update(draws=1, attack_sizes=(0,), samples=1, overtrain=(2,))
     config.ensemble = 1
     config.measures.sgd_sharpness.update(epochs=2, batch_size=16)
