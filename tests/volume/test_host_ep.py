@@ -28,7 +28,8 @@ def test_equals_the_compiled_ep(labels, tolerance):
         host = expectation_propagation_on_host(KERNEL, labels, start, tolerance, 200)
         compiled = expectation_propagation(KERNEL, labels, start, tolerance, 200)
     assert int(host.iterations) == int(compiled.iterations)
-    assert bool(host.converged) and bool(compiled.converged)
+    assert bool(host.converged)
+    assert bool(compiled.converged)
     for one, other in zip(jax.tree.leaves(host), jax.tree.leaves(compiled), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-9)
 
@@ -52,7 +53,8 @@ def test_stops_at_the_most_iterations_and_says_so():
     with jax.enable_x64(True):
         start = Cavities(np.zeros(N), np.diagonal(KERNEL) / np.e)
         found = expectation_propagation_on_host(KERNEL, LABELS, start, 1e-12, 2)
-    assert int(found.iterations) == 2 and not bool(found.converged)
+    assert int(found.iterations) == 2
+    assert not bool(found.converged)
 
 
 def test_a_matrix_without_a_factor_is_no_number():
