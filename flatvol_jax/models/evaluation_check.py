@@ -6,7 +6,6 @@ an input come from is a matter of the program, not of its numbers, and a readout
 zero would hide it.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -147,7 +146,8 @@ def _outputs_apart(spec: Spec, part: str, rows: list[np.ndarray], dtype) -> _Apa
         found = [compiled(network[0], np.stack(batch), network[1]) for batch in batches]
         return [np.asarray(y, np.float64).reshape(size, -1) for y in found], program.jaxpr
 
-    for network in (random_network(spec, shape, dtype), _initial(spec, shape, dtype)):
+    for drawn in (random_network, _initial):
+        network = drawn(spec, shape, dtype)
         (abcd, baba, dcdc), jaxpr = outputs(network, (a, b, c, d), (b, a, b, a), (d, c, d, c))
         (alone,), _ = outputs(network, (a,))
         one = np.concatenate([abcd[:2], abcd[:2], abcd[2:], abcd[2:], abcd[:1]])
@@ -185,9 +185,9 @@ def _least_precision(jaxpr: Any, precision: np.dtype) -> np.dtype:
     for equation in jaxpr.eqns:
         for variable in equation.outvars:
             dtype = getattr(variable.aval, "dtype", None)
-            if dtype is not None and jnp.issubdtype(dtype, jnp.floating):
-                if jnp.finfo(dtype).eps > jnp.finfo(precision).eps:
-                    precision = np.dtype(dtype)
+            floating = dtype is not None and jnp.issubdtype(dtype, jnp.floating)
+            if floating and jnp.finfo(dtype).eps > jnp.finfo(precision).eps:
+                precision = np.dtype(dtype)
         for inner in jax.tree.leaves(
             list(equation.params.values()), is_leaf=lambda p: hasattr(p, "eqns")
         ):

@@ -10,7 +10,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from flax.errors import InvalidRngError
 from flax.nnx.bridge import ToLinen
@@ -108,8 +107,10 @@ class FlaxModel:
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Outputs of shape (n,); the module gives (n, 1) or (n,)."""
-        x = self._inputs(x, "apply")
-        return _logits(self._evaluated(self._with_state(params, x, state), x), x)
+        x = _numbers(x)
+        outputs = _logits(self._evaluated(self._with_state(params, x, state), x), x)
+        self._check(x, "apply")
+        return outputs
 
     def train_apply(
         self, params: Params, state: State, x: Array, mask: Array | None = None
@@ -126,12 +127,13 @@ class FlaxModel:
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Activations at `features`, flattened to (n, N_L)."""
-        x = self._inputs(x, "features")
+        x = _numbers(x)
         name = self.features_at
         if isinstance(name, str):
             found = self._named_features(params, x, state, name)
         else:
             found = name(params, x, state) if state else name(params, x)
+        self._check(x, "features")
         return found.reshape(len(x), -1)
 
     def kernel_layers(self) -> None:
@@ -183,12 +185,10 @@ class FlaxModel:
             )
         return found[0]
 
-    def _inputs(self, x: Array, part: str) -> Array:
-        """Numbers, as they came; concrete ones are what `check_evaluation` asks once."""
-        x = _numbers(x)
+    def _check(self, x: Array, part: str) -> None:
+        """Ask `check_evaluation` once, where the inputs are numbers and no tracers."""
         if not isinstance(x, jax.core.Tracer):
             check_evaluation(self, x, part)
-        return x
 
     def _variables(
         self, key: Array, input_shape: tuple[int, ...], dtype: Any = None
@@ -229,8 +229,9 @@ class FlaxModel:
 
 def _initialised(module: nn.Module, key: Array, inputs: Array) -> dict[str, Any]:
     flags = mode_arguments(type(module).__call__, False, module)
+    keys = {"params": key, "default": jax.random.fold_in(key, 1)}  # an nnx module asks for both
     with nn.intercept_methods(interceptor(train=False, random=True)):
-        return dict(in_mode(module, False).init(key, inputs, **flags))
+        return dict(in_mode(module, False).init(keys, inputs, **flags))
 
 
 @functools.lru_cache(maxsize=256)
