@@ -11,12 +11,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from flax.errors import InvalidRngError
+from flax.errors import InvalidRngError, ModifyScopeVariableError
 from flax.nnx.bridge import ToLinen
 from jax import Array
 
 from flatvol_jax.models.evaluation_check import check_evaluation
-from flatvol_jax.models.modes import draws_random_numbers, in_mode, interceptor, mode_arguments
+from flatvol_jax.models.modes import (
+    changes_its_state,
+    draws_random_numbers,
+    in_mode,
+    interceptor,
+    mode_arguments,
+)
 from flatvol_jax.models.spec import Params, State
 from flatvol_jax.runtime import checks
 
@@ -212,6 +218,8 @@ class FlaxModel:
                 return in_mode(self.module, False).apply(variables, x, **options, **flags)
         except InvalidRngError as error:
             raise ValueError(draws_random_numbers(self.module, train=False)) from error
+        except ModifyScopeVariableError as error:
+            raise ValueError(changes_its_state(self.module)) from error
 
     def _train(
         self, params: Params, state: State, x: Array, mask: Array | None, **rngs: Any

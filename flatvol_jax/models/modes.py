@@ -128,6 +128,16 @@ def draws_random_numbers(module: Any, train: bool) -> str:
     )
 
 
+def changes_its_state(module: Any) -> str:
+    """The message for a module that stays in training mode."""
+    return (
+        f"module: {type(module).__name__} changes its statistics in evaluation, so it is in "
+        "training mode there, where an output depends on the whole batch. Switch its BatchNorms "
+        f"by a flag, one of {', '.join(FLAGS)}, that __call__ takes or that is a field of the "
+        "module."
+    )
+
+
 def _random_counts(module: nnx.Module) -> list:
     """What each of the module's random streams has counted; another object once it was used."""
     counts = nnx.to_flat_state(nnx.state(module, nnx.RngCount))
