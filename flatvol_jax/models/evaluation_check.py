@@ -142,7 +142,7 @@ def _outputs_apart(spec: Spec, part: str, rows: list[np.ndarray], dtype) -> _Apa
     def outputs(network, *batches):
         size = len(batches[0])
         program = traced(network[0], np.stack(batches[0]), network[1])
-        compiled = program.lower().compile()
+        compiled = program.lower().compile(_quickly_compiled())
         with jax.ensure_compile_time_eval():  # also where a loss around it is being traced
             found = [compiled(network[0], np.stack(batch), network[1]) for batch in batches]
             return [np.asarray(y, np.float64).reshape(size, -1) for y in found], program.jaxpr
@@ -168,6 +168,11 @@ def _outputs_apart(spec: Spec, part: str, rows: list[np.ndarray], dtype) -> _Apa
     if difference[worst] <= jnp.finfo(precision).eps ** 0.5 * scale:
         return None
     return _Apart(one[worst], other[worst], precision)
+
+
+def _quickly_compiled() -> dict[str, int] | None:
+    """Options for a program that runs a few times on four inputs."""
+    return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
 
 
 def _initial(spec: Spec, input_shape: tuple[int, ...], dtype) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from flatvol_jax.models import Params, Spec, State
+from flatvol_jax.models import Params, Spec, State, network_inputs
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.training.ensemble import checked_rows
@@ -145,6 +145,7 @@ def _advance(keys, spec: Spec, x, y, use, settings, trajectory, epochs: int):
 
 def _checked(keys, spec: Spec, x, y, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:
     """x, and y with a row a member."""
+    x = network_inputs(spec, "x", x)
     use = np.ones((np.size(keys), len(x)), bool)
     x, y, use = checked_rows(keys, spec, x, y, use, len(x), settings)
     return x, np.broadcast_to(y, use.shape)
