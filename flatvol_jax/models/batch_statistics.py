@@ -67,7 +67,11 @@ def check_running_statistics(spec: Spec, x: np.ndarray) -> None:
             return
         jax.eval_shape(lambda: batch_state(spec, params, state, x[:4]))  # names dtypes
         program = jax.jit(_moved_and_momentum, static_argnums=0)
-        _check_momentum(program(spec, params, state, x[:4])[1])
+        at_zero, momentum = program(spec, params, state, x[:4])
+        _check_momentum(momentum)
+        ones = jax.tree.map(np.ones_like, state)
+        at_one = jax.jit(spec.train_apply)(params, ones, x[:4])[1]
+        _check_derivative(at_zero, at_one, momentum)
 
 
 def _moved_and_momentum(spec: Spec, params: Params, state: State, x: Array) -> tuple[State, State]:
@@ -77,6 +81,18 @@ def _moved_and_momentum(spec: Spec, params: Params, state: State, x: Array) -> t
         (jax.tree.map(jnp.zeros_like, state),),
         (jax.tree.map(jnp.ones_like, state),),
     )
+
+
+def _check_derivative(at_zero: State, at_one: State, momentum: State) -> None:
+    """T is affine in the state, T(1) - T(0) = T'(0), unless a stop_gradient hides the state."""
+    leaves = jax.tree_util.tree_leaves_with_path(at_zero)
+    others = jax.tree.leaves(at_one), jax.tree.leaves(momentum)
+    for (path, zero), one, slope in zip(leaves, *others, strict=True):
+        rounding = 1e-4 * (1 + np.abs(zero) + np.abs(one))
+        if np.any(np.abs(one - zero - slope) > rounding):
+            raise ValueError(
+                _message(path, "an array whose derivative is not its change (a stop_gradient?)")
+            )
 
 
 def _check_momentum(momentum: State) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import flax.linen as nn
 from flax import nnx
 from flax.nnx.bridge import ToLinen
+from flax.nnx.nn.normalization import _canonicalize_axes, _compute_stats
 from jax import Array
 
 FLAGS = {
@@ -97,8 +98,8 @@ def _run_nnx(method, train: bool, mask, random: bool, module: nnx.Module, *args,
         for name in FLAGS.keys() & vars(part).keys():
             if isinstance(getattr(part, name), bool):
                 setattr(part, name, train is FLAGS[name])
-        if train and mask is not None and type(part) is nnx.BatchNorm:
-            object.__setattr__(part, "__class__", _MaskedBatchNorm)
+        if train and type(part) is nnx.BatchNorm:
+            object.__setattr__(part, "__class__", _BatchNorm)
     flags = mode_arguments(method, train)
     if train and "mask" in inspect.signature(method).parameters:
         flags["mask"] = mask
@@ -144,13 +145,32 @@ def _random_counts(module: nnx.Module) -> list:
     return [count.get_value() for _, count in counts]
 
 
-class _MaskedBatchNorm(nnx.BatchNorm):
-    """Takes the rows that count from the call around it."""
+class _BatchNorm(nnx.BatchNorm):
+    """nnx's own, as linen's is: it takes the rows that count from the call around it, and its new
+    running statistics have derivatives, which nnx stops and `batch_state` needs.
+    """
 
     def __call__(self, x, use_running_average=None, *, mask=None):
         if mask is None and (rows := _rows_that_count.get()) is not None:
             mask = _shaped(rows, x, "")
-        return super().__call__(x, use_running_average, mask=mask)
+        before = self.mean[...], self.var[...]
+        output = super().__call__(x, use_running_average, mask=mask)
+        running = self.use_running_average if use_running_average is None else use_running_average
+        if not running:
+            values, *_ = self.promote_dtype((x, *before), dtype=self.dtype)
+            axes = _canonicalize_axes(x.ndim, self.axis)
+            statistics = _compute_stats(
+                values,
+                tuple(axis for axis in range(x.ndim) if axis not in axes),
+                dtype=self.dtype,
+                axis_name=self.axis_name,
+                axis_index_groups=self.axis_index_groups,
+                use_fast_variance=self.use_fast_variance,
+                mask=mask,
+            )
+            for moved, old, new in zip((self.mean, self.var), before, statistics, strict=True):
+                moved[...] = self.momentum * old + (1 - self.momentum) * new
+        return output
 
 
 def _shaped(mask: Array, x: Array, name: str) -> Array:

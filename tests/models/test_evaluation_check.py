@@ -121,8 +121,8 @@ def mapped(module, x):
 FINE = {
     "dense": (lambda m, x: dense(x), X),
     "cancelling": (cancelling, X),
-    "deep": (deep(64, 40), X),
-    "deep, chaotic": (deep(64, 60, gain=30.0), X),
+    "deep": (deep(64, 12), X),
+    "deep, chaotic": (deep(64, 20, gain=30.0), X),
     "bfloat16": (deep(128, 8, jnp.bfloat16), X),
     "float16": (deep(128, 8, jnp.float16), X),
     "convolutions": (convolved(), IMAGES),

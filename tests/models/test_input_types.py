@@ -93,8 +93,9 @@ def test_outputs_and_features_of_tokens_are_those_of_the_one_hot_twin():
 
 
 def test_the_kernel_of_tokens_is_the_product_of_their_features():
-    params = [T.init(key, (LENGTH,)) for key in jax.random.split(KEY, 400)]
-    hidden = np.concatenate([np.asarray(T.features(p, TOKENS), float) for p in params], axis=1)
+    one = jax.jit(lambda key: T.features(T.init(key, (LENGTH,)), TOKENS))
+    hidden = [np.asarray(one(key), float) for key in jax.random.split(KEY, 400)]
+    hidden = np.concatenate(hidden, axis=1)
     own = hidden @ hidden.T / hidden.shape[1]
     found = monte_carlo_estimate(KEY, T, TOKENS, samples=400, groups=10)
     apart = np.abs(found.kernel - own) / found.standard_error
@@ -107,14 +108,10 @@ def test_losses_and_the_spectrum_of_tokens_are_those_of_the_twin():
     params = jax.tree.map(np.asarray, T.init(KEY, (LENGTH,)))
     losses = train_loss(problem_of(T, TOKENS), {}), train_loss(problem_of(H, ONE_HOT), {})
     spectra = [
-        fv.hessian_eigenvalues(KEY, loss, p, 5).values
+        fv.hessian_eigenvalues(KEY, loss, p, 2).values
         for loss, p in zip(losses, (params, twin(params)), strict=True)
     ]
     np.testing.assert_allclose(spectra[0], spectra[1], rtol=1e-9)
-    found, wanted = (
-        fv.sharpness(loss, p, 1e-3) for loss, p in zip(losses, (params, twin(params)), strict=True)
-    )
-    assert found.value == pytest.approx(wanted.value, rel=1e-9)
     with jax.enable_x64(True):
         each = train_losses(problem_of(T, TOKENS), {})(params)
         part = batch_loss(problem_of(T, TOKENS), {}, 4)(params, (TOKENS, Y.astype(float)))
@@ -150,8 +147,9 @@ def test_pixels_of_uint8_are_the_same_numbers(scale):
     kernels = [fv.monte_carlo_kernel(KEY, spec, x, samples=20) for x in (PIXELS, floats)]
     np.testing.assert_allclose(*kernels, rtol=1e-5)
     losses = [train_loss(problem_of(spec, x), {}) for x in (PIXELS, floats)]
-    spectra = [fv.hessian_eigenvalues(KEY, loss, params, 3).values for loss in losses]
-    np.testing.assert_allclose(*spectra, rtol=1e-9)
+    with jax.enable_x64(True):
+        slopes = [jax.jit(jax.grad(loss))(jax.tree.map(np.float64, params)) for loss in losses]
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), *slopes)
 
 
 def test_the_networks_of_this_library_see_numbers_of_any_type():
