@@ -229,6 +229,7 @@ class FlaxModel:
         flags = mode_arguments(call, True, self.module)
         if "mask" in inspect.signature(call).parameters:
             flags["mask"] = mask
+        state = jax.tree.map(jnp.asarray, state)  # nnx writes into arrays of NumPy
         with nn.intercept_methods(interceptor(True, mask, random=bool(rngs))):
             return in_mode(self.module, True).apply(
                 {**state, "params": params}, x, mutable=list(state), **flags, **rngs

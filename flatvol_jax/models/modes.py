@@ -92,7 +92,6 @@ def interceptor(train: bool, mask: Array | None = None, random: bool = False) ->
 
 def _run_nnx(method, train: bool, mask, random: bool, module: nnx.Module, *args, **kwargs) -> Any:
     """Call a method of an nnx module in a mode."""
-    method = getattr(type(module), method or "__call__") if not callable(method) else method
     module.train() if train else module.eval()
     for _, part in nnx.iter_modules(module):
         for name in FLAGS.keys() & vars(part).keys():
@@ -100,6 +99,7 @@ def _run_nnx(method, train: bool, mask, random: bool, module: nnx.Module, *args,
                 setattr(part, name, train is FLAGS[name])
         if train and type(part) is nnx.BatchNorm:
             object.__setattr__(part, "__class__", _BatchNorm)
+    method = getattr(type(module), method or "__call__") if not callable(method) else method
     flags = mode_arguments(method, train)
     if train and "mask" in inspect.signature(method).parameters:
         flags["mask"] = mask
