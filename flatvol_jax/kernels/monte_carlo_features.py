@@ -51,7 +51,7 @@ def sample_features(
     with jax.enable_x64(False):
         data = np.asarray(jax.random.key_data(keys))  # rows of a key array cost 0.4 ms each
         sizes = data.shape[1:], devices, None if reference is None else reference.shape
-        program, rows = _program(spec, x.shape, x.dtype, jax.random.key_impl(keys), *sizes)
+        program, rows = _program(spec, x.shape, jax.random.key_impl(keys), *sizes, x.dtype)
         padded = np.pad(x, [(0, -len(x) % rows)] + [(0, 0)] * (x.ndim - 1))
         shared, split = _shardings(devices)
         inputs = [padded.reshape(-1, rows, *x.shape[1:])]
@@ -72,7 +72,7 @@ def sample_features(
 
 @functools.cache
 def _program(
-    spec, shape, dtype, key_impl, key_shape, devices, reference_shape=None
+    spec, shape, key_impl, key_shape, devices, reference_shape=None, dtype=np.float32
 ) -> tuple[Callable, int]:
     """The compiled (key data, inputs) -> features, and the inputs that it takes at a time.
 

@@ -6,6 +6,7 @@ an input come from is a matter of the program, not of its numbers, and a readout
 zero would hide it.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -108,9 +109,7 @@ def random_network(spec: Spec, input_shape: tuple[int, ...], dtype: Any) -> tupl
 
     Matrices are normal with variance 1/fan-in, vectors and the state uniform in [0.5, 1.5].
     """
-    shapes = jax.eval_shape(
-        lambda key: (spec.init(key, input_shape), spec.init_state(input_shape)), jax.random.key(0)
-    )
+    shapes = _shapes(spec, input_shape)
     rng = np.random.default_rng(0)
 
     def drawn(leaf, normal):
@@ -124,6 +123,16 @@ def random_network(spec: Spec, input_shape: tuple[int, ...], dtype: Any) -> tupl
 
     params = jax.tree.map(lambda leaf: drawn(leaf, True), shapes[0])
     return params, jax.tree.map(lambda leaf: drawn(leaf, False), shapes[1])
+
+
+@functools.lru_cache(maxsize=64)
+def _shapes(spec: Spec, input_shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Of parameters and state; traced once."""
+    with jax.enable_x64(False):
+        return jax.eval_shape(
+            lambda key: (spec.init(key, input_shape), spec.init_state(input_shape)),
+            jax.random.key(0),
+        )
 
 
 class _Apart:
