@@ -74,9 +74,9 @@ def draw(
     if asked > there:
         positive = int(np.sum(dataset.y == 1))
         raise ValueError(
-            f"draw: {_sum(sizes)} = {asked} examples asked, {dataset.name!r} has {there} of the two "
-            f"groups of classes ({there - positive} and {positive}). Ask for fewer, or take a "
-            "larger data set."
+            f"draw: {_sum(sizes)} = {asked} examples asked, {dataset.name!r} has {there} of the "
+            f"two groups of classes ({there - positive} and {positive}). Ask for fewer, or take "
+            "a larger data set."
         )
     return _cut(dataset, _permutation(key, there)[:asked], sizes)
 
@@ -109,7 +109,8 @@ def disjoint_draw(
         second_test_size: |E2|; None takes the whole test split.
 
     Raises:
-        ValueError: as `draw`; no |E2| without a test split; more draws than there are disjoint ones, saying how many fit.
+        ValueError: as `draw`; no |E2| without a test split; more draws than there are disjoint
+            ones, saying how many fit.
     """
     key, dataset = checks.random_key("key", key), _binary(dataset)
     draws, number = checks.count("draws", draws), checks.count("number", number, least=0)

@@ -9,7 +9,13 @@ from etils import epath
 from flatvol_jax.kernels.blocks import BLOCK_BYTES, Progress
 from flatvol_jax.kernels.monte_carlo_features import feature_width, sample_keys
 from flatvol_jax.kernels.monte_carlo_sums import SumFiles, feature_sums
-from flatvol_jax.models import Spec, checked_spec
+from flatvol_jax.models import (
+    Spec,
+    check_evaluation,
+    check_running_statistics,
+    checked_spec,
+    network_inputs,
+)
 from flatvol_jax.runtime import checks, memory
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.spread import usable_devices
@@ -157,16 +163,16 @@ def monte_carlo_estimate(
 
 def _group_kernels(key, spec, x, samples, groups, cache, progress, block, reference):
     """(mean kernel, kernels of the groups, their samples)."""
-    key, x = checks.random_key("key", key), checks.float32("x", x)
-    checked_spec(spec)
+    key, x = checks.random_key("key", key), network_inputs(checked_spec(spec), "x", x)
     checks.function("progress", progress)
     cache = checks.folder("cache", cache)
     samples = checks.count("samples", samples)
     if x.ndim < 2 or x.size == 0:
         raise ValueError(f"x: got shape {x.shape}, wanted (n, ...) with at least one input.")
     n, inputs = len(x), x
-    reference = _checked_reference(spec, reference, inputs.shape[1:])
-    width = feature_width(spec, inputs.shape[1:])
+    reference = _checked_reference(spec, reference, inputs)
+    width = feature_width(spec, inputs.shape[1:], inputs.dtype)
+    check_evaluation(spec, inputs, "features")
     _check_rank(n, width, samples, groups)
     default = -(-_FEATURES // width)
     block = default if block is None else checks.count("block", block)
@@ -210,17 +216,27 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block, refere
     return mean, kernels, counts
 
 
-def _checked_reference(spec: Spec, reference, input_shape: tuple[int, ...]) -> np.ndarray | None:
-    """The reference in float32; None where it changes nothing."""
+def _checked_reference(spec: Spec, reference, inputs: np.ndarray) -> np.ndarray | None:
+    """The reference in the type of the inputs; None where it changes nothing."""
     if reference is None:
         return None
-    reference = checks.float32("reference", reference)
+    input_shape = inputs.shape[1:]
+    reference = network_inputs(spec, "reference", reference)
+    if inputs.dtype.kind != "f" and reference.dtype.kind == "f":
+        raise ValueError(
+            f"reference: got {reference.dtype} where x has {inputs.dtype}, wanted the same type: "
+            "inputs of the same kind."
+        )
+    reference = reference.astype(inputs.dtype)
     if reference.shape[1:] != input_shape or len(reference) == 0:
         raise ValueError(
             f"reference: got shape {reference.shape}, wanted (m, ...) with m above 0 and the rest "
             f"that of x, {input_shape}: inputs whose statistics normalise the networks."
         )
-    return reference if spec.init_state(input_shape) else None
+    if not spec.init_state(input_shape):
+        return None
+    check_running_statistics(spec, reference)
+    return reference
 
 
 def _mirror(kernel: np.ndarray) -> None:

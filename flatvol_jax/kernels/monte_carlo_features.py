@@ -15,11 +15,11 @@ from flatvol_jax.runtime.spread import usable_devices
 _ROWS = 128  # inputs at a time, fewer where the network's activations exceed the budget
 
 
-def feature_width(spec: Spec, input_shape: tuple[int, ...]) -> int:
+def feature_width(spec: Spec, input_shape: tuple[int, ...], dtype=np.float32) -> int:
     """N_L, the number of last hidden activations; nothing is run."""
     with jax.enable_x64(False):
         params = parameter_shapes(spec, input_shape)
-        one = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
+        one = jax.ShapeDtypeStruct((1, *input_shape), dtype)
         return jax.eval_shape(spec.features, params, one).shape[-1]
 
 
@@ -51,7 +51,7 @@ def sample_features(
     with jax.enable_x64(False):
         data = np.asarray(jax.random.key_data(keys))  # rows of a key array cost 0.4 ms each
         sizes = data.shape[1:], devices, None if reference is None else reference.shape
-        program, rows = _program(spec, x.shape, jax.random.key_impl(keys), *sizes)
+        program, rows = _program(spec, x.shape, jax.random.key_impl(keys), *sizes, x.dtype)
         padded = np.pad(x, [(0, -len(x) % rows)] + [(0, 0)] * (x.ndim - 1))
         shared, split = _shardings(devices)
         inputs = [padded.reshape(-1, rows, *x.shape[1:])]
@@ -72,7 +72,7 @@ def sample_features(
 
 @functools.cache
 def _program(
-    spec, shape, key_impl, key_shape, devices, reference_shape=None
+    spec, shape, key_impl, key_shape, devices, reference_shape=None, dtype=np.float32
 ) -> tuple[Callable, int]:
     """The compiled (key data, inputs) -> features, and the inputs that it takes at a time.
 
@@ -96,7 +96,7 @@ def _program(
         rows = -(-shape[0] // batches)
         data = jax.ShapeDtypeStruct((len(devices), *key_shape), jnp.uint32, sharding=split)
         inputs = [
-            jax.ShapeDtypeStruct(size, jnp.float32, sharding=shared)
+            jax.ShapeDtypeStruct(size, dtype, sharding=shared)
             for size in ((batches, rows, *shape[1:]), *references)
         ]
         return sharded.lower(data, *inputs).compile(), rows

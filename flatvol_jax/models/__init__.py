@@ -1,9 +1,11 @@
 """Who answers: frozen specs, read by the finite (Flax) and the infinite (NNGP) network."""
 
-from flatvol_jax.models.batch_statistics import batch_state
+from flatvol_jax.models.batch_statistics import batch_state, check_running_statistics
 from flatvol_jax.models.cnn import CNN
+from flatvol_jax.models.evaluation_check import check_evaluation, check_statistics_move
 from flatvol_jax.models.fcn import FCN
 from flatvol_jax.models.flax_model import FlaxModel
+from flatvol_jax.models.inputs import float64_inputs, network_inputs
 from flatvol_jax.models.resnet import ResNet
 from flatvol_jax.models.spec import (
     NormalisedLayer,
@@ -30,6 +32,11 @@ __all__ = [
     "StaxModel",
     "apply_in_batches",
     "batch_state",
+    "check_evaluation",
+    "check_running_statistics",
+    "check_statistics_move",
     "checked_spec",
+    "float64_inputs",
+    "network_inputs",
     "parameter_shapes",
 ]

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from flatvol_jax.models.evaluation_check import random_network
+from flatvol_jax.models.inputs import KNOWN_SPECS
 from flatvol_jax.models.spec import Params, Spec, State
 
 
@@ -45,15 +47,58 @@ def batch_state(spec: Spec, params: Params, state: State, x: Array) -> State:
             raise ValueError(_message(path, f"dtype {jnp.result_type(leaf)}"))
     if not leaves:
         return state
-    moved, momentum = jax.jvp(
+    moved, momentum = _moved_and_momentum(spec, params, state, x)
+    _check_momentum(momentum)
+    return jax.tree.map(lambda moved, m: moved / (1 - m), moved, momentum)
+
+
+def check_running_statistics(spec: Spec, x: np.ndarray) -> None:
+    """Raise what `batch_state` raises, for a call that traces it: there the numbers are not known.
+
+    Args:
+        spec: the network.
+        x: (n, ...) inputs; four of them are asked, with random parameters.
+    """
+    if type(spec) in KNOWN_SPECS or not len(x):
+        return
+    with jax.enable_x64(False):
+        params, state = random_network(spec, x.shape[1:], np.float32)
+        if not jax.tree.leaves(state):
+            return
+        jax.eval_shape(lambda: batch_state(spec, params, state, x[:4]))  # names dtypes
+        program = jax.jit(_moved_and_momentum, static_argnums=0)
+        at_zero, momentum = program(spec, params, state, x[:4])
+        _check_momentum(momentum)
+        ones = jax.tree.map(np.ones_like, state)
+        at_one = jax.jit(spec.train_apply)(params, ones, x[:4])[1]
+        _check_derivative(at_zero, at_one, momentum)
+
+
+def _moved_and_momentum(spec: Spec, params: Params, state: State, x: Array) -> tuple[State, State]:
+    """T(0) and T'(0) of a training step T."""
+    return jax.jvp(
         lambda state: spec.train_apply(params, state, x)[1],
         (jax.tree.map(jnp.zeros_like, state),),
         (jax.tree.map(jnp.ones_like, state),),
     )
+
+
+def _check_derivative(at_zero: State, at_one: State, momentum: State) -> None:
+    """T is affine in the state, T(1) - T(0) = T'(0), unless a stop_gradient hides the state."""
+    leaves = jax.tree_util.tree_leaves_with_path(at_zero)
+    others = jax.tree.leaves(at_one), jax.tree.leaves(momentum)
+    for (path, zero), one, slope in zip(leaves, *others, strict=True):
+        rounding = 1e-4 * (1 + np.abs(zero) + np.abs(one))
+        if np.any(np.abs(one - zero - slope) > rounding):
+            raise ValueError(
+                _message(path, "an array whose derivative is not its change (a stop_gradient?)")
+            )
+
+
+def _check_momentum(momentum: State) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(momentum):
         if not isinstance(leaf, jax.core.Tracer) and np.any(np.asarray(leaf) == 1):
             raise ValueError(_message(path, "an array that training does not move"))
-    return jax.tree.map(lambda moved, m: moved / (1 - m), moved, momentum)
 
 
 def _message(path, got: str) -> str:

@@ -1,6 +1,7 @@
 """A user's own Flax module as a spec."""
 
 import dataclasses
+import functools
 import inspect
 import re
 from collections.abc import Callable
@@ -10,9 +11,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from flax.errors import InvalidRngError
+from flax.errors import InvalidRngError, ModifyScopeVariableError
+from flax.nnx.bridge import ToLinen
 from jax import Array
 
+from flatvol_jax.models.evaluation_check import check_evaluation
+from flatvol_jax.models.modes import (
+    changes_its_state,
+    draws_random_numbers,
+    in_mode,
+    interceptor,
+    mode_arguments,
+)
 from flatvol_jax.models.spec import Params, State
 from flatvol_jax.runtime import checks
 
@@ -26,14 +36,19 @@ class FlaxModel:
     state they have the values that initialisation gives them: mean 0 and variance 1, where
     BatchNorm in inference mode is the identity up to its scale and shift.
 
-    A module whose `__call__` takes `train` or `training`, or the negation `deterministic` or
-    `use_running_average`, is put into training mode by `train_apply` if it has a state. Without
-    one `train_apply` is `apply`: a network with dropout and without BatchNorm trains without
-    dropout; with both it is refused, as `train_apply` has no randomness to give.
+    A flag `train`, `training` or `is_training`, or the negation `deterministic` or
+    `use_running_average`, that `__call__` takes or that is a field of the module, puts it into
+    evaluation, and in `train_apply` into training mode if it has a state. An nnx module inside
+    (`nnx.bridge.to_linen`) is switched by its `train()` and `eval()`, and by the same flags.
+    Without a state `train_apply` is `apply`: a network with dropout and without BatchNorm trains
+    without dropout; with both it is refused, as `train_apply` has no randomness to give. Outputs
+    in evaluation must be of each input alone: `check_evaluation` asks the module once.
+
+    Inputs keep their type: integers (tokens, uint8 pixels) reach the module as integers.
 
     The mask of `train_apply` goes to `__call__` where it takes `mask` (n,), and to every
-    `flax.linen.BatchNorm` that got no mask of its own. Statistics of any other kind see all rows
-    of a batch, unless the module masks them.
+    BatchNorm of linen or nnx that got no mask of its own. Statistics of any other kind see all
+    rows of a batch, unless the module masks them.
 
     Args:
         module: the module; hashable, so without arrays among its fields.
@@ -78,12 +93,13 @@ class FlaxModel:
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
         """Draw parameters with the module's own initialisers."""
-        return self._variables(key, input_shape)["params"]
+        return self._variables(key, tuple(input_shape))["params"]
 
     def init_state(self, input_shape: tuple[int, ...]) -> State:
         """The collections other than "params" that a call in training mode keeps in form."""
+        input_shape = tuple(input_shape)
         variables = self._variables(jax.random.key(0), input_shape)
-        inputs = jnp.zeros((1, *input_shape), jnp.float32)
+        inputs = jnp.zeros((1, *input_shape), _input_dtype(self, input_shape))
         state = _state(variables)
         _, moved = jax.eval_shape(
             lambda key: self._train(variables["params"], state, inputs, None, rngs={"params": key}),
@@ -97,10 +113,10 @@ class FlaxModel:
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Outputs of shape (n,); the module gives (n, 1) or (n,)."""
-        output = self.module.apply(
-            self._with_state(params, x, state), x, **_flags(type(self.module).__call__, train=False)
-        )
-        return _logits(output, x)
+        x = _numbers(x)
+        outputs = _logits(self._evaluated(self._with_state(params, x, state), x), x)
+        self._check(x, "apply")
+        return outputs
 
     def train_apply(
         self, params: Params, state: State, x: Array, mask: Array | None = None
@@ -108,22 +124,22 @@ class FlaxModel:
         """Outputs (n,) in training mode and the state after it."""
         if not state:
             return self.apply(params, x, state), state
+        x = _numbers(x)
         try:
             output, moved = self._train(params, state, x, mask)
         except InvalidRngError as error:
-            raise ValueError(
-                f"module: {type(self.module).__name__} draws random numbers in training mode, and "
-                "training has none to give it. Set its dropout rate to 0."
-            ) from error
+            raise ValueError(draws_random_numbers(self.module, train=True)) from error
         return _logits(output, x), moved
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Activations at `features`, flattened to (n, N_L)."""
+        x = _numbers(x)
         name = self.features_at
         if isinstance(name, str):
             found = self._named_features(params, x, state, name)
         else:
             found = name(params, x, state) if state else name(params, x)
+        self._check(x, "features")
         return found.reshape(len(x), -1)
 
     def kernel_layers(self) -> None:
@@ -144,11 +160,11 @@ class FlaxModel:
 
     def describe(self) -> dict[str, Any]:
         """Plain data that determines the network: class, its source where Python has it, fields."""
-        name = self.features_at
+        name, module = self.features_at, self.module
         return {
-            "model": f"{type(self.module).__module__}.{type(self.module).__qualname__}",
-            "source": _source(type(self.module)),
-            "fields": _ADDRESS.sub("", repr(self.module)),
+            "model": f"{type(module).__module__}.{type(module).__qualname__}",
+            "source": _source(module.nnx_class if isinstance(module, ToLinen) else type(module)),
+            "fields": _ADDRESS.sub("", repr(module)),
             "features": name if isinstance(name, str) else _source(name),
             "sigma_w": self.sigma_w,
             "sigma_b": self.sigma_b,
@@ -157,14 +173,14 @@ class FlaxModel:
     def _named_features(self, params: Params, x: Array, state: State | None, name: str) -> Array:
         variables = self._with_state(params, x, state)
         if hasattr(type(self.module), name):
-            method = getattr(type(self.module), name)
-            return self.module.apply(variables, x, method=name, **_flags(method, train=False))
-        _, found = self.module.apply(
+            return self._evaluated(variables, x, method=name)
+        if isinstance(self.module, ToLinen) and hasattr(self.module.nnx_class, name):
+            return self._evaluated(variables, x, nnx_method=name)
+        _, found = self._evaluated(
             variables,
             x,
             capture_intermediates=lambda module, _: module.name == name,
             mutable=["intermediates"],
-            **_flags(type(self.module).__call__, train=False),
         )
         found = jax.tree.leaves(_at(found.get("intermediates", {}), name))
         if len(found) != 1:
@@ -175,58 +191,89 @@ class FlaxModel:
             )
         return found[0]
 
-    def _variables(self, key: Array, input_shape: tuple[int, ...]) -> dict[str, Any]:
-        inputs = jnp.zeros((1, *input_shape), jnp.float32)
-        call = type(self.module).__call__
-        return dict(self.module.init(key, inputs, **_flags(call, train=False)))
+    def _check(self, x: Array, part: str) -> None:
+        """Ask `check_evaluation` once, where the inputs are numbers and no tracers."""
+        if not isinstance(x, jax.core.Tracer):
+            check_evaluation(self, x, part)
+
+    def _variables(
+        self, key: Array, input_shape: tuple[int, ...], dtype: Any = None
+    ) -> dict[str, Any]:
+        dtype = _input_dtype(self, input_shape) if dtype is None else dtype
+        return _initialised(self.module, key, jnp.zeros((1, *input_shape), dtype))
 
     def _with_state(self, params: Params, x: Array, state: State | None) -> dict[str, Any]:
         if state is None:
-            state = _state(self._variables(jax.random.key(0), x.shape[1:]))
+            whole = not jnp.issubdtype(x.dtype, jnp.floating)
+            dtype = x.dtype if whole else None
+            state = _state(self._variables(jax.random.key(0), x.shape[1:], dtype))
         return {**state, "params": params}
+
+    def _evaluated(self, variables: dict[str, Any], x: Array, **options: Any) -> Any:
+        """What the module gives in evaluation."""
+        method = getattr(type(self.module), options.get("method", "__call__"))
+        flags = mode_arguments(method, False, self.module)
+        try:
+            with nn.intercept_methods(interceptor(train=False)):
+                return in_mode(self.module, False).apply(variables, x, **options, **flags)
+        except InvalidRngError as error:
+            raise ValueError(draws_random_numbers(self.module, train=False)) from error
+        except ModifyScopeVariableError as error:
+            raise ValueError(changes_its_state(self.module)) from error
 
     def _train(
         self, params: Params, state: State, x: Array, mask: Array | None, **rngs: Any
     ) -> tuple[Array, State]:
         """The module's own output in training mode, and the state after it."""
         call = type(self.module).__call__
-        flags = _flags(call, train=True)
+        flags = mode_arguments(call, True, self.module)
         if "mask" in inspect.signature(call).parameters:
             flags["mask"] = mask
-        with nn.intercept_methods(_masking(mask)):
-            return self.module.apply(
+        state = jax.tree.map(jnp.asarray, state)  # nnx writes into arrays of NumPy
+        with nn.intercept_methods(interceptor(True, mask, random=bool(rngs))):
+            return in_mode(self.module, True).apply(
                 {**state, "params": params}, x, mutable=list(state), **flags, **rngs
             )
 
 
+def _initialised(module: nn.Module, key: Array, inputs: Array) -> dict[str, Any]:
+    flags = mode_arguments(type(module).__call__, False, module)
+    keys = {"params": key, "default": jax.random.fold_in(key, 1)}  # an nnx module asks for both
+    with nn.intercept_methods(interceptor(train=False, random=True)):
+        return dict(in_mode(module, False).init(keys, inputs, **flags))
+
+
+@functools.lru_cache(maxsize=256)
+def _input_dtype(spec: FlaxModel, input_shape: tuple[int, ...]) -> Any:
+    """Of the inputs that initialise the module: float32, or int32 where it takes no others."""
+
+    def traced(dtype):
+        inputs = jax.ShapeDtypeStruct((1, *input_shape), dtype)
+        jax.eval_shape(lambda key, x: _initialised(spec.module, key, x), jax.random.key(0), inputs)
+
+    try:
+        traced(jnp.float32)
+    except Exception as error:  # whatever the module raises
+        try:
+            traced(jnp.int32)
+        except Exception:
+            raise error from None
+        return jnp.int32
+    return jnp.float32
+
+
+def _numbers(x: Any) -> Array:
+    """The inputs as an array of numbers, of the type in which they came."""
+    if isinstance(x, jax.Array):
+        return x
+    x = checks.concrete("x", x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        checks.finite("x", x)  # names text, objects, complex numbers
+        x = x if jax.config.jax_enable_x64 else checks.whole_numbers("x", x)
+    return x
+
+
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-# Flags of a module's methods, and whether each means training.
-_FLAGS = {"train": True, "training": True, "deterministic": False, "use_running_average": False}
-
-
-def _flags(method: Callable, train: bool) -> dict[str, bool]:
-    """The flags among the method's parameters that put it into this mode."""
-    taken = inspect.signature(method).parameters
-    return {name: train is training for name, training in _FLAGS.items() if name in taken}
-
-
-def _masking(mask: Array | None) -> Callable:
-    """An interceptor that gives each BatchNorm the rows that count."""
-
-    def masked(call, args, kwargs, context):
-        normalises = isinstance(context.module, nn.BatchNorm)
-        if mask is None or not normalises or kwargs.get("mask") is not None:
-            return call(*args, **kwargs)
-        x = args[0] if args else kwargs["x"]
-        if len(x) != len(mask):
-            raise ValueError(
-                f"module: the BatchNorm {context.module.name!r} gets activations of shape "
-                f"{x.shape} for {len(mask)} inputs, so it cannot be told which of them fill the "
-                "batch up. Let the module's __call__ take `mask` (n,) and pass it on."
-            )
-        return call(*args, **kwargs | {"mask": mask.reshape(-1, *[1] * (x.ndim - 1))})
-
-    return masked
 
 
 def _state(variables: dict[str, Any]) -> State:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from scipy import sparse
 
 from flatvol_jax.runtime.faults import NumericalFault
 
@@ -21,8 +22,8 @@ def concrete(name: str, value: Any) -> np.ndarray:
     """Return `value` as a NumPy array of the machine's byte order.
 
     Raises:
-        ValueError: a tracer, which gets told where the boundary is; masked entries; what NumPy
-            makes no array of.
+        ValueError: a tracer, which gets told where the boundary is; masked entries; a sparse
+            matrix; what NumPy makes no array of.
     """
     if isinstance(value, jax.core.Tracer):
         raise ValueError(
@@ -33,6 +34,11 @@ def concrete(name: str, value: Any) -> np.ndarray:
         raise ValueError(
             f"{name}: got an array with {np.ma.count_masked(value)} masked entries, wanted every "
             "entry. Leave them out, or fill them: x.filled(0)."
+        )
+    if sparse.issparse(value):
+        raise ValueError(
+            f"{name}: got a sparse {type(value).__name__} of shape {value.shape}, wanted a dense "
+            "array: x.toarray()."
         )
     try:
         array = np.asarray(value)
@@ -50,7 +56,9 @@ def finite(name: str, value: Any, ndim: int | None = None) -> np.ndarray:
     array = concrete(name, value)
     floating = jnp.issubdtype(array.dtype, jnp.floating)  # bfloat16 is one, too
     if not floating and array.dtype.kind not in "iub":
-        raise ValueError(f"{name}: got dtype {array.dtype}, wanted real numbers.")
+        raise ValueError(
+            f"{name}: got dtype {array.dtype}, wanted real numbers.{_hint(array.dtype.kind)}"
+        )
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{name}: got shape {array.shape}, wanted {ndim} dimension(s).")
     if array.dtype == np.longdouble != np.float64:  # which JAX has not
@@ -76,6 +84,19 @@ def float32(name: str, value: Any, ndim: int | None = None) -> np.ndarray:
             "overflow float32, in which networks compute. Scale them down."
         )
     return rounded
+
+
+def whole_numbers(name: str, array: np.ndarray) -> np.ndarray:
+    """Return integers or bool as they are, those of 64 bits as int32, which must hold them."""
+    if array.dtype.itemsize < 8:
+        return array
+    limits = np.iinfo(np.int32)
+    if array.size and not limits.min <= array.min() <= array.max() <= limits.max:
+        raise ValueError(
+            f"{name}: got integers from {array.min()} to {array.max()}, wanted at most 32 bits, "
+            f"{limits.min} to {limits.max}, which is what JAX holds. Number tokens from 0."
+        )
+    return array.astype(np.int32)
 
 
 def number(name: str, value: Any, wanted: str = "a finite number") -> float:
@@ -187,6 +208,16 @@ def folder(name: str, value: epath.PathLike | None) -> epath.Path | None:
         if value is None or "\0" not in str(epath.Path(value)):
             return None if value is None else epath.Path(value)
     raise ValueError(f"{name}: got {shown(value)}, wanted a path, or None.")
+
+
+def _hint(kind: str) -> str:
+    """What to do about entries of a kind that are no numbers."""
+    return {
+        "U": " Turn text into numbers first, as a tokeniser does.",
+        "S": " Turn text into numbers first, as a tokeniser does.",
+        "O": " Give one array of numbers, rows of equal length (pad sequences to one length).",
+        "M": " Turn dates into numbers first.",
+    }.get(kind, "")
 
 
 def _is_array(value: Any) -> bool:

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from flatvol_jax.models import FCN, Spec, checked_spec
+from flatvol_jax.models import FCN, Spec, check_evaluation, checked_spec, network_inputs
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.sampling.chunk_files import ChunkFiles, check_memory, chunk_tables
@@ -60,7 +60,7 @@ def sample_functions(
         ValueError: no samples, inputs that are not finite, an input of which every output is 0,
             options that the spec does not allow, too little memory.
     """
-    x = checks.float32("x", x)
+    x = network_inputs(checked_spec(spec), "x", x)
     if top is not None:
         checks.count("top", top)
     draws = draw_functions(
@@ -90,10 +90,10 @@ def draw_functions(
     progress: Callable[[int], None] | None = None,
 ) -> Draws:
     """Draw as `sample_functions` does, to ask several questions: `most_frequent`, `count_of`."""
-    x = checks.float32("x", x)
+    x = network_inputs(checked_spec(spec), "x", x)
     checks.count("samples", samples)
     chunk_size = checks.count("chunk_size", chunk_size, most=LARGEST_CHUNK)
-    _check_network(checked_spec(spec), x, symmetric, readouts, chunk_size)
+    _check_network(spec, x, symmetric, readouts, chunk_size)
     checks.function("progress", progress)
     workdir = checks.folder("workdir", workdir)
     key = checks.random_key("key", key)
@@ -133,6 +133,7 @@ def _check_network(
             f"spec: got a {type(spec).__name__} with symmetric={symmetric}, readouts={readouts}; "
             "both need an FCN, whose readout is known. Draw without them."
         )
+    check_evaluation(spec, x)
     if isinstance(spec, FCN):
         _check_range(spec, x)
     zero = ~x.reshape(len(x), -1).any(axis=1)

@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 
 from flatvol_jax import flatness
 from flatvol_jax.flatness.paths import leaf_at
-from flatvol_jax.models import Spec
+from flatvol_jax.models import Spec, float64_inputs
 from flatvol_jax.runtime.precision import float64_scope, to_float64
 from flatvol_jax.study.problem import Problem
 from flatvol_jax.study.trained import Trained, batch_loss, host_float64, train_loss
@@ -68,7 +68,7 @@ def _inside(problem: Problem, trained: Trained, criterion: str, cutoff: float) -
     if criterion == "loss":
         loss = train_loss(problem, state)
         return Partial(_loss_below, loss, float(loss(start)) + cutoff)
-    x = np.concatenate([problem.train_x, problem.test_x]).astype(np.float64)
+    x = float64_inputs(np.concatenate([problem.train_x, problem.test_x]))
     logits = np.asarray(jax.jit(problem.spec.apply)(start, x, state))
     if criterion == "function":
         return Partial(_same_labels(problem.spec), x, state, logits > 0)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from flatvol_jax.models import apply_in_batches
+from flatvol_jax.models import apply_in_batches, check_evaluation, network_inputs
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.preemption import safe_point
@@ -88,6 +88,7 @@ def measure_network(
     params, state = read_network(checkpoint, problem.spec, problem.train_x.shape[1:], step)
     for leaf in jax.tree.leaves(params):
         checks.finite("checkpoint", np.asarray(leaf))
+    check_evaluation(problem.spec, problem.train_x)
     network = answered(problem, params, state, None)
     data = array_hash(problem.train_x, problem.train_y, problem.test_x, problem.test_y)
     named = [array_hash(*map(np.asarray, jax.tree.leaves((params, state)))), data, run.hp]
@@ -174,14 +175,14 @@ def own_data(problem: Problem, arrays: Mapping[str, np.ndarray]) -> Problem:
     for part in ("train", "test", "second_test"):
         x, y = arrays.get(f"{part}_x"), arrays.get(f"{part}_y")
         if x is None or y is None:
-            x, y = np.zeros((0, *parts["train_x"].shape[1:])), np.zeros(0)
-        x, y = checks.finite(f"{part}_x", x), checks.finite(f"{part}_y", y)
+            x, y = parts["train_x"][:0], np.zeros(0)
+        x, y = network_inputs(problem.spec, f"{part}_x", x), checks.finite(f"{part}_y", y)
         if len(x) != len(y) or not np.isin(y, (-1, 1)).all():
             raise ValueError(
                 f"{part}_x, {part}_y: got {x.shape} and {y.shape} with labels "
                 f"{np.unique(y)[:4]}, wanted (n, ...) and (n,) labels -1 and +1."
             )
-        parts |= {f"{part}_x": x.astype(np.float32), f"{part}_y": y.astype(np.int8)}
+        parts |= {f"{part}_x": x, f"{part}_y": y.astype(np.int8)}
     return dataclasses.replace(
         problem,
         **parts,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from flatvol_jax.models import Params, Spec, State
+from flatvol_jax.models import Params, Spec, State, network_inputs
 from flatvol_jax.runtime import checks
 from flatvol_jax.training import TrainSettings, train_ensemble
 
@@ -55,7 +55,7 @@ def optimizer_functions(
     Raises:
         ValueError: rows that are none of x or occur twice, labels that do not fit them.
     """
-    x, rows = checks.finite("x", x), checks.concrete("train_rows", train_rows)
+    x, rows = network_inputs(spec, "x", x), checks.concrete("train_rows", train_rows)
     labels = checks.finite("labels", labels)
     whole = rows.ndim == 1 and rows.dtype.kind in "iu"
     if not whole or len(np.unique(rows)) != len(rows) or not np.isin(rows, range(len(x))).all():
@@ -92,7 +92,7 @@ def optimizer_functions(
 def _outputs(spec: Spec, params: Params, state: State, x: np.ndarray) -> np.ndarray:
     """Outputs (m, n) of m networks, in the float32 of their training."""
     with jax.enable_x64(False):
-        return np.asarray(_apply(spec)(params, state, np.asarray(x, np.float32)))
+        return np.asarray(_apply(spec)(params, state, x))
 
 
 @functools.cache

@@ -10,7 +10,13 @@ import optax
 from jax.tree_util import Partial
 
 from flatvol_jax.flatness import Composed, composed
-from flatvol_jax.models import Spec, apply_in_batches, batch_state
+from flatvol_jax.models import (
+    Spec,
+    apply_in_batches,
+    batch_state,
+    check_running_statistics,
+    float64_inputs,
+)
 from flatvol_jax.study.problem import Problem
 
 
@@ -46,6 +52,7 @@ def function_state(problem: Problem, params: Any, state: Any) -> Any:
     """
     if problem.batch_norm == "running":
         return state
+    check_running_statistics(problem.spec, problem.train_x)
     found = jax.jit(batch_state, static_argnums=0)(problem.spec, params, state, problem.train_x)
     return jax.tree.map(np.asarray, found)
 
@@ -68,8 +75,10 @@ def train_losses(problem: Problem, state: Any) -> Partial:
 
 
 def host_float64(tree: Any) -> Any:
-    """NumPy float64 leaves, which no setting of x64 cuts short before a measure takes them."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
+    """NumPy leaves, floating ones float64, which no setting of x64 cuts short before a measure
+    takes them.
+    """
+    return jax.tree.map(lambda leaf: float64_inputs(np.asarray(leaf)), tree)
 
 
 def batch_loss(problem: Problem, state: Any, batch_size: int | None = None) -> Partial:
@@ -161,4 +170,4 @@ def _mean_cross_entropy(y: jax.Array, logits: jax.Array) -> jax.Array:
 
 
 def _train_set(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    return problem.train_x.astype(np.float64), problem.train_y.astype(np.float64)
+    return float64_inputs(problem.train_x), problem.train_y.astype(np.float64)

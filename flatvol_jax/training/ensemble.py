@@ -10,7 +10,14 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
-from flatvol_jax.models import Params, Spec, State
+from flatvol_jax.models import (
+    Params,
+    Spec,
+    State,
+    check_evaluation,
+    check_statistics_move,
+    network_inputs,
+)
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.checkpoints import Checkpoint
 from flatvol_jax.runtime.precision import to_host
@@ -90,9 +97,9 @@ def train_ensemble(
 
     After each epoch a member is evaluated on all of its rows; it stops at the first epoch
     with zero error (label +1 if and only if the output is above 0) on S, or on S ∪ A if
-    `settings.stop` says so, or goes on to the last epoch of `overtrain`. What a member yields depends on its key and its data, not on who
-    else is in the ensemble. The program is compiled once for each shape, spec, settings and
-    `overtrain`; float32 whatever the caller's setting.
+    `settings.stop` says so, or goes on to the last epoch of `overtrain`. What a member yields
+    depends on its key and its data, not on who else is in the ensemble. The program is compiled
+    once for each shape, spec, settings and `overtrain`; float32 whatever the caller's setting.
 
     A network with batch statistics trains on those of the minibatch and is evaluated with the
     running ones. With entropy-SGD the running ones are those of the inner points.
@@ -123,13 +130,13 @@ def train_ensemble(
         ValueError: shapes that do not fit, labels not ±1, inputs not finite, a member without
             rows, epochs that do not increase.
     """
-    x, y, use = checked_rows(keys, x, y, use, train_size, settings)
+    x, y, use = checked_rows(keys, spec, x, y, use, train_size, settings)
     checks.count("segment_epochs", segment_epochs)
     overtrain = _increasing(overtrain)
     m, devices = len(keys), usable_devices()[: len(keys)]
     filled = np.minimum(np.arange(-(-m // len(devices)) * len(devices)), m - 1)
     with jax.enable_x64(False):
-        x = jnp.asarray(x, jnp.float32)
+        x = jnp.asarray(x)
         y = jnp.broadcast_to(jnp.asarray(y, jnp.float32), use.shape)[filled]
         mesh, spread = Mesh(np.array(devices), ("members",)), jnp.asarray(use[filled])
         common = (mesh, keys[filled], spec, x, y, spread, settings, train_size, overtrain)
@@ -211,15 +218,18 @@ def _increasing(overtrain) -> tuple[int, ...]:
 
 
 def checked_rows(
-    keys: Array, x, y, use, train_size: int, settings: TrainSettings
+    keys: Array, spec: Spec, x, y, use, train_size: int, settings: TrainSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x, y and use as arrays; a ValueError where they do not fit each other or the settings."""
+    """x, y and use as arrays; a ValueError where they do not fit each other or the settings.
+
+    Also where the network in evaluation mixes inputs, or training mode leaves a statistic.
+    """
     if jnp.ndim(keys) != 1 or len(keys) == 0:
         raise ValueError(
             f"keys: got shape {jnp.shape(keys)}, wanted (m,) typed keys, one a member: "
             "jax.random.split(jax.random.key(0), m)."
         )
-    x, y = checks.finite("x", x), checks.finite("y", y)
+    x, y = network_inputs(spec, "x", x), checks.finite("y", y)
     use = checks.concrete("use", use)
     if x.ndim < 2 or y.shape not in ((len(x),), (len(keys), len(x))):
         raise ValueError(
@@ -242,4 +252,6 @@ def checked_rows(
             f"x: got shape {x.shape} with augmentation {settings.augmentation!r}, wanted images "
             "(N, height, width, channels). Reshape them, or train without."
         )
+    check_evaluation(spec, x)
+    check_statistics_move(spec, x)
     return x, y, use

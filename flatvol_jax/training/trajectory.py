@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from flatvol_jax.models import Params, Spec, State
+from flatvol_jax.models import Params, Spec, State, network_inputs
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.training.ensemble import checked_rows
@@ -69,7 +69,7 @@ def begin_trajectory(
     Raises:
         ValueError: shapes that do not fit, labels not ±1, inputs not finite.
     """
-    x, _ = _checked(keys, x, y, settings)
+    x, _ = _checked(keys, spec, x, y, settings)
     with jax.enable_x64(False):
         return to_host(_plain(_begin(keys, spec, x.shape[1:], settings)))
 
@@ -102,10 +102,10 @@ def advance_trajectory(
     Raises:
         ValueError: as `begin_trajectory`; fewer epochs than one.
     """
-    x, y = _checked(keys, x, y, settings)
+    x, y = _checked(keys, spec, x, y, settings)
     epochs = checks.count("epochs", epochs)
     with jax.enable_x64(False):
-        x, y = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
+        x, y = jnp.asarray(x), jnp.asarray(y, jnp.float32)
         like = jax.eval_shape(lambda keys: _begin(keys, spec, x.shape[1:], settings), keys)
         trajectory = _typed(trajectory, like, keys)
         use = jnp.ones(y.shape, bool)
@@ -143,10 +143,11 @@ def _advance(keys, spec: Spec, x, y, use, settings, trajectory, epochs: int):
     return jax.lax.map(advance_one, (keys, y, use, trajectory), batch_size=settings.vmap_size)
 
 
-def _checked(keys, x, y, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:
+def _checked(keys, spec: Spec, x, y, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:
     """x, and y with a row a member."""
+    x = network_inputs(spec, "x", x)
     use = np.ones((np.size(keys), len(x)), bool)
-    x, y, use = checked_rows(keys, x, y, use, len(x), settings)
+    x, y, use = checked_rows(keys, spec, x, y, use, len(x), settings)
     return x, np.broadcast_to(y, use.shape)
 
 

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import flatvol_jax as fv
-from flatvol_jax.models import batch_state
+from flatvol_jax.models import batch_state, check_running_statistics
+from flatvol_jax.models.modes import interceptor
 
 EPSILON = 1e-5
 MOMENTA = {"first": 0.99, "second": 0.3}
@@ -162,6 +164,37 @@ def test_statistics_follow_the_parameters_in_derivatives(inputs):
     # The scale before a BatchNorm is divided out but for epsilon.
     assert np.abs(slopes[0]).max() < 100 * EPSILON
     assert np.abs(slopes[1]).max() > 0.1
+
+
+class Stopped(nn.Module):
+    """A norm of its own whose update hides the state from derivatives."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        mean = self.variable("batch_stats", "mean", lambda: jnp.zeros(3))
+        centre = x.mean(0) if train else mean.value
+        if train:
+            mean.value = jax.lax.stop_gradient(0.9 * mean.value + 0.1 * centre)
+        return nn.Dense(1)(x - centre)
+
+
+def test_statistics_that_hide_from_derivatives_are_an_error_and_those_of_nnx_do_not(inputs):
+    x = inputs[:, :3].astype(np.float32)
+    with pytest.raises(ValueError, match=r"\['mean'\]: got .* derivative is not its change"):
+        check_running_statistics(fv.FlaxModel(Stopped(), "norm", 1.0, 0.0), x)
+    module = nnx.bridge.to_linen(nnx.BatchNorm, 3, momentum=0.8)
+    state = {"batch_stats": {"mean": jnp.ones(3), "var": jnp.ones(3)}}
+    with nn.intercept_methods(interceptor(train=True)):
+        momentum = jax.jvp(
+            lambda state: module.apply(
+                {"params": {"scale": jnp.ones(3), "bias": jnp.zeros(3)}, **state},
+                x,
+                mutable=["batch_stats"],
+            )[1],
+            (state,),
+            (jax.tree.map(jnp.ones_like, state),),
+        )[1]
+    close(momentum, jax.tree.map(lambda leaf: 0.8 * leaf, state), 1e-6)
 
 
 def test_a_network_without_a_state_has_none(inputs):
