@@ -21,16 +21,16 @@ from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.runtime.spread import spread
-from flatvol_jax.study.config_entries import built, check_plain, group
+from flatvol_jax.study.config_entries import check_plain, group
 from flatvol_jax.study.measures import MEASURES, chosen_measures
 from flatvol_jax.study.plan import Run, measure_unit, plan_runs, training_unit
 from flatvol_jax.study.problem import Problem, make_problem
 from flatvol_jax.study.records import merge_records
 from flatvol_jax.study.shards import Shard
+from flatvol_jax.study.train_entries import train_settings
 from flatvol_jax.study.training_units import read_trained, run_key, train_group
 from flatvol_jax.study.units import read_row, split_arrays, write_unit
 from flatvol_jax.study.workdir import open_workdir
-from flatvol_jax.training import TrainSettings
 from flatvol_jax.volume import checked_kernel
 
 Progress = Callable[[float, int, str], None]
@@ -68,7 +68,7 @@ def run_attack_sweep(
     """
     check_plain(config)
     measures = {} if train_only else chosen_measures(config)
-    settings = built("hp.train", TrainSettings, group(config, "hp.train"))
+    settings = train_settings(group(config, "hp.train"))
     size = checks.count("ensemble", group(config, "", "ensemble")["ensemble"])
     if size % settings.vmap_size:
         raise ValueError(

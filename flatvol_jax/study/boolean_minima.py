@@ -10,8 +10,9 @@ from etils import epath
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.boolean_system import BooleanSystem
 from flatvol_jax.study.measures import MEASURES
+from flatvol_jax.study.train_entries import train_settings
 from flatvol_jax.study.trained import Trained
-from flatvol_jax.training import TrainSettings, train_ensemble
+from flatvol_jax.training import train_ensemble
 
 COLUMNS = {
     "sharpness": "measure.sharpness.best",
@@ -51,7 +52,7 @@ def find_minima(
         system.x,
         function,
         np.ones((networks, len(system.x)), bool),
-        TrainSettings(**settings["train"]),
+        train_settings(settings["train"]),
         train_size=len(system.x),
         overtrain=tuple(epochs for epochs in overtrain if epochs),
     )

@@ -112,6 +112,13 @@ _SETTINGS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
 }
 
 
+# What a setting was before configs had it, as in the config.json of older records.
+_BEFORE = {
+    "log_volume": {"tolerance": 1e-10},
+    "sgd_sharpness": {"reading": "minibatch", "mode": "evaluation", "drop_incomplete": False},
+}
+
+
 def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The measures that the config turns on, with their settings, checked before any work.
 
@@ -120,7 +127,7 @@ def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     chosen, kernel = {}, kernel_settings(config)
     for name in group(config, "measures"):
         checks.one_of("measures", name, MEASURES)
-        settings = dict(group(config, f"measures.{name}", "on"))
+        settings = _BEFORE.get(name, {}) | dict(group(config, f"measures.{name}", "on"))
         if not checks.boolean(f"measures.{name}.on", settings.pop("on")):
             continue
         wanted = _SETTINGS[name]

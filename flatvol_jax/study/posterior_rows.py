@@ -12,7 +12,7 @@ from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.sampling.packing import function_ids, pack_labels
 from flatvol_jax.study.optimizer_samples import OptimizerSample, optimizer_functions
 from flatvol_jax.study.posterior_comparison import Slope, TotalVariation
-from flatvol_jax.training import TrainSettings
+from flatvol_jax.study.train_entries import train_settings
 
 
 class LogProbability(NamedTuple):
@@ -46,7 +46,7 @@ def trained_sample(
         labels: of S.
         progress: called with the share that is done.
     """
-    train = TrainSettings(**settings["train"][optimizer])
+    train = train_settings(settings["train"][optimizer])
     keys = jax.random.split(named_key(key, "train"), settings["seeds"])
     return optimizer_functions(keys, spec, x, rows, labels, train, ensemble, progress)
 

@@ -16,7 +16,7 @@ from etils import epath
 
 from flatvol_jax.models import Params
 from flatvol_jax.runtime.preemption import safe_point
-from flatvol_jax.study.config_entries import built, check_plain, group
+from flatvol_jax.study.config_entries import check_plain, group
 from flatvol_jax.study.problem import Problem, make_problem
 from flatvol_jax.study.records import write_records
 from flatvol_jax.study.shards import Shard
@@ -47,6 +47,7 @@ from flatvol_jax.study.temporal_rows import (
     sharpness_columns,
 )
 from flatvol_jax.study.temporal_segments import Answers, Segments
+from flatvol_jax.study.train_entries import train_settings
 from flatvol_jax.study.training_units import run_key
 from flatvol_jax.study.units import (
     arrays_path,
@@ -56,7 +57,6 @@ from flatvol_jax.study.units import (
     write_unit,
 )
 from flatvol_jax.study.workdir import open_workdir
-from flatvol_jax.training import TrainSettings
 from flatvol_jax.volume import checked_kernel
 
 Progress = Callable[[float, int, str], None]
@@ -88,7 +88,7 @@ def run_temporal(
         Stopped: a stop was asked for (`runtime.preemption`); what is finished is on disk.
     """
     check_plain(config)
-    built("hp.train", TrainSettings, group(config, "hp.train"))
+    train_settings(group(config, "hp.train"))
     runs, measures = shard.of(temporal_runs(config)), chosen_measures(config)
     cache = epath.Path(workdir) / "cache"
     problem = make_problem(config, 0, cache, data_dir)

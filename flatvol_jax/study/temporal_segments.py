@@ -15,10 +15,10 @@ from flatvol_jax.study.problem import Problem
 from flatvol_jax.study.source_commit import source_commit
 from flatvol_jax.study.symmetries import alpha_scale
 from flatvol_jax.study.temporal_plan import Segment
+from flatvol_jax.study.train_entries import train_settings
 from flatvol_jax.study.training_units import run_key
 from flatvol_jax.study.units import read_row, read_unit_arrays, row_path, write_unit
 from flatvol_jax.training import (
-    TrainSettings,
     Trajectory,
     advance_trajectory,
     begin_trajectory,
@@ -61,7 +61,7 @@ class Segments:
 
     def __init__(self, workdir: epath.Path, config: Mapping[str, Any], problem: Problem, size: int):
         self._workdir, self._config, self._problem, self._size = workdir, config, problem, size
-        self._settings = TrainSettings(**config["hp"]["train"])
+        self._settings = train_settings(config["hp"]["train"])
         self._last = None, None
         if problem.spec.init_state(problem.train_x.shape[1:]):
             raise ValueError(
