@@ -19,10 +19,13 @@ import numpy as np
 
 import flatvol_jax as fv
 from benchmarks.timing import seconds
+from flatvol_jax.kernels import prior_check
 from flatvol_jax.volume import LINK_VARIANCE, checked_kernel
 from flatvol_jax.volume.correction import second_order_correction
+from flatvol_jax.volume.correlation import correlation_matrix
 from flatvol_jax.volume.ep import expectation_propagation, prior_cavities
 from flatvol_jax.volume.posterior import gaussian_posterior
+from flatvol_jax.volume.repetitions import find_repetitions
 from flatvol_jax.volume.sampling import sampling_estimate
 
 PARTICLES, REPLICATES = 128, 16
@@ -51,6 +54,8 @@ def main(n: int, name: str = "") -> None:
 
     with jax.enable_x64(True):
         _, checking = measured(checked_kernel, kernel)
+        correlations, scaling = measured(correlation_matrix, kernel)
+        _, looking = measured(find_repetitions, correlations.__getitem__, n)
         kernel = jnp.asarray(kernel)
         resting = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         gemm = seconds(jax.jit(jnp.matmul), kernel, kernel, repeats=1 if n > 5000 else 5)
@@ -75,6 +80,8 @@ def main(n: int, name: str = "") -> None:
 
             cold, cost = measured(ep, labels, prior_cavities(kernel))
             line(f"{link} EP cold", cost, _summary(cold))
+            if noise == 0:  # limit 2%
+                print(f"  correlations and repetitions: {(scaling + looking) / cost:.2%} of that")
             warm, cost = measured(ep, changed, cold.cavities)
             line(f"{link} EP warm", cost, _summary(warm))
             correction, cost = measured(correct, cold)
@@ -84,6 +91,20 @@ def main(n: int, name: str = "") -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     matrix = 8 * n**2 / 1024
     print(f"  peak memory {(peak - resting) / matrix + 1:.1f} n² float64")
+    sampled_kernel(x[:500])
+
+
+def sampled_kernel(x: np.ndarray, samples: int = 200) -> None:
+    """Print what the check of the prior costs beside the kernel whose networks it looks at."""
+    spec, key = fv.FCN((64, 64)), jax.random.key(0)
+    kernel = seconds(fv.monte_carlo_kernel, key, spec, x, samples)
+    block, rows = 16, prior_check.checked_rows(len(x))
+    generator = np.random.default_rng(0)
+    features = np.maximum(generator.normal(size=(block, len(rows), 64)), 0).astype(np.float32)
+    outputs = generator.normal(size=(block, len(rows))).astype(np.float32)
+    check = seconds(prior_check.network_sums, features, outputs, spec.sigma_w, spec.sigma_b)
+    share = check / block * min(samples, prior_check.NETWORKS) / kernel
+    print(f"  sampled kernel {kernel:.2f} s; its prior check {share:.2%} of that")
 
 
 def _summary(ep) -> str:

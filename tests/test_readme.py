@@ -18,13 +18,13 @@ def run_cells(page, count):
 def test_the_ten_lines_of_the_readme_run():
     volume = run_cells("README.md", 1)["volume"]
     assert volume.converged
-    assert volume.status == "certified"
+    assert volume.status == "certified given this kernel"
     assert volume.standard_error > 0
 
 
 def test_the_cells_of_the_notebook_page_run():
     names = run_cells("docs/notebook.md", 6)
-    assert names["found"].status == "certified"
+    assert names["found"].status == "certified given this kernel"
     assert set(np.unique(names["f"])) <= {-1, 1}
 
 

@@ -10,6 +10,7 @@ from etils import epath
 
 from flatvol_jax.kernels.blocks import BLOCK_BYTES, Progress, in_blocks
 from flatvol_jax.kernels.neural_tangents_import import neural_tangents
+from flatvol_jax.kernels.variation import check_varies
 from flatvol_jax.models import Spec, checked_spec, parameter_shapes
 from flatvol_jax.models.cnn import as_images
 from flatvol_jax.runtime import checks, memory
@@ -83,6 +84,8 @@ def nngp_kernel(
                 "x: got inputs whose products overflow float64, the kernel has NaN or infinite "
                 "entries; wanted inputs of order one. Scale them down."
             )
+        if right is None:
+            check_varies(kernel, np.asarray(left), float(np.finfo(np.float64).eps))
         return {"kernel": kernel}
 
     if cache is None:

@@ -6,9 +6,11 @@ import jax
 import numpy as np
 from etils import epath
 
+from flatvol_jax.kernels import prior_check
 from flatvol_jax.kernels.blocks import BLOCK_BYTES, Progress
 from flatvol_jax.kernels.monte_carlo_features import feature_width, sample_keys
 from flatvol_jax.kernels.monte_carlo_sums import SumFiles, feature_sums
+from flatvol_jax.kernels.variation import check_varies
 from flatvol_jax.models import (
     Spec,
     check_evaluation,
@@ -23,6 +25,7 @@ from flatvol_jax.runtime.spread import usable_devices
 _VERSION = 1  # of the sums: raise it when the same key, spec and inputs give others
 _FEATURES = 1024  # a product of this many columns is bound by arithmetic, not by memory
 _ROWS = 1024
+_FLOAT32 = float(np.finfo(np.float32).eps)
 
 
 class MonteCarloKernel(NamedTuple):
@@ -112,8 +115,9 @@ def monte_carlo_kernel(
 
     Raises:
         ValueError: inputs not finite, a reference of inputs of another shape, M N_L < n, where K
-            would be singular, more memory than is there, or a network whose features are not
-            finite.
+            would be singular, more memory than is there, a network whose features are not finite
+            or the same for all inputs, or whose outputs have another variance than the features,
+            sigma_w and sigma_b say (`prior_check`, at level 1e-4).
     """
     _, kernels, _ = _group_kernels(key, spec, x, samples, 1, cache, progress, block, reference)
     return kernels[0]
@@ -183,6 +187,7 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block, refere
     keys = sample_keys(key, samples)
     counts = np.array([len(range(group, samples, groups)) for group in range(groups)])
     kernels = np.empty((groups, n, n)) if groups > 1 else None
+    checked = prior_check.nothing()
     for group in range(groups):
         determined_by = {
             "monte_carlo_sums": _VERSION,
@@ -201,18 +206,23 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block, refere
                 progress(before + done, samples)
 
         store = SumFiles(None if cache is None else cache, name, int(counts[group]))
-        sums = feature_sums(
+        sums, of_group = feature_sums(
             spec, inputs, keys[group::groups], width, block, store, in_all, reference
         )
+        checked += of_group
+        if group == groups - 1:
+            prior_check.check_prior(checked, spec)
         sums *= spec.sigma_w**2 / (counts[group] * width)
         sums += spec.sigma_b**2
         _mirror(sums)
         if kernels is None:
+            check_varies(sums.T, x, _FLOAT32)
             return sums.T, sums.T[None], counts
         kernels[group] = sums.T
     mean = np.zeros((n, n))
     for share, kernel in zip(counts / samples, kernels, strict=True):
         mean += share * kernel
+    check_varies(mean, x, _FLOAT32)
     return mean, kernels, counts
 
 

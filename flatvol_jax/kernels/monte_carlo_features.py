@@ -1,4 +1,4 @@
-"""The last hidden features of freshly initialised networks, a network a device at a time."""
+"""Features and outputs of freshly initialised networks, a network a device at a time."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -41,8 +41,10 @@ def _chain(key: jax.Array, samples: int) -> jax.Array:
 
 def sample_features(
     spec: Spec, x: np.ndarray, keys: jax.Array, reference: np.ndarray | None = None
-) -> Iterator[np.ndarray]:
-    """The features (n, N_L) float32 of the network of each key, in the order of keys.
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The features (n, N_L) and outputs (n,), float32, of the network of each key, in order.
+
+    Both are of one forward pass: the compiler finds that what they do before the readout is one.
 
     Each device takes one network, and while its features are used the next is under way.
     With a reference each network's BatchNorms have the statistics of these inputs, as one batch.
@@ -67,14 +69,15 @@ def sample_features(
         current = ahead
         if first + len(devices) < len(keys):
             ahead = launch(first + len(devices))
-        yield from np.asarray(current)[: len(keys) - first, : len(x)]
+        features, outputs = (np.asarray(part)[:, : len(x)] for part in current)
+        yield from zip(features[: len(keys) - first], outputs, strict=False)
 
 
 @functools.cache
 def _program(
     spec, shape, key_impl, key_shape, devices, reference_shape=None, dtype=np.float32
 ) -> tuple[Callable, int]:
-    """The compiled (key data, inputs) -> features, and the inputs that it takes at a time.
+    """The compiled (key data, inputs) -> (features, outputs), and the inputs taken at a time.
 
     With the shape of a reference the program takes that as its third argument.
     """
@@ -83,8 +86,13 @@ def _program(
         params, state = spec.init(jax.random.wrap_key_data(data[0], impl=key_impl), shape[1:]), None
         if reference:
             state = batch_state(spec, params, spec.init_state(shape[1:]), *reference)
-        features = jax.lax.map(lambda rows: spec.features(params, rows, state), inputs)
-        return features.astype(jnp.float32).reshape(1, -1, features.shape[-1])
+
+        def answered(rows):
+            features, outputs = spec.features(params, rows, state), spec.apply(params, rows, state)
+            return features.astype(jnp.float32), outputs.astype(jnp.float32)
+
+        features, outputs = jax.lax.map(answered, inputs)
+        return features.reshape(1, -1, features.shape[-1]), outputs.reshape(1, -1)
 
     shared, split = _shardings(devices)
     references = [] if reference_shape is None else [reference_shape]

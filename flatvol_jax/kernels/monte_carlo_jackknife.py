@@ -1,37 +1,19 @@
 """What the error of a Monte Carlo kernel does to a number computed from it, as log V."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from flatvol_jax.kernels.monte_carlo import MonteCarloKernel
-
-
-class Jackknife(NamedTuple):
-    """A functional of an estimated kernel, with its error.
-
-    Attributes:
-        value: the functional of the kernel from all samples.
-        standard_error: of that value, from the spread over groups.
-        bias: estimate of E[value] - functional(E[K]); `value - bias` is corrected for it to
-            first order in 1/M, and has about the same standard error.
-    """
-
-    value: np.ndarray
-    standard_error: np.ndarray
-    bias: np.ndarray
+from flatvol_jax.runtime.jackknife import Jackknife, delete_a_group
 
 
 def jackknife(
     estimate: MonteCarloKernel, functional: Callable[[np.ndarray], np.ndarray | float]
 ) -> Jackknife:
-    """Delete-a-group jackknife of T(K), for groups of sizes M_j (Busing et al. 1999).
+    """Return T(K) with the error that it has from K, by a jackknife that leaves out each group.
 
-    With h_j = M/M_j, T_(j) the functional of the kernel without group j, and pseudovalues
-    P_j = h_j T - (h_j - 1) T_(j): the corrected value is T_J = gT - Σ_j (1 - 1/h_j) T_(j), the
-    bias T - T_J, the variance (1/g) Σ_j (P_j - T_J)²/(h_j - 1). For a functional linear in K the
-    bias is 0 and the standard error that of the mean.
+    The formulas are those of `runtime.jackknife.delete_a_group`.
 
     log V of a noisy kernel is biased, as any curved functional is (E log V(K̂) ≠ log V(E K̂),
     Jensen's inequality). K̂ has rank M N_L + 1 at most; its small eigenvalues are too small, the
@@ -58,11 +40,7 @@ def jackknife(
             for j, (w, part) in enumerate(zip(share, kernels, strict=True))
         ]
     )
-    share = share.reshape(-1, *[1] * value.ndim)
-    corrected = len(counts) * value - np.sum((1 - share) * without, axis=0)
-    pseudovalues = value / share - (1 / share - 1) * without
-    variance = np.mean(np.square(pseudovalues - corrected) / (1 / share - 1), axis=0)
-    return Jackknife(value, np.sqrt(variance), value - corrected)
+    return delete_a_group(value, without, counts)
 
 
 def _checked(value, of: str, shape: tuple[int, ...] | None = None) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from etils import epath
 from scipy.linalg.blas import dsyrk
 
+from flatvol_jax.kernels import prior_check
 from flatvol_jax.kernels.monte_carlo_features import sample_features
 from flatvol_jax.models import Spec
 from flatvol_jax.runtime import cache, files
@@ -36,30 +37,36 @@ class SumFiles:
     name: str
     wanted: int
 
-    def read(self, n: int) -> tuple[int, np.ndarray]:
-        """(done, sums): the intact file with the most samples, at most those wanted, else 0."""
+    def read(self, n: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """(done, sums, checked): the intact file with the most samples, at most those wanted.
+
+        Without one, 0 and zeros. `checked` are the sums of `prior_check`; zeros of a file that
+        has none.
+        """
         for done, _, path in sorted(self._files(), reverse=True):
             if done > self.wanted:
                 continue
             try:
-                sums = files.read_arrays(path)["sums"]
+                arrays = files.read_arrays(path)
+                sums = arrays["sums"]
+                checked = arrays.get("checked", prior_check.nothing())
             except FileNotFoundError:  # dropped by another process, which is further
                 continue
             except (ValueError, KeyError):
                 cache.warn_damaged(path)
                 continue
             if sums.shape == (n, n) and sums.dtype == np.float64:
-                return done, np.asfortranarray(sums)
+                return done, np.asfortranarray(sums), checked
             cache.warn_damaged(path)
-        return 0, np.zeros((n, n), order="F")
+        return 0, np.zeros((n, n), order="F"), prior_check.nothing()
 
-    def write(self, done: int, sums: np.ndarray) -> None:
+    def write(self, done: int, sums: np.ndarray, checked: np.ndarray) -> None:
         """Write the sums of the first `done` samples, then drop what they continue."""
         if self.folder is None:
             return
         path = self.folder / f"{self.name}-{done}-of-{self.wanted}.npz"
         try:
-            files.write_arrays(path, {"sums": sums})
+            files.write_arrays(path, {"sums": sums, "checked": checked})
             for older, wanted, part in self._files():
                 if wanted == self.wanted and older < done:
                     part.unlink(missing_ok=True)
@@ -85,8 +92,10 @@ def feature_sums(
     store: SumFiles,
     progress: Callable[[int], None],
     reference: np.ndarray | None = None,
-) -> np.ndarray:
-    """Σ_m h_m h_m' over the networks of all keys: the upper triangle of (n, n) float64.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Σ_m h_m h_m' over the networks of all keys, the upper triangle of (n, n) float64.
+
+    With it the sums by which `prior_check` holds the networks' outputs against it.
 
     Features of `block` samples side by side enter in one symmetric product. They are added in
     the order of the keys, so that the sum depends on the block but not on devices, on how often
@@ -103,18 +112,23 @@ def feature_sums(
         reference: (m, ...) float32 inputs whose batch statistics normalise each network.
 
     Raises:
-        ValueError: features that are not finite.
+        ValueError: features that are not finite; outputs of another variance than the spec says.
         Stopped: a stop was asked for, and the sums are in the store.
     """
-    done, sums = store.read(len(x))
+    done, sums, checked = store.read(len(x))
     progress(done)
     if done == len(keys):
-        return sums
+        return sums, checked
     columns = np.empty((len(x), min(block, len(keys) - done) * width))
     filled, written = 0, time.monotonic()
-    for features in sample_features(spec, x, keys[done:], reference):
+    rows = prior_check.checked_rows(len(x))
+    looked_at: list[tuple[np.ndarray, np.ndarray]] = []
+    for features, outputs in sample_features(spec, x, keys[done:], reference):
         columns[:, filled : filled + width] = features
         filled += width
+        wanted = checked[0] + len(looked_at) < prior_check.NETWORKS
+        if wanted and np.isfinite(features[rows]).all() and np.isfinite(outputs[rows]).all():
+            looked_at.append((features[rows], outputs[rows]))
         if filled < columns.shape[1] and done + filled // width < len(keys):
             continue
         sums = dsyrk(1.0, columns[:, :filled].T, beta=1.0, c=sums, trans=1, overwrite_c=1)
@@ -125,10 +139,16 @@ def feature_sums(
                 "spec: got NaN or infinite features at initialisation, wanted finite ones. Look "
                 "at spec.features(spec.init(key, x.shape[1:]), x) and the scale of x."
             )
+        if looked_at:
+            before, of_block = checked[0], map(np.stack, zip(*looked_at, strict=True))
+            checked = checked + prior_check.network_sums(*of_block, spec.sigma_w, spec.sigma_b)
+            looked_at = []
+            if before < prior_check.EARLY <= checked[0]:
+                prior_check.check_prior(checked, spec)
         if finished or stop_asked() or time.monotonic() - written > _SECONDS:
-            store.write(done, sums)
+            store.write(done, sums, checked)
             written = time.monotonic()
         progress(done)
         if store.folder is not None:
             safe_point()
-    return sums
+    return sums, checked

@@ -11,7 +11,7 @@ from flatvol_jax.study.units import Unit
 # Raise a number when the meaning of a stage's result changes: old units are then computed anew.
 STAGE_VERSIONS = {
     "train": 1,
-    "log_volume": 2,
+    "log_volume": 3,
     "log_volume_null": 1,
     "sharpness": 4,
     "sgd_sharpness": 3,

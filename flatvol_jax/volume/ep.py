@@ -20,6 +20,7 @@ from flatvol_jax.volume.links import Tilted, tilt
 
 _MEMORY = 5
 _LEAST_DAMPING = 1e-3
+_LARGEST_GROWTH = 100.0  # of the distance between iterates, in a step that is not taken back
 # Least site precision times prior variance. Below it 1 - diag(B^-1) has lost its digits; log Z
 # is stationary in the sites, so the floor changes it by about its square.
 _FLOOR = 1e-8
@@ -127,7 +128,7 @@ class Iterate(NamedTuple):
             labels, of order one for every output.
         memory: what the mixing has seen.
         distance: between the last two points.
-        sweep: the last update.
+        sweep: the update of the least residual.
         damping: of the last step; below a least one, EP has failed.
         iterations: factorisations so far.
     """
@@ -170,7 +171,9 @@ def advanced(
     sweep = _updated(prior_variance, labels, sites, marginals)
     residual = _packed(sweep.cavity) - state.point
     new_distance = jnp.linalg.norm(residual)
-    failed = ~jnp.isfinite(sweep.residual + new_distance)
+    near = new_distance <= jnp.maximum(_LARGEST_GROWTH * state.distance, 1.0)
+    failed = ~(jnp.isfinite(sweep.residual) & jnp.isfinite(new_distance) & near)
+    better = sweep.residual < state.sweep.residual
     step = jnp.where(new_distance > state.distance, 0.5, 1.0)
     damping = jnp.where(failed, state.damping / 4, step)
     first = state.iterations == 0
@@ -183,7 +186,7 @@ def advanced(
         anderson.mix(memory, damping),
         memory,
         jnp.where(failed, state.distance, new_distance),
-        sweep,
+        jax.tree.map(partial(jnp.where, better), sweep, state.sweep),
         damping,
         state.iterations + 1,
     )
@@ -283,9 +286,10 @@ def expectation_propagation(
     measures, in nats, how far log Z still is from EP's fixed point: within a factor of three
     on data-like labels, of some hundred on constants. It says nothing of EP's own error.
 
-    The step is full while the distance between iterates falls and half where it grew; where a
-    step leaves the numbers that float64 can hold, it is taken back and tried again at a quarter,
-    without the memory.
+    The step is full while the distance between iterates falls and half where it grew; where it
+    grows a hundredfold, or a step leaves the numbers that float64 can hold, that step is taken
+    back and tried again at a quarter, without the memory. What is returned is the iterate of the
+    least residual.
 
     Args:
         kernel: K, (n, n) float64, symmetric positive semidefinite, as `algebra` takes it.

@@ -13,72 +13,38 @@ from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
 from flatvol_jax.runtime.spread import usable_devices
 from flatvol_jax.volume import inputs, sharded_inputs
-from flatvol_jax.volume.correction import Correction, second_order_correction
+from flatvol_jax.volume.correction import second_order_correction
+from flatvol_jax.volume.correlation import correlation_reader, output_scales
 from flatvol_jax.volume.ep import (
     DENSE,
     EP,
     Cavities,
-    Sites,
     expectation_propagation,
     prior_cavities,
+)
+from flatvol_jax.volume.kernel_error import (
+    KernelEstimate,
+    ep_jackknife,
+    given_this_kernel,
+    with_kernel_error,
 )
 from flatvol_jax.volume.labellings import in_order, on_each_device
 from flatvol_jax.volume.links import LINK_VARIANCE
 from flatvol_jax.volume.posterior import gaussian_posterior
-from flatvol_jax.volume.repetitions import (
-    Repetitions,
-    contradiction,
-    find_repetitions,
+from flatvol_jax.volume.repetitions import contradiction, find_repetitions
+from flatvol_jax.volume.result import LogVolume, of_outputs, rounding_error
+from flatvol_jax.volume.sampling import (
+    PROPOSALS,
+    WIDEST,
+    Estimate,
+    impossible,
+    sampling_estimate,
 )
-from flatvol_jax.volume.sampling import PROPOSALS, Estimate, impossible, sampling_estimate
 from flatvol_jax.volume.sharded_cholesky import SHARDED
+from flatvol_jax.volume.sharded_kernel import shard_kernel
 
 METHODS = ("ep", "ep_corrected", "certified")
 """What `log_volume` takes as `method`."""
-
-
-class LogVolume(NamedTuple):
-    """log V(f) of one labelling or of many, with what is known of its quality.
-
-    The leading shape of every field is `labels.shape[:-1]`.
-
-    Attributes:
-        log_volume: log V(f) by the method asked for, nats.
-        standard_error: nats; NaN for EP, which is deterministic and biased.
-        converged: whether EP reached its fixed point within the tolerance.
-        status: of the method: "converged" or "not converged" (EP), "correction unreliable"
-            for "ep_corrected", the words of `Estimate.status` for "certified"; where V(f) = 0,
-            "impossible: ..." with the inputs that make it so.
-        iterations: Cholesky factorisations used by EP.
-        residual: nats, the distance of EP's value from its fixed point, not its own error.
-        ep: log V(f) by EP alone, nats.
-        increments: log P(y_i | all other labels) by EP, nats, (..., n).
-        sites: EP's Gaussian sites, (..., n).
-        cavities: mean and variance of each output given all other labels, (..., n); they
-            start another run (`start=`).
-        correction: what EP leaves out to second order; None for "ep".
-        estimate: the sampling estimate; None unless "certified".
-    """
-
-    log_volume: np.ndarray
-    standard_error: np.ndarray
-    converged: np.ndarray
-    status: np.ndarray
-    iterations: np.ndarray
-    residual: np.ndarray
-    ep: np.ndarray
-    increments: np.ndarray
-    sites: Sites
-    cavities: Cavities
-    correction: Correction | None
-    estimate: Estimate | None
-
-    @property
-    def corrected(self) -> np.ndarray:
-        """EP and the third-cumulant term of what it leaves out, nats."""
-        if self.correction is None:
-            raise ValueError("corrected: got a result of method 'ep'; ask for 'ep_corrected'.")
-        return self.ep + self.correction.third
 
 
 class _Options(NamedTuple):
@@ -86,11 +52,14 @@ class _Options(NamedTuple):
     proposal: str
     particles: int
     replicates: int
+    tolerance: float
+    max_iterations: int
+    batch_size: int
 
 
 @float64_scope
 def log_volume(
-    kernel: np.ndarray,
+    kernel: np.ndarray | KernelEstimate,
     labels: np.ndarray,
     link: str = "heaviside",
     method: str = "ep",
@@ -108,15 +77,22 @@ def log_volume(
 ) -> LogVolume:
     """log V(f) = log ∫ N(z; 0, K) ∏_i P(y_i | z_i) dz (eqs 2 and 5, appendix A), in nats.
 
-    Inputs that occur twice (outputs of correlation ±1) count once under the Heaviside link;
-    with contradictory labels V(f) = 0 and log V = -inf.
+    Under the Heaviside link V does not change where K becomes D K D, D diagonal and positive: it
+    is computed from the correlations, whatever the scales of the outputs. Inputs that occur twice
+    (outputs of correlation ±1) count once; with contradictory labels V(f) = 0 and log V = -inf.
+
+    A printed error says what it covers. Of a kernel that was sampled take the estimate,
+    `fv.monte_carlo_estimate`: its error, often a hundred times that of the sampling, is then in
+    the standard error, and its bias is taken off. A matrix may have been sampled, and the status
+    says "given this kernel".
 
     Batches of labellings are dealt out to the local devices, each with a copy of K; the results
     do not depend on how many devices there are.
 
     Args:
-        kernel: K, (n, n) float64: the NNGP kernel on the inputs of S+E; with a mesh, a
-            `np.memmap` is never read whole.
+        kernel: K, (n, n) float64: the NNGP kernel on the inputs of S+E, or a `KernelEstimate`
+            of it, which costs a run of EP for each of its groups; with a mesh, a `np.memmap` is
+            never read whole.
         labels: y, (..., n), entries ±1: the labels that the network gives to those inputs.
         link: "heaviside", P(y | z) = 1[y z > 0], or "probit", Φ(y z), which equals Heaviside
             with K + I in place of K and gives other numbers.
@@ -139,9 +115,10 @@ def log_volume(
 
     Raises:
         ValueError: kernel not float64, square, symmetric, finite or positive semidefinite, or
-            too large for memory; for "certified", a nearly singular one or no key; labels not
-            ±1 or of another length; unknown link, method or proposal; a mesh with a method
-            other than "ep" or a batch.
+            too large for memory; for "certified", a singular one or no key; labels not ±1 or of
+            another length, or two of them on inputs that are not one but whose outputs float64
+            cannot tell apart; unknown link, method or proposal; a mesh with a method other than
+            "ep" or a batch.
     """
     noise = LINK_VARIANCE[checks.one_of("link", link, LINK_VARIANCE)]
     options = _Options(
@@ -149,56 +126,136 @@ def log_volume(
         checks.one_of("proposal", proposal, PROPOSALS),
         checks.count("particles", particles, least=2),
         checks.count("replicates", replicates, least=2),
+        checks.positive("tolerance", tolerance),
+        checks.count("max_iterations", max_iterations),
+        checks.count("batch_size", batch_size),
     )
-    tolerance = checks.positive("tolerance", tolerance)
-    checks.count("max_iterations", max_iterations)
-    batch_size = checks.count("batch_size", batch_size)
     if method == "certified" and key is None:
         raise ValueError("key: got None; method 'certified' draws samples: jax.random.key(0).")
     key = None if key is None else checks.random_key("key", key)
     checks.function("progress", progress)
-    if mesh is None:
-        kernel = inputs.checked_kernel(kernel, inputs.ep_matrices(batch_size, noise > 0))
-    else:
-        sharded_inputs.check_mesh(mesh, method, batch_size)
-        kernel = inputs.checked_entries(kernel)
-    labels = inputs.checked_labels(labels, len(kernel))
-    begin = None if start is None else _checked_start(start, len(kernel))
+    if mesh is not None:
+        sharded_inputs.check_mesh(mesh, method, options.batch_size)
+    run = partial(_of_matrix, labels=labels, noise=noise, mesh=mesh)
+    if not isinstance(kernel, KernelEstimate):
+        return given_this_kernel(
+            run(kernel, key=key, start=start, options=options, progress=progress)
+        )
+    whole = run(kernel.kernel, key=key, start=start, options=options, progress=progress)
+    if whole.ep.ndim == 0 and np.isfinite(whole.ep):
+        start = whole.cavities
+    by_ep = options._replace(method="ep")
+    return with_kernel_error(
+        whole,
+        ep_jackknife(kernel, whole.ep, lambda part: run(part, start=start, options=by_ep).ep),
+    )
 
-    # From here on the link is the hard one, on the outputs with their noise.
-    repetitions = find_repetitions(kernel, noise)
+
+def estimate_log_volume(
+    key: jax.Array,
+    kernel: np.ndarray | KernelEstimate,
+    labels: np.ndarray,
+    link: str = "heaviside",
+    **options,
+) -> Estimate:
+    """log V(f) by sampling, with a standard error: `log_volume(method="certified").estimate`.
+
+    Sequential importance sampling twisted by EP's sites (`twisted_importance_sampling`): the
+    mean of the replicates is unbiased for V(f), not for log V(f), whatever EP's own error.
+
+    Args:
+        key: for all draws.
+        kernel: K, (n, n) float64, not singular, or a `KernelEstimate` of it.
+        labels: y, (..., n), entries ±1.
+        link: "heaviside" or "probit".
+        options: `proposal`, `particles`, `replicates`, `start`, `progress` and the others of
+            `log_volume`.
+
+    Returns:
+        The estimate, every field with the leading shape `labels.shape[:-1]`.
+
+    Raises:
+        ValueError: as `log_volume`; a singular kernel.
+    """
+    return log_volume(kernel, labels, link, "certified", key, **options).estimate
+
+
+def _of_matrix(
+    kernel: np.ndarray,
+    labels: np.ndarray,
+    noise: float,
+    mesh: Mesh | None,
+    options: _Options,
+    start: Cavities | None = None,
+    key: jax.Array | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> LogVolume:
+    """log V(f) for a matrix, all else being checked."""
+    batch_size = options.batch_size
+    if mesh is None:
+        matrix, scale = inputs.checked_correlation(
+            kernel, noise, inputs.ep_matrices(batch_size, noise > 0)
+        )
+        read = matrix.__getitem__
+    else:
+        kernel = inputs.checked_entries(kernel)
+        scale, read = output_scales(kernel, noise), correlation_reader(kernel, noise)
+    prior = np.diagonal(kernel)
+    labels = inputs.checked_labels(labels, len(prior))
+    begin = None if start is None else _checked_start(start, len(prior))
+
+    # From here on the link is the hard one, on the outputs with their noise, of unit variance.
+    repetitions = find_repetitions(read, len(prior))
     kept = repetitions.kept
     rows = labels.reshape(-1, labels.shape[-1]).astype(np.float64)
     batches = range(0, len(rows), batch_size)
     if mesh is None:
         devices = min(len(usable_devices()), len(batches))
-        reduced = _reduced(kernel, kept, noise, batch_size, options, devices)
-        algebra, held = DENSE, on_each_device(lambda: jnp.asarray(reduced))
+        reduced = _reduced(matrix, kernel, kept, options, devices)
+        clashes = [contradiction(repetitions, row, read, noise) for row in rows]
+        del matrix, read
+        algebra, held = DENSE, _on_devices(reduced, devices)
+        del reduced
+
+        def jittered(jitter):
+            matrix = held()
+            return matrix + jitter * jnp.eye(len(matrix))
     else:
-        sharded = sharded_inputs.sharded_kernel(kernel, kept, noise, mesh)
+        sharded = sharded_inputs.sharded_correlation(kernel, kept, noise, mesh)
         algebra, held = SHARDED, lambda: sharded
+        clashes = [contradiction(repetitions, row, read, noise) for row in rows]
+
+        def jittered(jitter):
+            reader = correlation_reader(kernel, noise, kept, jitter)
+            return shard_kernel(reader, len(kept), mesh)
+
     if begin is not None:
-        begin = Cavities(begin.mean[kept], begin.variance[kept] + noise)
+        begin = Cavities((begin.mean / scale)[kept], ((begin.variance + noise) / scale**2)[kept])
 
     def finished(first):
         matrix = held()
         cavities = prior_cavities(matrix, algebra) if begin is None else begin
         batch = rows[first : first + batch_size]
 
-        def run(labelling):
+        def run(labelling, matrix=matrix):
             return expectation_propagation(
-                matrix, labelling, cavities, tolerance, max_iterations, algebra
+                matrix, labelling, cavities, options.tolerance, options.max_iterations, algebra
             )
 
         results = []
         for row, ep in zip(batch, _batched(run, batch[:, kept], batch_size), strict=True):
-            clash = contradiction(repetitions, row)
+            jitter = 0.0
+            if not np.isfinite(ep.log_volume):  # rounding has made the matrix indefinite
+                jitter = inputs.rounding_jitter(len(kept))
+                ep = run(row[kept], jittered(jitter))
+            place = first + len(results)
+            clash = clashes[place]
             if clash is None:
-                own_key = None if key is None else jax.random.fold_in(key, first + len(results))
-                result = _finished(own_key, matrix, row[kept], ep, options)
+                own_key = None if key is None else jax.random.fold_in(key, place)
+                result = _finished(own_key, matrix, row[kept], ep, options, jitter)
             else:
                 result = _impossible(clash, matrix, row[kept], ep, options)
-            results.append(_of_outputs(result, repetitions, noise))
+            results.append(of_outputs(result, repetitions, prior, noise))
         return results
 
     if mesh is not None:
@@ -210,53 +267,29 @@ def log_volume(
     )
 
 
-def estimate_log_volume(
-    key: jax.Array, kernel: np.ndarray, labels: np.ndarray, link: str = "heaviside", **options
-) -> Estimate:
-    """log V(f) by sampling, with a standard error: `log_volume(method="certified").estimate`.
-
-    Sequential importance sampling twisted by EP's sites (`twisted_importance_sampling`): the
-    mean of the replicates is unbiased for V(f), not for log V(f), whatever EP's own error.
-
-    Args:
-        key: for all draws.
-        kernel: K, (n, n) float64, not nearly singular.
-        labels: y, (..., n), entries ±1.
-        link: "heaviside" or "probit".
-        options: `proposal`, `particles`, `replicates`, `start`, `progress` and the others of
-            `log_volume`.
-
-    Returns:
-        The estimate, every field with the leading shape `labels.shape[:-1]`.
-
-    Raises:
-        ValueError: as `log_volume`; a nearly singular kernel.
-    """
-    return log_volume(kernel, labels, link, "certified", key, **options).estimate
-
-
 def _reduced(
-    kernel: np.ndarray,
-    kept: np.ndarray,
-    noise: float,
-    batch_size: int,
-    options: _Options,
-    devices: int,
+    matrix: np.ndarray, kernel: np.ndarray, kept: np.ndarray, options: _Options, devices: int
 ) -> np.ndarray:
-    """K + noise I on the outputs that are kept, if there is memory for what follows."""
-    if noise > 0:
-        kernel = kernel + noise * np.eye(len(kernel))
-    if len(kept) < len(kernel):
-        inputs.check_memory(len(kept), inputs.ep_matrices(batch_size))  # with a copy, as of noise
-        kernel = kernel[np.ix_(kept, kept)]
+    """The correlations of the outputs that are kept, if there is memory for what follows."""
+    if len(kept) < len(matrix):
+        inputs.check_memory(len(kept), inputs.ep_matrices(options.batch_size))  # with a copy
+        matrix = matrix[np.ix_(kept, kept)]
     if devices > 1:  # of a host, which has one memory
-        inputs.check_memory(len(kernel), devices * inputs.ep_matrices(batch_size))
+        inputs.check_memory(len(matrix), devices * inputs.ep_matrices(options.batch_size))
     if options.method == "certified":
-        # K as JAX has it, the covariance of EP's Gaussian and its factor.
+        # The correlations as JAX has them, the covariance of EP's Gaussian and its factor.
         particles = options.particles * options.replicates
-        inputs.check_memory(len(kernel), 3 * devices, particles * devices)
-        inputs.check_invertible(kernel)
-    return kernel
+        inputs.check_memory(len(matrix), 3 * devices, particles * devices)
+        inputs.check_invertible(matrix, kernel)
+    return matrix
+
+
+def _on_devices(matrix: np.ndarray, devices: int) -> Callable[[], jax.Array]:
+    """A function that returns the matrix on the device of the task; one device takes it away."""
+    if devices > 1:
+        return on_each_device(lambda: jnp.asarray(matrix))
+    array = jnp.asarray(matrix)
+    return lambda: array
 
 
 def _batched(run: Callable[[np.ndarray], EP], rows: np.ndarray, batch_size: int) -> list[EP]:
@@ -269,17 +302,24 @@ def _batched(run: Callable[[np.ndarray], EP], rows: np.ndarray, batch_size: int)
 
 
 def _finished(
-    key: jax.Array | None, kernel: jax.Array, labels: np.ndarray, ep: EP, options: _Options
+    key: jax.Array | None,
+    kernel: jax.Array,
+    labels: np.ndarray,
+    ep: EP,
+    options: _Options,
+    jitter: float = 0.0,
 ) -> LogVolume:
     """What the method adds to a run of EP, on the host."""
     value, error, correction, estimate = ep.log_volume, np.nan, None, None
-    status = "converged" if ep.converged else "not converged"
+    status, rounding = "converged" if ep.converged else "not converged", rounding_error(ep, jitter)
     if options.method != "ep":
         posterior = gaussian_posterior(kernel, *ep.sites)
         correction = second_order_correction(posterior.covariance, labels, ep.cavities)
         value = value + correction.third
         if ep.converged and not correction.reliable:
             status = "correction unreliable"
+    if not rounding <= WIDEST:
+        status = "imprecise"
     if options.method == "certified":
         estimate = sampling_estimate(
             key,
@@ -290,6 +330,7 @@ def _finished(
             options.proposal,
             options.particles,
             options.replicates,
+            rounding,
         )
         value, error, status = estimate.log_volume, estimate.standard_error, estimate.status
     return to_host(
@@ -306,6 +347,10 @@ def _finished(
             ep.cavities,
             correction,
             estimate,
+            np.float64(np.nan if estimate is None else estimate.sampling_error),
+            np.float64(np.nan),
+            np.float64(np.nan),
+            rounding,
         )
     )
 
@@ -323,22 +368,8 @@ def _impossible(
         status=np.str_(f"impossible: inputs {clash[0]} and {clash[1]} are one, their labels two"),
         ep=np.float64(-np.inf),
         estimate=impossible(options.replicates, options.particles) if certified else None,
-    )
-
-
-def _of_outputs(result: LogVolume, repetitions: Repetitions, noise: float) -> LogVolume:
-    """From outputs that were computed with, noise and all, to those that the caller knows.
-
-    A repeated output has what its first occurrence has, and its label is certain given that one.
-    """
-    _, place, sign = repetitions
-    repeated = np.bincount(place)[place] > 1
-    cavities, (precision, shift) = result.cavities, result.sites
-    widened = 1.0 + noise * precision  # the site integrated over the noise
-    return result._replace(
-        increments=np.where(repeated, 0.0, result.increments[place]),
-        sites=Sites((precision / widened)[place], sign * (shift / widened)[place]),
-        cavities=Cavities(sign * cavities.mean[place], cavities.variance[place] - noise),
+        sampling_error=np.float64(0.0),
+        rounding_error=np.float64(0.0),
     )
 
 

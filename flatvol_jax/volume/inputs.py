@@ -6,20 +6,22 @@ from scipy.linalg.lapack import dpotrf
 
 from flatvol_jax.runtime import checks, memory
 from flatvol_jax.runtime.faults import NumericalFault
+from flatvol_jax.volume.correlation import correlation_matrix, output_scales
 
-_SYMMETRY = 1e-10  # relative to the largest variance
-_NEGATIVE = 1e-11  # eigenvalues below minus this share of the trace are not rounding
+_SYMMETRY = 1e-10  # relative to the outputs' standard deviations
+_NEGATIVE = 1e-11  # eigenvalues of correlations below minus this share of n are not rounding
 _LARGEST_VARIANCE = 1e100
-_LEAST_PIVOT = 1e-10  # conditional variances below this share of the largest are rounding
+_PIVOT = 2 * np.finfo(np.float64).eps  # times n: what rounding does to a conditional variance
 _ROWS = 1024
 
 
 def ep_matrices(batch_size: int = 1, noise: bool = True) -> float:
     """The number of n² float64 that EP holds at once beside the kernel it is given.
 
-    K as JAX has it, and K with the link's noise where there is any. Of each labelling under way
-    the scaled K, its factor and the inverse of that. XLA also writes out the squares that go
-    into the column norms, of one or two labellings at a time. 0.3 of it are masks.
+    The correlations as JAX has them, and those that they are made of where the link has noise.
+    Of each labelling under way the scaled matrix, its factor and the inverse of that. XLA also
+    writes out the squares that go into the column norms, of one or two labellings at a time. 0.3
+    of it are masks.
     """
     return 1.2 + noise + 3.1 * batch_size + min(batch_size, 2)
 
@@ -32,17 +34,48 @@ def checked_kernel(kernel: np.ndarray, matrices: float | None = None) -> np.ndar
         matrices: how many arrays of its size the work ahead holds at once beside it; left out,
             those of EP, one labelling at a time, whatever the link.
     """
+    checked_correlation(kernel, matrices=matrices)
+    return np.asarray(kernel)
+
+
+def checked_correlation(
+    kernel: np.ndarray, noise: float = 0.0, matrices: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Check a kernel; return the correlations of K + noise I, and each output's scale.
+
+    K is positive semidefinite where its correlations are, which say so of every output whatever
+    its variance. The noise comes after the check.
+
+    Args:
+        kernel: what the caller gave.
+        noise: variance of the link's noise.
+        matrices: as in `checked_kernel`.
+    """
     kernel = checked_entries(kernel)
     check_memory(len(kernel), ep_matrices() if matrices is None else matrices)
-    slack = rounding(kernel)
-    if _least_pivot(kernel, slack) is None:
-        least = np.linalg.eigvalsh(kernel)[0]
+    matrix, slack = correlation_matrix(kernel), rounding(len(kernel))
+    if _least_pivot(matrix, slack) is None:
+        least = np.linalg.eigvalsh(matrix)[0]
         raise NumericalFault(
-            f"kernel: got an indefinite matrix, least eigenvalue {least:.3g}; wanted positive "
-            f"semidefinite. If this is rounding, add a jitter and record it: "
-            f"K + {max(-2 * least, slack):.1g} * np.eye({len(kernel)})."
+            f"kernel: got an indefinite matrix, its correlations have least eigenvalue "
+            f"{least:.3g}; wanted positive semidefinite, {-slack:.1g} or more. Compute it in "
+            f"float64. {other_prior(kernel, max(-2 * least, slack))}"
         )
-    return kernel
+    scale = output_scales(kernel, noise)
+    if noise > 0:
+        share = output_scales(kernel) / scale
+        matrix = matrix * (share[:, None] * share)
+        np.fill_diagonal(matrix, 1.0)
+    return matrix, scale
+
+
+def other_prior(kernel: np.ndarray, share: float) -> str:
+    """Say what a jitter of this share of the largest variance is."""
+    jitter = share * np.diagonal(kernel).max()
+    return (
+        f"K + {jitter:.1g} * np.eye({len(kernel)}) is another prior, that of a network with noise "
+        "of this variance on its outputs, and has another log V: take it only as that, recorded."
+    )
 
 
 def checked_entries(kernel: np.ndarray) -> np.ndarray:
@@ -62,7 +95,6 @@ def checked_entries(kernel: np.ndarray) -> np.ndarray:
         raise ValueError(f"kernel: got shape {kernel.shape}, wanted (n, n) with n >= 1.")
     if not all(np.isfinite(kernel[i : i + _ROWS]).all() for i in range(0, n, _ROWS)):
         checks.finite("kernel", kernel)
-    _check_symmetric(kernel)
     diagonal = np.diagonal(kernel)
     if diagonal.min() <= 0:
         worst = int(diagonal.argmin())
@@ -75,27 +107,36 @@ def checked_entries(kernel: np.ndarray) -> np.ndarray:
         raise NumericalFault(
             f"kernel: got variances from {diagonal.min():.3g} to {diagonal.max():.3g}, wanted "
             f"{1 / _LARGEST_VARIANCE:g} to {_LARGEST_VARIANCE:g}: their squares must be finite. "
-            "Under the Heaviside link log V does not depend on the scale: divide K by it."
+            "Under the Heaviside link log V does not depend on an output's scale: divide by it."
         )
+    _check_symmetric(kernel)
     return kernel
 
 
-def rounding(kernel: np.ndarray) -> float:
-    """How far below 0 the eigenvalues of a positive semidefinite kernel may be."""
-    return _NEGATIVE * float(np.trace(kernel))
+def rounding(n: int) -> float:
+    """How far below 0 the eigenvalues of n positive semidefinite correlations may be."""
+    return _NEGATIVE * n
 
 
-def check_invertible(kernel: np.ndarray) -> None:
-    """Refuse a kernel that is too nearly singular to sample from its conditionals."""
-    pivot = _least_pivot(kernel, 0.0)
-    scale = np.diagonal(kernel).max()
-    if pivot is None or pivot < _LEAST_PIVOT * scale:
-        least = np.linalg.eigvalsh(kernel)[0]
+def rounding_jitter(n: int) -> float:
+    """What rounding does to the eigenvalues of n correlations, and to their factorisation."""
+    return _PIVOT * n
+
+
+def check_invertible(matrix: np.ndarray, kernel: np.ndarray) -> None:
+    """Refuse correlations that are too nearly singular to sample from their conditionals.
+
+    An output's variance given those before it must exceed what rounding does to it. The kernel
+    is for the message.
+    """
+    pivot, least = _least_pivot(matrix, 0.0), rounding_jitter(len(matrix))
+    if pivot is None or pivot < least:
+        value = np.linalg.eigvalsh(matrix)[0]
         raise NumericalFault(
-            f"kernel: got a nearly singular matrix, least eigenvalue {least:.3g} beside a "
-            f"largest variance of {scale:.3g}; sampling wants every output to keep at least "
-            f"{_LEAST_PIVOT:g} of that given the others. Add a jitter and record it, "
-            f"K + {10 * _LEAST_PIVOT * scale:.1g} * np.eye({len(kernel)}), or use method='ep'."
+            f"kernel: got a singular matrix: its correlations have least eigenvalue {value:.3g}, "
+            f"and sampling wants every output to keep at least {least:.1g} of its variance given "
+            "the others, which float64 can tell from 0. Method 'ep' takes it. Inputs of which one "
+            "raw column hides the others are to be scaled. " + other_prior(kernel, 1e-10)
         )
 
 
@@ -116,14 +157,18 @@ def check_memory(n: int, matrices: float, particles: int = 0) -> None:
 
 
 def _check_symmetric(kernel: np.ndarray) -> None:
-    largest = np.abs(np.diagonal(kernel)).max()
+    scale = output_scales(kernel)
     for begin in range(0, len(kernel), _ROWS):
         rows = slice(begin, begin + _ROWS)
-        asymmetry = np.abs(kernel[rows] - kernel[:, rows].T).max()
-        if asymmetry > _SYMMETRY * largest:
+        difference = np.abs(kernel[rows] - kernel[:, rows].T)
+        if difference.max() <= _SYMMETRY * scale.min() ** 2:
+            continue
+        asymmetry = (difference / scale / scale[rows, None]).max()
+        if asymmetry > _SYMMETRY:
             raise ValueError(
-                f"kernel: got |K - K'| up to {asymmetry:.3g}, wanted a symmetric matrix; "
-                "if this is rounding, pass (K + K.T) / 2."
+                f"kernel: got |K - K'| up to {difference.max():.3g}, {asymmetry:.3g} of the "
+                "outputs' standard deviations; wanted a symmetric matrix; if this is rounding, "
+                "pass (K + K.T) / 2."
             )
 
 

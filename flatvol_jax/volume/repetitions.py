@@ -1,15 +1,24 @@
 """Outputs that are multiples of each other: inputs that occur twice."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-_SAME = 1e-13  # correlations this near to ±1 are those of one input, given twice
+from flatvol_jax.runtime.faults import NumericalFault
+
+_EPSILON = float(np.finfo(np.float64).eps)
+# A correlation is a quotient of numbers that are rounded themselves: at 1 - 8 ε, the variance of
+# the difference of two outputs has no digit left.
+_SAME = 8 * _EPSILON
+# Rows of one output that were scaled and rounded differ by 0.6 ε in standard deviation, 2.1 ε at
+# most; rows of different ones carry the rounding of the whole kernel.
+_FARTHEST, _SPREAD = 2.5 * _EPSILON, 0.65 * _EPSILON
 _ROWS = 1024
 
 
 class Repetitions(NamedTuple):
-    """z_j = ± c z_i for the first such i of each j.
+    """z_j = ± c z_i, as far as float64 can tell, for the first such i of each j.
 
     Attributes:
         kept: the outputs that repeat none before them, ascending, (m,).
@@ -22,24 +31,72 @@ class Repetitions(NamedTuple):
     sign: np.ndarray
 
 
-def find_repetitions(kernel: np.ndarray, noise: float = 0.0) -> Repetitions:
-    """The pairs of outputs whose correlation under K + noise I is within 1e-13 of ±1."""
-    n, scale = len(kernel), np.sqrt(np.diagonal(kernel) + noise)
+def find_repetitions(read_rows: Callable[[slice], np.ndarray], n: int) -> Repetitions:
+    """Find the pairs of outputs whose correlation cannot be told from ±1, within 8 ε.
+
+    Args:
+        read_rows: a slice of rows -> these rows of the correlation matrix.
+        n: outputs.
+    """
     first, sign = np.arange(n), np.ones(n)
     for begin in range(0, n, _ROWS):
         rows = slice(begin, begin + _ROWS)
-        correlation = kernel[rows] / (scale[rows, None] * scale)
-        correlation[np.arange(len(correlation)), np.arange(n)[rows]] = 1.0
+        correlation = read_rows(rows)
         first[rows] = np.argmax(np.abs(correlation) >= 1.0 - _SAME, axis=1)
         sign[rows] = np.sign(correlation[np.arange(len(correlation)), first[rows]])
     kept, place = np.unique(first, return_inverse=True)
     return Repetitions(kept, place, sign)
 
 
-def contradiction(repetitions: Repetitions, labels: np.ndarray) -> tuple[int, int] | None:
-    """A pair of outputs whose labels cannot both be: V(f) = 0 under the Heaviside link."""
+def contradiction(
+    repetitions: Repetitions,
+    labels: np.ndarray,
+    read_rows: Callable[[slice], np.ndarray],
+    noise: float = 0.0,
+) -> tuple[int, int] | None:
+    """Return a pair of outputs that are one and have two labels: V(f) = 0; None where none is.
+
+    Labels that agree say the same of one output and of two that cannot be told apart, so those
+    are never looked at. Where they differ, everything depends on which it is: outputs are one
+    where their rows of the kernel agree to the last bits, theirs and those of all that cannot be
+    told from them.
+
+    Args:
+        repetitions: from `find_repetitions`.
+        labels: ±1, (n,).
+        read_rows: a slice of rows -> these rows of the correlation matrix.
+        noise: variance of the link's noise; with any, no two outputs are one.
+
+    Raises:
+        NumericalFault: the outputs are not one, and the kernel does not tell them apart.
+    """
     first = repetitions.kept[repetitions.place]
     clashing = np.flatnonzero(labels != repetitions.sign * labels[first])
     if not len(clashing):
         return None
-    return int(first[clashing[0]]), int(clashing[0])
+    i, j = int(first[clashing[0]]), int(clashing[0])
+    if noise > 0:
+        raise NumericalFault(
+            f"kernel: got inputs {i} and {j} with different labels and outputs that cannot be told "
+            f"apart: the link's noise, of variance {noise:g}, has no digit left beside theirs in "
+            "float64. Scale the inputs, one raw column as a rule, or take link='heaviside'."
+        )
+    if not _rows_agree(read_rows, i):
+        raise NumericalFault(
+            f"kernel: got inputs {i} and {j} with different labels and rows that cannot be told "
+            "apart: their correlation is 1 to the last digits of float64, and yet their rows are "
+            "not those of one input. The volume depends on the digits that are lost. Scale the "
+            "inputs (one raw column hides all others), or leave one of the two out."
+        )
+    return i, j
+
+
+def _rows_agree(read_rows: Callable[[slice], np.ndarray], i: int) -> bool:
+    """Whether the rows of all outputs that cannot be told from output i are one row, rounded."""
+    row = read_rows(slice(i, i + 1))[0]
+    spread = _SPREAD * (1 + len(row) ** -0.5)
+    for j in np.flatnonzero(np.abs(row) >= 1.0 - _SAME):
+        difference = np.sign(row[j]) * read_rows(slice(j, j + 1))[0] - row
+        if np.abs(difference).max() > _FARTHEST or np.std(difference) > spread:
+            return False
+    return True

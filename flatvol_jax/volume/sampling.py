@@ -15,10 +15,13 @@ from flatvol_jax.volume.posterior import Posterior
 
 PROPOSALS = ("auto", "ep", "prior")
 CERTIFIED = "certified"
-"""The `status` of an estimate whose replicates agree and whose particles are effective."""
+"""The `status` of an estimate whose replicates agree, whose particles are effective and whose
+standard error covers the kernel's."""
+CERTIFIED_GIVEN_KERNEL = "certified given this kernel"
+"""The same of a kernel that came as a matrix: if it was sampled, its error is not covered."""
 
 _COUNTABLE = -2.0  # nats; from this EP value on the prior itself is the better proposal
-_WIDEST = 0.25  # nats; beyond it log V and its error are no longer nearly normal
+WIDEST = 0.25  # nats; beyond it log V and its error are no longer nearly normal
 _LEAST_EFFECTIVE = 0.1  # share of the particles
 _ROUNDING = 1e-20
 _CHANCE = 1e-3  # of "replicates disagree" when they agree
@@ -30,17 +33,22 @@ class Estimate(NamedTuple):
     Attributes:
         log_volume: log of the mean of R replicates, nats. The mean is unbiased for V(f), its
             log is below log V by about standard_error²/2 on average.
-        standard_error: nats, from the spread of the replicates: sd(V_r) / (√R mean V_r).
-        within_error: nats, the same from inside the runs (from the particles' ancestors);
-            agrees with standard_error unless the weights have a heavy tail.
+        standard_error: nats, `sampling_error`, `kernel_error` and the rounding of the kernel
+            added in squares; without the kernel's where the status says "given this kernel".
+        within_error: nats, the sampling's from inside the runs (from the particles' ancestors);
+            agrees with sampling_error unless the weights have a heavy tail.
         effective_sample_size: (Σw)²/Σw², least of the run, summed over replicates.
         particles: all particles, N R.
         log_replicates: log V_r, nats, shape (..., R).
-        status: "certified", or why the word is only "estimate": "few effective samples"
-            (below a tenth of the particles), "replicates disagree" (their spread exceeds what
-            the runs say of themselves, at 0.1%: a heavy tail), "imprecise" (standard error
-            above 0.25 nats), "failed" (not finite: the kernel is too nearly singular).
+        status: "certified", "certified given this kernel" for a matrix, which may have been
+            sampled, or why the word is only "estimate": "few effective samples" (below a tenth
+            of the particles), "replicates disagree" (their spread exceeds what the runs say of
+            themselves, at 0.1%: a heavy tail), "imprecise" (standard error above 0.25 nats),
+            "failed" (not finite: the kernel is too nearly singular).
         proposal: "ep" or "prior", what twisted the sampling.
+        sampling_error: nats, from the spread of the replicates: sd(V_r) / (√R mean V_r).
+        kernel_error: nats, see `LogVolume`; NaN for a matrix.
+        kernel_bias: nats, see `LogVolume`, taken off log_volume; NaN for a matrix.
     """
 
     log_volume: np.ndarray
@@ -51,6 +59,9 @@ class Estimate(NamedTuple):
     log_replicates: np.ndarray
     status: np.ndarray
     proposal: np.ndarray
+    sampling_error: np.ndarray
+    kernel_error: np.ndarray
+    kernel_bias: np.ndarray
 
 
 def sampling_estimate(
@@ -62,6 +73,7 @@ def sampling_estimate(
     proposal: str,
     particles: int,
     replicates: int,
+    rounding_error: float = 0.0,
 ) -> Estimate:
     """Estimate P(y) by sequential importance sampling, the hardest coordinates first.
 
@@ -76,6 +88,7 @@ def sampling_estimate(
             where EP's log V is above -2 nats.
         particles: N, of one replicate.
         replicates: R.
+        rounding_error: nats, what the rounding of K does to log V; in the standard error.
     """
     if proposal == "auto":
         proposal = "prior" if ep.log_volume > _COUNTABLE else "ep"
@@ -94,7 +107,8 @@ def sampling_estimate(
         replicates,
     )
     runs = jax.device_get(runs)
-    return _combined(runs, float(posterior.log_normaliser), particles, proposal)
+    normaliser = float(posterior.log_normaliser)
+    return _combined(runs, normaliser, particles, proposal, rounding_error)
 
 
 @jax.jit
@@ -105,22 +119,25 @@ def _signed_factor(covariance: Array, labels: Array, order: Array) -> Array:
     return jnp.linalg.cholesky(ordered, symmetrize_input=False)
 
 
-def _combined(runs: Replicates, log_normaliser: float, particles: int, proposal: str) -> Estimate:
+def _combined(
+    runs: Replicates, log_normaliser: float, particles: int, proposal: str, rounding_error: float
+) -> Estimate:
     """One estimate from independent replicates, with what its error is worth."""
     replicates = len(runs.log_estimate)
     log_total = logsumexp(runs.log_estimate)
     relative = np.exp(runs.log_estimate - log_total) * replicates  # V_r / mean V_r
-    standard_error = float(np.std(relative, ddof=1) / np.sqrt(replicates))
+    sampling_error = float(np.std(relative, ddof=1) / np.sqrt(replicates))
+    standard_error = float(np.hypot(sampling_error, rounding_error))
     # Each run's variance is relative to P(y)²: the mean over runs is that of one run.
     within = float(np.sqrt(max(np.mean(runs.relative_variance), 0.0) / replicates))
     effective = float(np.sum(runs.effective_sample_size))
     freedom = replicates - 1
-    spread = freedom * standard_error**2
+    spread = freedom * sampling_error**2
     if not np.isfinite(log_total):
         status = "failed"
     elif effective < _LEAST_EFFECTIVE * particles * replicates:
         status = "few effective samples"
-    elif standard_error > _WIDEST:
+    elif standard_error > WIDEST:
         status = "imprecise"
     elif spread > chi2.isf(_CHANCE, freedom) * within**2 + _ROUNDING:
         status = "replicates disagree"
@@ -135,6 +152,9 @@ def _combined(runs: Replicates, log_normaliser: float, particles: int, proposal:
         log_normaliser + runs.log_estimate,
         np.str_(status),
         np.str_(proposal),
+        np.float64(sampling_error),
+        np.float64(np.nan),
+        np.float64(np.nan),
     )
 
 
@@ -151,4 +171,7 @@ def impossible(replicates: int, particles: int) -> Estimate:
         nowhere,
         np.str_(CERTIFIED),
         np.str_("exact"),
+        np.float64(0.0),
+        np.float64(np.nan),
+        np.float64(np.nan),
     )

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from flatvol_jax.runtime import memory
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.volume import inputs
+from flatvol_jax.volume.correlation import correlation_reader
 from flatvol_jax.volume.sharded_cholesky import solve
 from flatvol_jax.volume.sharded_kernel import BLOCK, ShardedKernel, shard_kernel
 
@@ -54,8 +55,10 @@ def no_other_mesh(function: Callable) -> Callable:
 
 
 @no_other_mesh
-def sharded_kernel(kernel: np.ndarray, kept: np.ndarray, noise: float, mesh: Mesh) -> ShardedKernel:
-    """Rows and columns `kept` of K + noise I on the devices of a mesh.
+def sharded_correlation(
+    kernel: np.ndarray, kept: np.ndarray, noise: float, mesh: Mesh
+) -> ShardedKernel:
+    """Put the correlations of K + noise I among the outputs `kept` on the devices of a mesh.
 
     Args:
         kernel: K on the host, (n, n), its entries checked; may be a `np.memmap`.
@@ -69,34 +72,20 @@ def sharded_kernel(kernel: np.ndarray, kept: np.ndarray, noise: float, mesh: Mes
     """
     n = len(kernel)
     _check_memory(n, mesh)
-    sharded = shard_kernel(_reader(kernel, np.arange(n), noise), n, mesh)
-    slack = inputs.rounding(kernel)
+    sharded = shard_kernel(correlation_reader(kernel), n, mesh)
+    slack = inputs.rounding(n)
     nothing = np.zeros(n)
-    found = jax.jit(solve)(sharded, nothing + 1.0, slack - noise, nothing)
+    found = jax.jit(solve)(sharded, nothing + 1.0, slack, nothing)
     if not np.isfinite(found.half_log_determinant):
         raise NumericalFault(
-            f"kernel: got an indefinite matrix, its least eigenvalue below {-slack:.3g}; wanted "
-            "positive semidefinite. If this is rounding, add a larger jitter and record it: "
-            f"K + {10 * slack:.1g} * np.eye({n})."
+            "kernel: got an indefinite matrix, its correlations have an eigenvalue below "
+            f"{-slack:.3g}; wanted positive semidefinite. Compute it in float64. "
+            + inputs.other_prior(kernel, 10 * slack)
         )
-    if len(kept) == n:
+    if len(kept) == n and noise == 0:
         return sharded
     del sharded  # the devices have no room for both
-    return shard_kernel(_reader(kernel, kept, noise), len(kept), mesh)
-
-
-def _reader(kernel: np.ndarray, kept: np.ndarray, noise: float) -> Callable[[slice], np.ndarray]:
-    """A slice of the kept rows -> these rows of K + noise I, a copy."""
-
-    def read(rows):
-        chosen = kept[rows]
-        piece = kernel[chosen]
-        if len(kept) < len(kernel):
-            piece = piece[:, kept]
-        piece[np.arange(len(chosen)), np.arange(len(kept))[rows]] += noise
-        return piece
-
-    return read
+    return shard_kernel(correlation_reader(kernel, noise, kept), len(kept), mesh)
 
 
 def _check_memory(n: int, mesh: Mesh) -> None:

@@ -12,8 +12,9 @@ from scipy.special import logsumexp
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.volume.inputs import checked_kernel, checked_labels
+from flatvol_jax.volume.inputs import checked_correlation, checked_labels
 from flatvol_jax.volume.links import LINK_VARIANCE
+from flatvol_jax.volume.repetitions import contradiction, find_repetitions
 
 _MOST_LEVELS = 3000
 
@@ -59,7 +60,7 @@ def splitting_log_volume(
 
     Args:
         key: for pilot and replicates.
-        kernel: K, (n, n) float64; singular is allowed.
+        kernel: K, (n, n) float64; singular is allowed, and only its correlations matter.
         labels: y, (n,), ±1.
         link: "heaviside", or "probit", which adds unit noise to each output.
         particles: of one replicate.
@@ -72,11 +73,14 @@ def splitting_log_volume(
     noise = LINK_VARIANCE[checks.one_of("link", link, LINK_VARIANCE)]
     particles = checks.count("particles", particles, least=2)
     steps, replicates = checks.count("steps", steps), checks.count("replicates", replicates, 2)
-    kernel = checked_kernel(kernel)
-    labels = checked_labels(labels, len(kernel))
+    matrix, _ = checked_correlation(kernel, noise)
+    labels = checked_labels(labels, len(matrix))
     if labels.ndim != 1:
         raise ValueError(f"labels: got shape {labels.shape}, wanted one labelling, (n,).")
-    values, vectors = np.linalg.eigh(kernel + noise * np.eye(len(kernel)))
+    repetitions = find_repetitions(matrix.__getitem__, len(matrix))
+    if contradiction(repetitions, labels, matrix.__getitem__, noise) is not None:
+        return Splitting(-np.inf, 0.0, np.full(replicates, -np.inf), 0)
+    values, vectors = np.linalg.eigh(matrix)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     rows = jnp.asarray(labels[:, None] * root / np.linalg.norm(root, axis=1, keepdims=True))
 

@@ -23,7 +23,7 @@ def certificate(problem):
 
 def test_it_says_all_that_was_found(certificate, problem):
     for entry in certificate["log_volume"].values():
-        assert entry["verdict"] == "certified"
+        assert entry["verdict"] == "certified given this kernel"
         estimate = entry["estimate"]
         assert abs(estimate["log_volume"] - entry["ep_corrected"]["log_volume"]) < 0.3
         assert estimate["interval"]["low"] < estimate["log_volume"] < estimate["interval"]["high"]

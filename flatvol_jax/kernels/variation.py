@@ -1,0 +1,24 @@
+"""Whether a kernel knows its inputs apart."""
+
+import numpy as np
+
+
+def check_varies(kernel: np.ndarray, x: np.ndarray, rounding: float) -> None:
+    """Refuse a kernel (n, n) with the same number everywhere, for inputs that are not the same.
+
+    Args:
+        kernel: K on x.
+        x: (n, ...) inputs.
+        rounding: differences of this share of the numbers are none.
+
+    Raises:
+        ValueError: such a kernel: a network that answers every input alike.
+    """
+    low, high = float(kernel.min()), float(kernel.max())
+    if high - low > rounding * max(abs(low), abs(high)) or (x[0] == x).all():
+        return
+    raise ValueError(
+        f"spec: got a kernel that is {high:.6g} for every pair of inputs, wanted one that varies: "
+        "these networks answer all inputs alike. Look at spec.features(params, x): are they 0 or "
+        "constant, as behind a normalisation whose statistics are not those of the inputs?"
+    )

@@ -1,0 +1,93 @@
+"""What the error of a sampled kernel does to log V(f)."""
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from flatvol_jax.runtime.jackknife import Jackknife, delete_a_group
+from flatvol_jax.volume.result import LogVolume
+from flatvol_jax.volume.sampling import CERTIFIED, CERTIFIED_GIVEN_KERNEL, WIDEST
+
+
+@runtime_checkable
+class KernelEstimate(Protocol):
+    """A kernel that is the mean of independent groups of samples, as `fv.monte_carlo_estimate`'s.
+
+    Attributes:
+        kernel: K from all samples, (n, n) float64.
+        group_kernels: (g, n, n) float64, each from its own samples.
+        group_samples: (g,), how many those are.
+    """
+
+    kernel: np.ndarray
+    group_kernels: np.ndarray
+    group_samples: np.ndarray
+
+
+def ep_jackknife(
+    estimate: KernelEstimate, value: np.ndarray, ep: Callable[[np.ndarray], np.ndarray]
+) -> Jackknife:
+    """Return log V by EP with the error and the bias that it has from the kernel.
+
+    EP's own error is nearly the same with and without a group and drops out of the differences.
+
+    Args:
+        estimate: the kernel and its groups.
+        value: EP's log V of the whole kernel, any shape.
+        ep: a kernel -> EP's log V, of that shape.
+    """
+    kernels, counts = np.asarray(estimate.group_kernels), np.asarray(estimate.group_samples)
+    possible, without = np.isfinite(value), []
+    for share, kernel in zip(counts / counts.sum(), kernels, strict=True):
+        without.append(ep((estimate.kernel - share * kernel) / (1 - share)))
+    without = np.where(possible, np.stack(without), 0.0)  # V(f) = 0 whatever the kernel
+    return delete_a_group(np.where(possible, value, 0.0), without, counts)
+
+
+def given_this_kernel(result: LogVolume) -> LogVolume:
+    """Say of a certified result that it is for this matrix, whose own error nobody knows."""
+
+    def said(status):
+        return np.where(status == CERTIFIED, CERTIFIED_GIVEN_KERNEL, status)
+
+    estimate = result.estimate
+    if estimate is not None:
+        estimate = estimate._replace(status=said(estimate.status))
+    return result._replace(status=said(result.status), estimate=estimate)
+
+
+def with_kernel_error(result: LogVolume, effect: Jackknife) -> LogVolume:
+    """Take the kernel's bias off log V, and add its error to the standard error.
+
+    The jackknife sees the bias to first order in 1/M. What is left of it is not known; the whole
+    bias is therefore in the standard error, too, in squares as the other parts: an error bar that
+    it makes too wide asks for more samples.
+
+    Args:
+        result: for the kernel of all samples.
+        effect: from `ep_jackknife`.
+    """
+    error, bias = np.float64(effect.standard_error), np.float64(effect.bias)
+    kernel = np.hypot(error, bias)
+    known = {"kernel_error": error, "kernel_bias": bias}
+    total = np.where(np.isnan(result.standard_error), 0.0, result.standard_error)
+    total = np.hypot(total, kernel)
+    value, estimate = result.log_volume - bias, result.estimate
+    status = _widened(result.status, total)
+    if estimate is not None:
+        estimate = estimate._replace(
+            log_volume=value,
+            standard_error=total,
+            status=_widened(estimate.status, total),
+            **known,
+        )
+    return result._replace(
+        log_volume=value, standard_error=total, status=status, estimate=estimate, **known
+    )
+
+
+def _widened(status: np.ndarray, standard_error: np.ndarray) -> np.ndarray:
+    """Return "imprecise" for what is certified but for the kernel's error."""
+    imprecise = (status == CERTIFIED) & (standard_error > WIDEST)
+    return np.where(imprecise, "imprecise", status)
