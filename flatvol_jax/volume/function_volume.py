@@ -22,6 +22,7 @@ from flatvol_jax.volume.ep import (
     expectation_propagation,
     prior_cavities,
 )
+from flatvol_jax.volume.host_ep import expectation_propagation_on_host, on_cpu
 from flatvol_jax.volume.kernel_error import (
     KernelEstimate,
     ep_jackknife,
@@ -238,9 +239,10 @@ def _of_matrix(
         batch = rows[first : first + batch_size]
 
         def run(labelling, matrix=matrix):
-            return expectation_propagation(
-                matrix, labelling, cavities, options.tolerance, options.max_iterations, algebra
-            )
+            limits = options.tolerance, options.max_iterations
+            if algebra is DENSE and batch_size == 1 and on_cpu(matrix):
+                return expectation_propagation_on_host(matrix, labelling, cavities, *limits)
+            return expectation_propagation(matrix, labelling, cavities, *limits, algebra)
 
         results = []
         for row, ep in zip(batch, _batched(run, batch[:, kept], batch_size), strict=True):

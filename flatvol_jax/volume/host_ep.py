@@ -27,15 +27,25 @@ from flatvol_jax.volume.ep import (
 )
 
 
+def on_cpu(array: jax.Array) -> bool:
+    """Return whether the array lies in the host's memory, where LAPACK can read it."""
+    return all(device.platform == "cpu" for device in array.devices())
+
+
 def expectation_propagation_on_host(
-    kernel: np.ndarray, labels: np.ndarray, start: Cavities, tolerance: float, max_iterations: int
+    kernel: jax.Array | np.ndarray,
+    labels: np.ndarray,
+    start: Cavities,
+    tolerance: float,
+    max_iterations: int,
 ) -> EP:
-    """Return what `ep.expectation_propagation` returns, up to rounding; NumPy float64 in.
+    """Return what `ep.expectation_propagation` returns, up to rounding; float64 in.
 
     An iteration costs n³/3 operations for the factor and n³/3 for its inverse, and holds two
     matrices beside K.
     """
-    prior_variance, labels = np.diagonal(kernel).copy(), np.asarray(labels, np.float64)
+    kernel, labels = np.asarray(kernel), np.asarray(labels, np.float64)
+    prior_variance = np.diagonal(kernel).copy()
     state, going = _begun(labels, start)
     while going:
         sites = _proposed(prior_variance, state)
