@@ -3,8 +3,8 @@
     python -m benchmarks.network_checks
 
 A Flax module 784-40-40-1: an ensemble of five trained on 1,000 digits for 200 epochs, and a Monte
-Carlo kernel of 200 samples on 1,500. The checks trace and compile a small program once a process
-for each network, whatever the work is; the share is of the first call, compilation on both sides.
+Carlo kernel of 200 samples on 1,500. The checks compile small programs once a process for each
+network, whatever the work is; the share is of the first call, compilation on both sides.
 """
 
 import time
