@@ -1,7 +1,10 @@
-"""How a measure correlates with the error: within levels of |A|, over independent draws.
+"""How a measure correlates with the error, in two readings, over independent draws.
+
+*Pooled* is Spearman's correlation over all runs of a draw, whatever their size of A: what the
+paper's figures show. *Within* is what is left of it between runs of one size of A:
 
 A *level* is the runs of one draw with one |A|: the same S and the same size of A, so that what
-differs is the network. The primary statistic of a draw is Spearman's correlation within levels:
+differs is the network. The statistic of a draw is Spearman's correlation within levels:
 mid-ranks within each level, centred, divided by m + 1 for a level of m runs (van Elteren's
 weight, so that a large level does not drown the others), then one correlation over all levels
 of the draw. A level with one run drops out. With few runs a level it is smaller than the
@@ -23,6 +26,7 @@ from flatvol_jax.study import resampling
 from flatvol_jax.study.selection import ATTACK_SIZE, DRAW, numbers
 
 CONDITIONAL = "conditional on this S, E"
+POOLED, WITHIN = READINGS = ("pooled", "within")
 KINDS = ("pearson", "spearman", "kendall")
 
 
@@ -123,39 +127,54 @@ def draw_statistics(
     error: str,
     kind: str = "spearman",
     given: Sequence[str] = (),
+    reading: str = WITHIN,
 ) -> pd.DataFrame:
-    """The within-level correlation of each draw: columns draw, rho, z, runs, levels.
+    """The correlation of each draw in one reading: columns draw, rho, z, runs, levels.
 
-    `runs` and `levels` count levels of at least two runs. z = atanh ρ, where ρ = ±1 is pulled
-    in to half a step of the smallest change that swapping two neighbours' ranks could make.
+    `runs` and `levels` count levels of at least two runs; pooled, a draw is one level.
+    z = atanh ρ, where ρ = ±1 is pulled in to half a step of the smallest change that swapping
+    two neighbours' ranks could make.
     """
+    checks.one_of("reading", reading, READINGS)
+    x, y = numbers(frame, measure), numbers(frame, error)
+    baselines = frame[list(given)].to_numpy(np.float64)
+    draws, sizes = frame[DRAW].to_numpy(), frame[ATTACK_SIZE].to_numpy()
     rows = []
-    for draw, runs in frame.groupby(DRAW, sort=True):
-        levels = runs[ATTACK_SIZE].to_numpy()
-        runs = runs[levels_shared(levels)]
-        levels = runs[ATTACK_SIZE].to_numpy()
-        sizes = np.unique(levels, return_counts=True)[1]
-        baselines = runs[list(given)].to_numpy(np.float64)
-        rho = within_level(numbers(runs, measure), numbers(runs, error), levels, kind, baselines)
-        rows.append((draw, rho, _fisher(rho, sizes), len(runs), len(sizes)))
+    for draw in np.unique(draws):
+        runs = np.flatnonzero(draws == draw)
+        levels = _levels(sizes[runs], reading)
+        runs, levels = (values[levels_shared(levels)] for values in (runs, levels))
+        rho = within_level(x[runs], y[runs], levels, kind, baselines[runs])
+        counts = np.unique(levels, return_counts=True)[1]
+        rows.append((draw, rho, _fisher(rho, counts), len(runs), len(counts)))
     table = pd.DataFrame(rows, columns=["draw", "rho", "z", "runs", "levels"])
     return table.astype({"rho": float, "z": float})  # also when there are no rows
 
 
-def within_correlation(
+def correlation(
     frame: pd.DataFrame,
     measure: str,
     error: str,
+    reading: str = WITHIN,
     kind: str = "spearman",
     confidence: float = 0.95,
     given: Sequence[str] = (),
 ) -> Correlation:
-    """The primary statistic over all draws, or the conditional one of a single draw.
+    """The correlation over all draws in one reading, or the conditional one of a single draw.
 
-    With `given` it is the increment of the measure beyond those baselines. All rows of `frame`
-    enter: pass what `usable` returned for the measure, the error and the baselines.
+    Draws count as equals: mean of Fisher's z with a Student interval. For a single draw the
+    interval is a jackknife's over the runs of each level, conditional on this S, E.
+
+    Args:
+        frame: all rows enter: pass what `usable` returned for the measure, error and baselines.
+        measure: column.
+        error: column.
+        reading: "pooled", the paper's, over all sizes of A of a draw, or "within" them.
+        kind: "pearson", "spearman" or "kendall".
+        confidence: of the interval.
+        given: baselines; the correlation is then the increment of the measure beyond them.
     """
-    per_draw = draw_statistics(frame, measure, error, kind, given)
+    per_draw = draw_statistics(frame, measure, error, kind, given, reading)
     defined = per_draw[np.isfinite(per_draw["z"])]
     draws, undefined = len(defined), len(per_draw) - len(defined)
     runs = int(defined["runs"].sum())
@@ -163,17 +182,8 @@ def within_correlation(
         return Correlation(*[np.nan] * 3, confidence, np.nan, 0, 0, undefined, 0, "undefined")
     if draws == 1:
         one = frame[frame[DRAW] == defined["draw"].iloc[0]]
-        one = one[levels_shared(one[ATTACK_SIZE].to_numpy())]
-        x, y, levels = numbers(one, measure), numbers(one, error), one[ATTACK_SIZE].to_numpy()
-        baselines = one[list(given)].to_numpy(np.float64)
-
-        def z_of(kept):
-            kept = kept[levels_shared(levels[kept])]
-            rho = within_level(x[kept], y[kept], levels[kept], kind, baselines[kept])
-            return _fisher(rho, np.unique(levels[kept], return_counts=True)[1])
-
-        error_of_z = resampling.stratified_jackknife(z_of, levels)
-        freedom, basis = runs - int(defined["levels"].iloc[0]) - len(given), CONDITIONAL
+        error_of_z, freedom = _one_draw(one, measure, error, kind, given, reading)
+        basis = CONDITIONAL
     else:
         error_of_z = float(defined["z"].std(ddof=1) / np.sqrt(draws))
         freedom, basis = draws - 1, f"{draws} draws"
@@ -185,74 +195,59 @@ def within_correlation(
     )
 
 
-def within_estimate(frame: pd.DataFrame, measure: str, error: str, kind: str) -> float:
-    """The correlation within levels, averaged over draws by Fisher's z, without an interval."""
-    z = draw_statistics(frame, measure, error, kind)["z"]
+def combined_estimate(
+    frame: pd.DataFrame, measure: str, error: str, reading: str = WITHIN, kind: str = "spearman"
+) -> float:
+    """The estimate of `correlation`, without an interval."""
+    z = draw_statistics(frame, measure, error, kind, reading=reading)["z"]
     return float(np.tanh(z.mean())) if z.notna().any() else np.nan
 
 
-def within_p_value(seed: int, frame: pd.DataFrame, measure: str, error: str) -> float:
+def within_p_value(
+    seed: int, frame: pd.DataFrame, measure: str, error: str, permutations: int = 4999
+) -> float:
     """Two-sided p-value of no Spearman correlation within levels, conditional on the draws.
 
     Ranks of the error are permuted within each level; a level is a draw and a size of A.
     """
     levels = frame.groupby([DRAW, ATTACK_SIZE]).ngroup().to_numpy()
     x, y = (level_scores(numbers(frame, c), levels, "spearman") for c in (measure, error))
-    return resampling.permutation_p_value(seed, x, y, levels) if x.any() and y.any() else np.nan
+    if not (x.any() and y.any()):
+        return np.nan
+    return resampling.permutation_p_value(seed, x, y, levels, permutations)
 
 
-def pooled_estimate(x: np.ndarray, y: np.ndarray, kind: str) -> float:
-    """Pearson, Spearman or Kendall (tau-b) over all runs (n,): `within_level` of one level."""
+def plain_estimate(x: np.ndarray, y: np.ndarray, kind: str = "spearman") -> float:
+    """Pearson, Spearman or Kendall (tau-b) over all rows (n,), which have no draws or levels."""
     if kind == "kendall" and len(x) > 2:
         return float(stats.kendalltau(x, y).statistic)  # in n log n, all pairs are many here
     return within_level(x, y, np.zeros(len(x), int), kind)
-
-
-def pooled_correlation(
-    seed: int,
-    frame: pd.DataFrame,
-    measure: str,
-    error: str,
-    kind: str = "spearman",
-    confidence: float = 0.95,
-    resamples: int = 1000,
-) -> Correlation:
-    """Correlation over all runs, whatever their level: the paper's figures, never shown alone.
-
-    The interval is a bootstrap over draws; for one draw a jackknife over the runs within the
-    levels, conditional on this S, E.
-    """
-    x, y = numbers(frame, measure), numbers(frame, error)
-    draws = frame[DRAW].to_numpy()
-
-    def statistic(runs):
-        return pooled_estimate(x[runs], y[runs], kind)
-
-    estimate, count = statistic(np.arange(len(x))), len(np.unique(draws))
-    low = high = error_of_z = np.nan
-    freedom, basis = 0, "undefined"
-    if np.isfinite(estimate) and count > 1:
-        low, high = resampling.draw_bootstrap(seed, statistic, draws, confidence, resamples)
-        basis = f"bootstrap over {count} draws"
-    elif np.isfinite(estimate):
-        levels = frame[ATTACK_SIZE].to_numpy()
-        sizes = np.array([len(x)])
-        error_of_z = resampling.stratified_jackknife(
-            lambda kept: _fisher(statistic(kept), sizes), levels
-        )
-        freedom, basis = len(x) - len(np.unique(levels)), CONDITIONAL
-        reach = stats.t.ppf(0.5 + confidence / 2, freedom) * error_of_z
-        z = _fisher(estimate, sizes)
-        low, high = np.tanh([z - reach, z + reach]).tolist()
-    return Correlation(
-        estimate, low, high, confidence, error_of_z, freedom, count, 0, len(x), basis
-    )
 
 
 def levels_shared(levels: np.ndarray) -> np.ndarray:
     """Mask (n,) of the runs that are not alone on their level."""
     _, inverse, counts = np.unique(levels, return_inverse=True, return_counts=True)
     return counts[inverse] > 1
+
+
+def _levels(sizes: np.ndarray, reading: str) -> np.ndarray:
+    return sizes if reading == WITHIN else np.zeros(len(sizes), int)
+
+
+def _one_draw(frame, measure, error, kind, given, reading) -> tuple[float, int]:
+    """Standard error of z over the runs of each |A| of one draw, and its degrees of freedom."""
+    frame = frame[levels_shared(_levels(frame[ATTACK_SIZE].to_numpy(), reading))]
+    sizes, x, y = frame[ATTACK_SIZE].to_numpy(), numbers(frame, measure), numbers(frame, error)
+    baselines = frame[list(given)].to_numpy(np.float64)
+
+    def z_of(kept):
+        levels = _levels(sizes[kept], reading)
+        kept, levels = (values[levels_shared(levels)] for values in (kept, levels))
+        rho = within_level(x[kept], y[kept], levels, kind, baselines[kept])
+        return _fisher(rho, np.unique(levels, return_counts=True)[1])
+
+    freedom = len(frame) - len(np.unique(sizes)) - len(given)
+    return resampling.stratified_jackknife(z_of, sizes), freedom
 
 
 def _fisher(rho: float, sizes: np.ndarray) -> float:
