@@ -142,3 +142,8 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 def simultaneous_confidence(claims: int, confidence: float = 0.95) -> float:
     """Level of each of `claims` intervals so that all hold together (Bonferroni)."""
     return 1 - (1 - confidence) / checks.count("claims", claims)
+
+
+def family_size(confidence: float) -> int:
+    """How many intervals of this level hold together at 95%: `simultaneous_confidence`, back."""
+    return round(0.05 / (1 - confidence))

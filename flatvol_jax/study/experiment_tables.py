@@ -67,8 +67,8 @@ def experiment_tables(
     """Both tables of every experiment, at zero error and at each later epoch that was measured.
 
     The primary claims of an experiment at one epoch are one family in each reading: simultaneous
-    intervals and Holm's p-values count the claims of both tables. A run that never reached zero error
-    stands in the tables of the later epochs, too, as such a run: its level is incomplete there.
+    intervals and Holm's p-values count the claims of both tables. A run that never reached zero
+    error stands in the tables of the later epochs, too: its level is incomplete there.
 
     Args:
         frame: records of sweeps, as `load_sweeps` gives them.
