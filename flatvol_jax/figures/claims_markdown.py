@@ -15,16 +15,16 @@ def claims_markdown(claims: Sequence[PaperClaim]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for line in overview(claims):
-        quantity = line.sentence.quantity.replace("|", "\\|")
         cells = [
             line.sentence.text,
             _verdicts(line.paper),
-            f"{_numbers(line.paper)} ({quantity})",
+            f"{_numbers(line.paper)} ({line.sentence.quantity})",
             _verdicts(line.within),
             _span(line.within.estimates),
             _nulls(line.paper, line.within),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        escaped = [cell.replace("|", "\\|") for cell in cells]
+        lines.append(f"| {' | '.join(escaped)} |")
     return "\n".join(lines) + "\n"
 
 

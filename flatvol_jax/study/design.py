@@ -108,8 +108,9 @@ def design_table(
 
     Returns:
         A row a design and reading: columns draws, levels, networks, reading; expected (mean
-        estimate where endless networks have `FLATNESS`), correlation and difference (mean
-        half-width of each); the share of simulations with the verdict "holds" for: correlates
+        estimate where endless networks have `FLATNESS`), mean half-widths: correlation (of
+        `FLATNESS`), correlation_0 (of `NOTHING`, where it is widest) and difference (of `FLATNESS`
+        and `BROKEN`); the share of simulations with the verdict "holds" for: correlates
         (`FLATNESS`), breaks (`BROKEN` against `FLATNESS`), unchanged (`FLATNESS` twice); with
         "does not hold" for: none (the correlation of `NOTHING`).
     """
@@ -179,9 +180,7 @@ def expected_spearman(rho: float, networks: int) -> float:
     r = 2 sin(π ρ / 6): the *attenuation* by few networks, whatever the number of levels.
     """
     networks, r = checks.count("networks", networks, 2), 2 * np.sin(np.pi * rho / 6)
-    return float(
-        6 / np.pi / (networks + 1) * (np.arcsin(r) + (networks - 2) * np.arcsin(r / 2))
-    )
+    return float(6 / np.pi / (networks + 1) * (np.arcsin(r) + (networks - 2) * np.arcsin(r / 2)))
 
 
 def _simulation(generator, design, confidence) -> Iterator[dict]:
@@ -205,6 +204,7 @@ def _simulation(generator, design, confidence) -> Iterator[dict]:
             "reading": reading,
             "expected": one.estimate,
             "correlation": (one.high - one.low) / 2,
+            "correlation_0": (none.high - none.low) / 2,
             "difference": (breaks.high - breaks.low) / 2,
             "correlates": one.low > verdicts.CORRELATES_BEYOND,
             "none": none.high < verdicts.CORRELATES_BEYOND,

@@ -145,9 +145,7 @@ def _same_correlations(rows, optimizer, epochs, optimizers, scale) -> Iterator[P
             )
             for reading, where in ((POOLED, "pooled"), (WITHIN, "within |A|"))
         )
-        found = [
-            statistics.correlation(then, column, error, POOLED) for then in (first, *later)
-        ]
+        found = [statistics.correlation(then, column, error, POOLED) for then in (first, *later)]
         yield PaperClaim(
             "correlations",
             who,
