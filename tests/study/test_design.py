@@ -61,7 +61,7 @@ def test_the_spread_over_draws_is_of_the_correlation_within():
 
 def coverage(simulations, seed):
     """Share of intervals with the design's own expectation: both readings, then differences."""
-    endless = SHAPE._replace(draws=40_000)
+    endless = SHAPE._replace(draws=10_000)
     wanted = {}
     for reading in statistics.READINGS:
         tables = [
@@ -91,8 +91,8 @@ def coverage(simulations, seed):
 
 
 def test_intervals_of_both_readings_cover_what_they_should():
-    limit = 3 * np.sqrt(0.95 * 0.05 / 300)  # three binomial standard errors
-    for name, share in coverage(300, 3).items():
+    limit = 3 * np.sqrt(0.95 * 0.05 / 200)  # three binomial standard errors
+    for name, share in coverage(200, 3).items():
         assert abs(share - 0.95) < limit, name
 
 

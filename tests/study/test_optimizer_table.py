@@ -171,7 +171,11 @@ def test_a_level_that_one_does_not_complete_is_left_out_for_both(broken):
     frame.loc[stuck, "is.zero_error"] = False
     _, left = judged(frame)
     _, absent = judged(frame[~hard])
-    assert (left.within, left.within_low, left.within_high) == (absent.within, absent.within_low, absent.within_high)
+    assert (left.within, left.within_low, left.within_high) == (
+        absent.within,
+        absent.within_low,
+        absent.within_high,
+    )
     assert (left.levels, left.levels_run, left.runs) == (79, 80, 79 * 12)
     assert left.left_out == {"level not completed by both": 12}
     assert "on 79 of the 80 levels that both ran" in left.within_reason
@@ -238,7 +242,11 @@ def test_what_both_measured_stands_there_without_a_verdict(broken):
     assert margin not in table.index
     assert table.loc[trace, "within"] == table.loc[SHARPNESS, "within"]
     assert table.loc[trace, "confidence"] == 0.95
-    assert table.loc[trace, ["claim", "within_verdict", "pooled_verdict", "within_p", "within_p_holm"]].isna().all()
+    assert (
+        table.loc[trace, ["claim", "within_verdict", "pooled_verdict", "within_p", "within_p_holm"]]
+        .isna()
+        .all()
+    )
 
 
 def test_claims_are_counted_with_those_of_the_correlations(broken):

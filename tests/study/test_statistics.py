@@ -145,9 +145,7 @@ def test_interval_over_draws_covers_at_its_level(rho):
     generator = np.random.default_rng(5)
     target, repeats, covered = expected_spearman(rho, 5), 250, 0
     for _ in range(repeats):
-        result = statistics.correlation(
-            normal_frame(generator, rho, draws=10, levels=6), "x", "y"
-        )
+        result = statistics.correlation(normal_frame(generator, rho, draws=10, levels=6), "x", "y")
         covered += result.low <= target <= result.high
     # 0.95 ± three binomial standard errors (0.0138 each).
     assert abs(covered / repeats - 0.95) < 3 * np.sqrt(0.95 * 0.05 / repeats)
