@@ -13,6 +13,7 @@ from flatvol_jax.study.selection import (
     ATTACK_SIZE,
     STATUS,
     error_column,
+    narrowed,
     numbers,
     require,
     usable,
@@ -119,6 +120,7 @@ def claims_table(
     claims = own if primary_claims is None else checks.count("primary_claims", primary_claims, own)
     confidence = comparison.simultaneous_confidence(claims)
     error, error_name = error or error_column(frame)
+    frame = narrowed(frame, error, *(m.column for m in (*MEASURES, *measures)))
     rows = []
     for optimizer in optimizers:
         group = frame[frame[OPTIMIZER] == optimizer]

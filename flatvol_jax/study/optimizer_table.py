@@ -35,6 +35,7 @@ from flatvol_jax.study.selection import (
     ATTACK_SIZE,
     DRAW,
     error_column,
+    narrowed,
     numbers,
     require,
     usable,
@@ -120,6 +121,7 @@ def optimizer_table(
     confidence = comparison.simultaneous_confidence(count)
     others = [name for name in optimizers if name != SGD] if SGD in optimizers else []
     error, error_name = error or error_column(frame)
+    frame = narrowed(frame, error, *(m.column for m in (*MEASURES, *measures)))
     all_complete = comparison.common_levels(frame, OPTIMIZER)
     rows = []
     for other in others:
