@@ -36,4 +36,4 @@ def test_the_table_of_claims_is_that_of_the_records():
 
 def test_the_rules_of_judgement_are_the_packages_own_file():
     assert "(flatvol_jax/study/VERDICTS.md)" in (ROOT / "README.md").read_text()
-    assert (ROOT / "flatvol_jax/study/VERDICTS.md").read_text().startswith("## 6. Rules")
+    assert (ROOT / "flatvol_jax/study/VERDICTS.md").read_text().startswith("# Rules of judgement")

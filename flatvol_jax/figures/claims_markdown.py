@@ -5,24 +5,48 @@ from collections.abc import Sequence
 import numpy as np
 
 from flatvol_jax.figures.formatting import DASH, signed
-from flatvol_jax.study.reproduction import PaperClaim, overview
+from flatvol_jax.study.reproduction import OverviewReading, PaperClaim, overview
 
 
 def claims_markdown(claims: Sequence[PaperClaim]) -> str:
-    """A row a sentence of the paper: verdicts, the number that decides, the pooled one."""
+    """A row a sentence of the paper: both readings with verdicts and numbers, then the null."""
     lines = [
-        "| the paper says | our verdicts | what decides, within \\|A\\| | pooled |",
-        "|---|---|---|---|",
+        "| the paper says | as the paper measures it | number | within \\|A\\| | number | null |",
+        "|---|---|---|---|---|---|",
     ]
     for line in overview(claims):
-        verdicts = ", ".join(
-            f"{count} × {verdict}" if line.claims > 1 else verdict
-            for verdict, count in line.verdicts.items()
-        )
-        quantity = line.sentence.quantity.replace("|", "\\|")
-        number = f"{_span(line.within)} ({quantity})"
-        lines.append(f"| {line.sentence.text} | {verdicts} | {number} | {_span(line.pooled)} |")
+        cells = [
+            line.sentence.text,
+            _verdicts(line.paper),
+            f"{_numbers(line.paper)} ({line.sentence.quantity})",
+            _verdicts(line.within),
+            _span(line.within.estimates),
+            _nulls(line.paper, line.within),
+        ]
+        escaped = [cell.replace("|", "\\|") for cell in cells]
+        lines.append(f"| {' | '.join(escaped)} |")
     return "\n".join(lines) + "\n"
+
+
+def _verdicts(reading: OverviewReading) -> str:
+    counted = [
+        f"{count} × {verdict}" if reading.claims > 1 else verdict
+        for verdict, count in reading.verdicts.items()
+    ]
+    return ", ".join(counted) or DASH
+
+
+def _numbers(reading: OverviewReading) -> str:
+    """The range of the estimates, the authors' link first where there are two."""
+    if np.isnan(reading.probit[0]):
+        return _span(reading.estimates)
+    return f"probit {_span(reading.probit)}, Heaviside {_span(reading.estimates)}"
+
+
+def _nulls(paper: OverviewReading, within: OverviewReading) -> str:
+    if np.isnan(paper.null[0]):
+        return DASH
+    return f"{_span(paper.null)}; within {_span(within.null)}"
 
 
 def _span(ends: tuple[float, float]) -> str:

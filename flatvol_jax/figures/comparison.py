@@ -8,13 +8,18 @@ from etils import epath
 
 from flatvol_jax.figures import forest, page, scatter
 from flatvol_jax.runtime import files
+from flatvol_jax.study.claims import CEILING, NULL, PROBIT
 from flatvol_jax.study.experiment_tables import (
     ExperimentTables,
     function_movement_table,
     zero_error_table,
 )
-from flatvol_jax.study.optimizer_table import SGD, UNCHANGED_WITHIN
+from flatvol_jax.study.optimizer_table import SGD
 from flatvol_jax.study.selection import DRAW
+from flatvol_jax.study.verdicts import UNCHANGED_WITHIN
+
+# What stands beside log V in every table: the other link, the null, the ceiling.
+BESIDE = (PROBIT.column, NULL.column, CEILING.column)
 
 
 def write_comparison(
@@ -53,7 +58,8 @@ def _experiment(name: str, tables: Sequence[ExperimentTables]) -> dict[str, Any]
 
 
 def _epoch(tables: ExperimentTables, prefix: str) -> dict[str, Any]:
-    experiment, overtrain, frame, claims, differences = tables
+    experiment, overtrain, frame = tables.experiment, tables.overtrain, tables.frame
+    claims, differences = tables.claims, tables.differences
     primary = claims[claims["family"] == "primary"]
     judged = differences[differences["family"] == "primary"]
     plain = differences[differences["family"] != "primary"]
@@ -65,11 +71,13 @@ def _epoch(tables: ExperimentTables, prefix: str) -> dict[str, Any]:
         "error": claims["error"].iloc[0],
         "runs": len(frame),
         "draws": frame[DRAW].nunique(),
-        "one_draw": bool((claims["draws"] <= 1).all()),
-        "claims": len(primary) + len(judged),
+        "one_draw": bool((claims["within_draws"] <= 1).all()),
+        "claims": tables.family,
         "confidence": primary["confidence"].iloc[0],
         "correlates": primary.to_dict("records"),
         "differences": judged.to_dict("records"),
+        "beside": _by_optimizer(claims[claims["column"].isin(BESIDE)]),
+        "halves": tables.halves.to_dict("records"),
         "plain": _by_optimizer(plain),
         "correlations": _by_optimizer(claims),
         "measures": _by_measure(claims),

@@ -10,15 +10,15 @@ from flatvol_jax.figures import formatting, style
 from flatvol_jax.study import verdicts
 from flatvol_jax.study.claims import LOG_VOLUME, SHARPNESS, Measure
 from flatvol_jax.study.names import OPTIMIZERS
+from flatvol_jax.study.statistics import POOLED, WITHIN
 
 MEASURES = (LOG_VOLUME, SHARPNESS)
-WITHIN, POOLED = "within", "pooled"
-APART = {WITHIN: -0.14, POOLED: 0.14}  # of a row's height, downwards
+APART = {POOLED: -0.14, WITHIN: 0.14}  # of a row's height, downwards
 LINE_HEIGHT, FRAME_HEIGHT = 0.34, 1.1  # inches, of an optimizer and of all else
 
 
 def forest_figure(claims: pd.DataFrame) -> Figure:
-    """Log V on the left, sharpness on the right, an optimizer a line, within |A| and pooled.
+    """Log V on the left, sharpness on the right, an optimizer a line, pooled and within |A|.
 
     The dashed line is where the rules begin to say "correlates"; the number of runs stands on the
     right, "not defined" where no draw has a correlation.
@@ -36,11 +36,12 @@ def forest_figure(claims: pd.DataFrame) -> Figure:
             rows = primary[primary["column"] == measure.column].set_index("optimizer")
             _draw(axis, rows.loc[optimizers], measure)
         handles, _ = axes[0].get_legend_handles_labels()
-        only = ", this S, E only" if (primary["draws"] <= 1).all() else ""
+        only = ", this S, E only" if (primary["within_draws"] <= 1).all() else ""
+        level = f"simultaneous {formatting.percent(primary['confidence'].iloc[0])}{only}"
         labels = [
             f"“correlates” begins (±{verdicts.CORRELATES_BEYOND})",
-            f"within |A|, simultaneous {formatting.percent(primary['confidence'].iloc[0])}{only}",
-            f"pooled, 95%{only}",
+            f"pooled, {level}",
+            f"within |A|, {level}",
         ]
         place = "outside lower center"
         figure.legend(handles, labels, loc=place, ncols=3, frameon=False, fontsize=7)
@@ -50,7 +51,7 @@ def forest_figure(claims: pd.DataFrame) -> Figure:
 def _draw(axis: Axes, rows: pd.DataFrame, measure: Measure) -> None:
     place = np.arange(len(rows))
     accent = matplotlib.colormaps[style.COLOURS](0.5)
-    looks = {WITHIN: (style.INK, style.INK, "o"), POOLED: (accent, "none", "D")}
+    looks = {POOLED: (accent, "none", "D"), WITHIN: (style.INK, style.INK, "o")}
     axis.axvline(0, color=style.INK, linewidth=0.6)
     limit = measure.sign * verdicts.CORRELATES_BEYOND
     axis.axvline(limit, color=style.INK, linewidth=0.6, linestyle=(0, (4, 3)), label="limit")

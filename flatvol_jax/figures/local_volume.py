@@ -38,7 +38,7 @@ class Cell(NamedTuple):
     against: str
 
 
-def local_volume_figure(frame: pd.DataFrame, seed: int = 0) -> Figure | None:
+def local_volume_figure(frame: pd.DataFrame) -> Figure | None:
     """Every volume-like measure against the accuracy, and the local ones against log V(f).
 
     All panels of an optimizer show the same networks: those usable for every measure that any
@@ -47,7 +47,6 @@ def local_volume_figure(frame: pd.DataFrame, seed: int = 0) -> Figure | None:
 
     Args:
         frame: records, one row a network.
-        seed: fixes the bootstrap of the pooled intervals.
 
     Returns:
         None where no usable run has a basin volume or a learning coefficient.
@@ -73,7 +72,7 @@ def local_volume_figure(frame: pd.DataFrame, seed: int = 0) -> Figure | None:
         figure = style.new_figure(COLUMNS, rows)
         axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
         for axis, cell in zip(axes, cells, strict=False):
-            _draw(axis, cell, error_name, attack_size_norm(frame), seed)
+            _draw(axis, cell, error_name, attack_size_norm(frame))
         for axis in axes[len(cells) :]:
             axis.remove()
         colour_bar(figure, axes[: len(cells)].tolist(), frame)
@@ -81,7 +80,7 @@ def local_volume_figure(frame: pd.DataFrame, seed: int = 0) -> Figure | None:
     return figure
 
 
-def _draw(axis: Axes, cell: Cell, error_name: str, norm: Normalize, seed: int) -> None:
+def _draw(axis: Axes, cell: Cell, error_name: str, norm: Normalize) -> None:
     runs, values = cell.runs, _values(cell.runs, cell.measure)
     bars = _standard_errors(runs, cell.measure)
     if cell.against == VOLUME.measure:
@@ -109,8 +108,8 @@ def _draw(axis: Axes, cell: Cell, error_name: str, norm: Normalize, seed: int) -
         zorder=3,
     )
     axis.xaxis.set_major_locator(MaxNLocator(5))
-    within = statistics.within_correlation(runs, cell.measure, cell.against)
-    pooled = statistics.pooled_correlation(seed, runs, cell.measure, cell.against)
+    within = statistics.correlation(runs, cell.measure, cell.against)
+    pooled = statistics.correlation(runs, cell.measure, cell.against, statistics.POOLED)
     optimizer = ", ".join(claims.optimizer_names(runs))
     lines = [
         f"{optimizer}: Spearman ρ with {other}, n = {len(runs)}",

@@ -54,7 +54,7 @@ RULE = (
 
 
 def paper_figure(
-    frame: pd.DataFrame, name: str, scale: str | None = None, seed: int = 0
+    frame: pd.DataFrame, name: str, scale: str | None = None
 ) -> tuple[Figure, pd.DataFrame]:
     """A figure of the paper and the numbers of its panels.
 
@@ -64,7 +64,6 @@ def paper_figure(
         frame: records of any sweeps, as `study.records.load_sweeps` reads them.
         name: a key of `paper_layout.FIGURES`.
         scale: of the sweeps; None where the records have each system at one scale only.
-        seed: fixes the bootstrap of the pooled intervals.
 
     Returns:
         The figure, and a table, a row a panel: letter, experiment, optimizer, scale, overtrain;
@@ -93,7 +92,7 @@ def paper_figure(
         for axis, heading, panel in zip(axes, headings, panels, strict=True):
             runs = sweeps[panel.system]
             runs = runs[runs[OVERTRAIN] == panel.overtrain]
-            row = _draw(axis, heading, panel, runs, norms.get(panel.system), look, scale, seed)
+            row = _draw(axis, heading, panel, runs, norms.get(panel.system), look, scale)
             rows.append({"letter": _letter(len(rows)), **row})
         _join_rows(axes, panels)
         if bar:
@@ -131,7 +130,6 @@ def _draw(
     norm: Normalize | None,
     look: Look,
     scale: str | None,
-    seed: int,
 ) -> dict[str, Any]:
     """Draw a panel; returns its row of the table."""
     row = {**panel.system._asdict(), "scale": None, "overtrain": panel.overtrain}
@@ -153,7 +151,6 @@ def _draw(
         norm=norm,
         look=look,
         empty=_not_measured(panel, runs),
-        seed=seed,
     )
     return row | {"scale": runs[SCALE].iloc[0]} | _table_cells(numbers)
 

@@ -1,6 +1,6 @@
 """The paper as one page: every figure and table, every claim judged, where all of it is from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,8 +20,8 @@ from flatvol_jax.study.reproduction import (
 from flatvol_jax.study.reproduction.table_1 import Row
 
 SUMMARY = (
-    "How log V(f) and sharpness correlate with the error, by optimizer: within |A|, which decides, "
-    "and pooled, the paper's way"
+    "How log V(f) and sharpness correlate with the error, by optimizer: pooled over |A|, as the "
+    "paper measures it, and within |A|"
 )
 
 
@@ -35,6 +35,7 @@ def write_paper_report(
     through_time: pd.DataFrame,
     studies: Sequence[tuple[Provenance, str, str]],
     context: Mapping[str, Any],
+    halves: Sequence[tuple[str, pd.DataFrame]] = (),
 ) -> None:
     """Write the report, one HTML file that loads nothing.
 
@@ -50,14 +51,16 @@ def write_paper_report(
             it ("reused", "run in 3 min 5 s", ...).
         context: `command`, `commit`, `versions` (name -> version), `wall_seconds`, `scale`,
             `title`; `not_run`, pairs of a command and the reason.
+        halves: of each sweep at zero error its name and `halves_table`.
     """
     of_folder = {of.folder: (of, command, fate) for of, command, fate in studies}
     text = page.render_page(
         "paper_report.html.j2",
         {"title": "Why flatness correlates with generalisation: every figure and claim", **context},
-        overview=[line._asdict() for line in overview(claims)],
+        overview=overview(claims),
         sentences=SENTENCES,
-        claims=[(key, _claims_of(key, claims)) for key in SENTENCES if _claims_of(key, claims)],
+        claims=list(_by_sentence(claims)),
+        halves=[(name, table.to_dict("records")) for name, table in halves],
         summary=None if summary is None else page.inline_figure(summary, "summary", SUMMARY),
         summary_text=SUMMARY,
         pictures=[_picture(i, picture, of_folder) for i, picture in enumerate(pictures)],
@@ -72,17 +75,10 @@ def write_paper_report(
     files.write_text(path, text)
 
 
-def _claims_of(key: str, claims: Sequence[PaperClaim]) -> list[dict[str, Any]]:
-    return [
-        {
-            **claim._asdict(),
-            "judged": claim.judged._asdict(),
-            "pooled": claim.pooled._asdict() if claim.pooled else None,
-            "evidence": [evidence._asdict() for evidence in claim.evidence],
-        }
-        for claim in claims
-        if claim.sentence == key
-    ]
+def _by_sentence(claims: Sequence[PaperClaim]) -> Iterator[tuple[str, list[PaperClaim]]]:
+    for key in SENTENCES:
+        if of_sentence := [claim for claim in claims if claim.sentence == key]:
+            yield key, of_sentence
 
 
 def _picture(i: int, picture: PaperPicture, of_folder: Mapping[str, tuple]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def write_reproduction(
         studies: folder name -> the command that makes it and what became of it ("reused", ...).
             Records in other folders are left alone.
         context: as `write_paper_report` takes it.
-        seed: fixes bootstraps.
+        seed: fixes permutations.
 
     Raises:
         ValueError: there are no records.
@@ -78,6 +78,7 @@ def write_reproduction(
         through_time,
         [(source, *studies[source.folder]) for source in sources.values()],
         {**context, "scale": scale},
+        [(SYSTEMS[of.experiment], of.halves) for of in tables if of.overtrain == 0],
     )
     files.write_text(root / "claims.csv", claims_frame(claims).to_csv(index=False))
     files.write_text(root / "claims.md", claims_markdown(claims))
@@ -148,5 +149,9 @@ def _save(pictures: list[PaperPicture], folder: epath.Path) -> None:
 
 def _summary(claims) -> Iterator[str]:
     for line in overview(claims):
-        verdicts = ", ".join(f"{count} x {verdict}" for verdict, count in line.verdicts.items())
-        yield f"{line.sentence.text}\n    {verdicts}"
+        yield line.sentence.text
+        readings = {"as the paper measures it": line.paper, "within |A|": line.within}
+        for name, reading in readings.items():
+            verdicts = [f"{count} x {verdict}" for verdict, count in reading.verdicts.items()]
+            if verdicts:
+                yield f"    {name}: {', '.join(verdicts)}"

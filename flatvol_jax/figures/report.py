@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from flatvol_jax.figures import page, scatter
 from flatvol_jax.runtime import files
 from flatvol_jax.study import claims as study_claims
-from flatvol_jax.study import flatness_tables, selection
+from flatvol_jax.study import comparison, flatness_tables, selection
 from flatvol_jax.study.faults import fault_table
+from flatvol_jax.study.halves import halves_table
 
 RUN_COLUMNS = {
     "hp.train.optimizer": "optimizer",
@@ -54,11 +55,12 @@ def write_report(
         claims: `claims_table(frame, scale, seed)` if it was computed already.
         pictures: further figures of the sweep, what each shows -> figure.
         movement: `function_movement_table` of a sweep that went beyond zero error.
-        seed: fixes permutations and bootstraps.
+        seed: fixes permutations.
     """
     scale = context.get("scale")
     if claims is None:
         claims = study_claims.claims_table(frame, scale, seed)
+    primary = claims[claims["family"] == "primary"]
     text = page.render_page(
         "report.html.j2",
         {"title": "Attack-set sweep", **context},
@@ -67,12 +69,15 @@ def write_report(
         draws=frame[selection.DRAW].nunique(),
         sizes=sorted(frame[selection.ATTACK_SIZE].unique().tolist()),
         error=claims["error"].iloc[0],
-        panels=_panels(frame, seed),
-        claims=_records(claims[claims["family"] == "primary"]),
+        panels=_panels(frame),
+        claims=_records(primary),
+        family=comparison.family_size(primary["confidence"].iloc[0]),
+        beside=_beside(claims),
+        halves=_records(halves_table(frame, scale)),
         correlations={
             optimizer: _records(rows) for optimizer, rows in claims.groupby("optimizer", sort=False)
         },
-        one_draw=bool((claims["draws"] <= 1).all()),
+        one_draw=bool((claims["within_draws"] <= 1).all()),
         bounds=_records(study_claims.bound_table(frame)),
         volumes=_records(study_claims.volume_table(frame)),
         sharpness=_records(flatness_tables.sharpness_table(frame)),
@@ -100,12 +105,20 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value
 
 
-def _panels(frame: pd.DataFrame, seed: int) -> list[markupsafe.Markup]:
+def _beside(claims: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """By optimizer, what stands beside log V: the probit link, the null and the ceiling."""
+    wanted = [measure.column for measure in (study_claims.PROBIT, study_claims.NULL)]
+    wanted.append(study_claims.CEILING.column)
+    rows = claims[claims["column"].isin(wanted)]
+    return {optimizer: _records(group) for optimizer, group in rows.groupby("optimizer")}
+
+
+def _panels(frame: pd.DataFrame) -> list[markupsafe.Markup]:
     panels = []
     for optimizer in study_claims.optimizer_names(frame):
         runs = frame[frame[study_claims.OPTIMIZER] == optimizer]
         for panel in scatter.PANELS:
-            svg = scatter.svg_text(scatter.panel_figure(runs, panel, seed), transparent=True)
+            svg = scatter.svg_text(scatter.panel_figure(runs, panel), transparent=True)
             label = f"{optimizer}: {panel.label} against generalisation accuracy"
             panels.append(page.inline_svg(svg, f"panel{len(panels)}", label))
     return panels

@@ -55,7 +55,7 @@ SHARPNESS = Coordinate(claims.SHARPNESS.column, "log₁₀ sharpness (best found
 PANELS = (VOLUME, SHARPNESS)
 
 
-def attack_sweep_figure(frame: pd.DataFrame, seed: int = 0) -> Figure:
+def attack_sweep_figure(frame: pd.DataFrame) -> Figure:
     """Fig. 3 (a) and (d): one row an optimizer, volume on the left, sharpness on the right.
 
     The accuracy is on E2 (on E1 where E2 is empty), as in the primary statistic, and the
@@ -63,7 +63,6 @@ def attack_sweep_figure(frame: pd.DataFrame, seed: int = 0) -> Figure:
 
     Args:
         frame: records, one row a network.
-        seed: fixes the bootstrap of the pooled interval.
     """
     optimizers = claims.optimizer_names(frame)
     with style.applied():
@@ -73,18 +72,18 @@ def attack_sweep_figure(frame: pd.DataFrame, seed: int = 0) -> Figure:
             runs = frame[frame[claims.OPTIMIZER] == optimizer]
             heading, norm = _heading(runs), attack_size_norm(frame)
             for axis, x in zip(row, PANELS, strict=True):
-                draw_panel(axis, runs, x, heading=heading, norm=norm, seed=seed)
+                draw_panel(axis, runs, x, heading=heading, norm=norm)
             row[1].set_ylabel("")  # the same as on the left
         colour_bar(figure, axes.ravel().tolist(), frame)
     return figure
 
 
-def panel_figure(frame: pd.DataFrame, x: Coordinate, seed: int = 0) -> Figure:
+def panel_figure(frame: pd.DataFrame, x: Coordinate) -> Figure:
     """One panel of one optimizer's runs as a figure of a column's width."""
     with style.applied():
         figure = style.new_figure(1)
         axis, norm = figure.subplots(), attack_size_norm(frame)
-        draw_panel(axis, frame, x, heading=_heading(frame), norm=norm, seed=seed)
+        draw_panel(axis, frame, x, heading=_heading(frame), norm=norm)
         colour_bar(figure, [axis], frame)
     return figure
 
@@ -126,7 +125,6 @@ def draw_panel(
     norm: Normalize,
     look: Look = Look(),
     empty: str | None = None,
-    seed: int = 0,
 ) -> PanelNumbers:
     """Points of the usable runs, and a title with n and both correlations.
 
@@ -139,7 +137,6 @@ def draw_panel(
         norm: |A| to the range of the colours.
         look: sizes.
         empty: stands in the panel where no run is usable; None for the reasons.
-        seed: fixes the bootstrap of the pooled interval.
     """
     error, error_name = selection.error_column(frame)
     columns = x.measure, error if y is None else y.measure
@@ -165,8 +162,8 @@ def draw_panel(
         len(runs),
         left_out,
         int(np.isnan(values + heights).sum()),
-        statistics.within_correlation(runs, *columns),
-        statistics.pooled_correlation(seed, runs, *columns),
+        statistics.correlation(runs, *columns),
+        statistics.correlation(runs, *columns, statistics.POOLED),
     )
     write_title(axis, [heading, *_lines(numbers)], look)
     if not len(runs):
@@ -218,8 +215,8 @@ def correlation_lines(
     within: statistics.Correlation, pooled: statistics.Correlation
 ) -> tuple[str, str]:
     """Both correlations and their intervals as two lines for a title."""
-    first = f"within |A|: {_interval(within)}{_over(within)}"
-    return first, f"pooled: {_interval(pooled)}; 95% intervals"
+    first = f"pooled: {_interval(pooled)}{_over(pooled)}"
+    return first, f"within |A|: {_interval(within)}; 95% intervals"
 
 
 def _heading(runs: pd.DataFrame) -> str:
@@ -240,8 +237,8 @@ def _lines(numbers: PanelNumbers) -> list[str]:
     return [
         f"n = {numbers.runs} ({left_out} left out){_over(numbers.within)}",
         *([f"{numbers.hidden} at or below 0 not drawn"] if numbers.hidden else []),
-        f"within |A|: {_interval(numbers.within)}",
         f"pooled: {_interval(numbers.pooled)}",
+        f"within |A|: {_interval(numbers.within)}",
     ]
 
 

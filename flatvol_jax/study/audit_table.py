@@ -50,8 +50,9 @@ def audited(frame: pd.DataFrame) -> list[Measure]:
 
 
 def _of_the_function(measure: Measure) -> bool:
-    """Baselines that are read from f alone, and a constant of training."""
-    return measure.family == "baseline" and "parameter_norm" not in measure.column
+    """Baselines and an error that are read from f alone, and a constant of training."""
+    read = measure.family in ("baseline", "ceiling")
+    return read and "parameter_norm" not in measure.column
 
 
 def ratios(frame: pd.DataFrame, column: str) -> np.ndarray:

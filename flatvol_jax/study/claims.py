@@ -1,7 +1,7 @@
 """The tables of an attack sweep: every measure's correlations, the primary claims' verdicts."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,12 @@ from flatvol_jax.study.selection import (
     ATTACK_SIZE,
     STATUS,
     error_column,
+    narrowed,
     numbers,
     require,
     usable,
 )
+from flatvol_jax.study.statistics import POOLED, READINGS, WITHIN
 
 OPTIMIZER = "hp.train.optimizer"
 BOUNDS = {
@@ -24,6 +26,7 @@ BOUNDS = {
     "measure.bound.random_split": "random split of S and E",
 }
 INFORMATIVE_BELOW = 0.5
+JUDGEMENT = ("p", "verdict", "reason", "half_width", "decidable")  # columns of a judged reading
 LINKS = ("heaviside", "probit")
 
 
@@ -38,13 +41,16 @@ class Measure(NamedTuple):
 
 
 LOG_VOLUME = Measure("measure.log_volume.heaviside", "log V (Heaviside)", "primary", -1)
+PROBIT = Measure("measure.log_volume.probit", "log V (probit)", "other link", -1)
 SHARPNESS = Measure("measure.sharpness.best", "sharpness (best found)", "primary", 1, True)
+NULL = Measure("measure.log_volume_null.heaviside", "log V, as many errors at random", "null", -1)
+CEILING = Measure("measure.error.test", "error on E1 (the ceiling)", "ceiling", 1)
 MEASURES = (
     LOG_VOLUME,
     SHARPNESS,
     Measure("measure.log_volume.heaviside.corrected", "log V, EP corrected", "estimator", -1),
     Measure("measure.log_volume.heaviside.estimate", "log V, sampling estimate", "estimator", -1),
-    Measure("measure.log_volume.probit", "log V (probit)", "other link", -1),
+    PROBIT,
     Measure("measure.sharpness.sgd", "sharpness (SGD, table 1)", "flatness", 1, True),
     Measure("measure.hessian.spectral_norm", "Hessian spectral norm", "flatness", 1, True),
     Measure("measure.hessian.lambda_max", "Hessian λ max", "flatness", 1),
@@ -64,7 +70,8 @@ MEASURES = (
     Measure("measure.baseline.margin", "margin", "baseline", -1),
     Measure("measure.baseline.parameter_norm", "parameter norm", "baseline", 1),
     Measure("measure.baseline.epochs", "epochs to zero error", "baseline", 1),
-    Measure("measure.log_volume_null.heaviside", "log V, as many errors at random", "null", -1),
+    NULL,
+    CEILING,
 )
 
 
@@ -73,27 +80,37 @@ def claims_table(
     scale: str | None = None,
     seed: int = 0,
     primary_claims: int | None = None,
+    error: tuple[str, str] | None = None,
+    measures: Sequence[Measure] = MEASURES,
+    permutations: int = 4999,
 ) -> pd.DataFrame:
-    """One row for each optimizer and measure: correlations with the error, n, verdict.
+    """One row for each optimizer and measure: its correlation with the error in two readings.
 
-    The primary claims, per optimizer: log V (Heaviside) correlates negatively with the error,
-    sharpness positively. Their intervals hold together at 95% (Bonferroni over all primary
-    claims), `p` is one-sided against 0.3, `p_holm` adjusted; the interval decides. Every other
-    row has a plain 95% interval and no verdict. Measures that no run has are left out, except
-    primary ones. The row of family "increment" is log V given all baselines.
+    *Pooled* is over all |A| of a draw, as the paper measures it; *within* is within levels of
+    |A|. The primary claims, per optimizer: log V (Heaviside) correlates negatively with the
+    error, sharpness positively; both are judged in each reading, log V (probit), the authors'
+    link, also in the pooled one. The intervals of a reading hold together at 95% (Bonferroni
+    over all primary claims of a reading), `p` is one-sided against 0.3, `p_holm` adjusted; the
+    interval decides. The correlation of the error on E1 with that on E2, at the same confidence,
+    is the ceiling of log V within |A|. Every other row has a plain 95% interval and no verdict.
+    Measures that no run has are left out, except primary ones. The row of family "increment" is
+    log V given all baselines.
 
     Args:
         frame: records of one epoch and one transform, one row a run.
         scale: of the study; without "cpu" or "paper" there is no verdict.
-        seed: fixes permutations and bootstrap.
-        primary_claims: how many claims are made together; without it those of this table.
+        seed: fixes permutations.
+        primary_claims: how many claims are made together in a reading; without it those of this
+            table.
+        error: column and name of the error; without it `error_column`'s.
+        measures: which rows there are beside those of the primary claims.
+        permutations: of the p-value within levels; 0 for none.
 
     Returns:
-        Columns optimizer, family, measure, column, claim, error; within, within_low,
-        within_high, confidence, draws, undefined, basis, within_runs, permutation_p,
-        within_pearson, within_kendall; pooled, pooled_low, pooled_high, pooled_basis,
-        pooled_pearson, pooled_kendall; runs, left_out (reason -> count); p, p_holm, verdict,
-        reason.
+        Columns optimizer, family, measure, column, claim, error, confidence; of each reading R:
+        R (the estimate), R_low, R_high, R_draws, R_undefined, R_basis, R_runs, R_pearson,
+        R_kendall, R_p, R_p_holm, R_verdict, R_reason, R_half_width, R_decidable; permutation_p
+        (within), runs, left_out (reason -> count).
     """
     require(frame, OPTIMIZER)
     if not len(frame):
@@ -102,41 +119,62 @@ def claims_table(
     own = 2 * len(optimizers)
     claims = own if primary_claims is None else checks.count("primary_claims", primary_claims, own)
     confidence = comparison.simultaneous_confidence(claims)
-    error, error_name = error_column(frame)
+    error, error_name = error or error_column(frame)
+    frame = narrowed(frame, error, *(m.column for m in (*MEASURES, *measures)))
     rows = []
     for optimizer in optimizers:
         group = frame[frame[OPTIMIZER] == optimizer]
-        present = [m for m in MEASURES if np.isfinite(numbers(group, m.column)).any()]
+        present = [
+            m for m in measures if m.column != error and np.isfinite(numbers(group, m.column)).any()
+        ]
+        ceiling = _ceiling(group, error, confidence)
+        place = {"optimizer": optimizer, "error": error_name}
         for measure in dict.fromkeys((LOG_VOLUME, SHARPNESS, *present)):
-            primary = measure.family == "primary"
-            level = confidence if primary else 0.95
-            row = {"optimizer": optimizer, "error": error_name}
-            rows.append(row | _row(seed, group, measure, error, level))
-            if primary:
-                rows[-1] |= _judge(rows[-1], measure, scale, error_name)
+            together = measure in (LOG_VOLUME, SHARPNESS, PROBIT, CEILING)
+            level = confidence if together else 0.95
+            row, found = _row(group, measure, error, level)
+            if permutations:
+                runs = usable(group, measure.column, error)[0]
+                p = statistics.within_p_value(seed, runs, measure.column, error, permutations)
+                row["permutation_p"] = p
+            rows.append(place | row | _judge(optimizer, found, measure, scale, error_name, ceiling))
         baselines = [m.column for m in present if m.family == "baseline"]
         if baselines and LOG_VOLUME in present:
-            row = {"optimizer": optimizer, "error": error_name}
-            rows.append(row | _increment(group, error, baselines))
-    return holm_together([pd.DataFrame(rows).drop(columns="correlation")], claims)[0]
+            rows.append(place | _increment(group, error, baselines))
+    columns = [f"{reading}_{name}" for reading in READINGS for name in JUDGEMENT]
+    table = pd.DataFrame(rows)
+    table = table.reindex(columns=[*table, *(name for name in columns if name not in table)])
+    return holm_together([table], claims)[0]
 
 
 def holm_together(tables: Sequence[pd.DataFrame], claims: int) -> list[pd.DataFrame]:
-    """The tables with `p_holm`: Holm's adjustment over the primary rows of all of them.
+    """The tables with R_p_holm: Holm's adjustment over the primary rows of all of them, by reading.
 
-    `claims` beyond those rows count as made and not shown, which only makes `p_holm` larger.
+    `claims` beyond those rows count as made and not shown, which only makes R_p_holm larger.
     """
-    tested = {
-        (number, row): p
-        for number, table in enumerate(tables)
-        for row, p in table.loc[table["family"] == "primary", "p"].items()
-    }
-    unseen = {("unseen", i): np.nan for i in range(claims - len(tested))}
-    adjusted = comparison.holm(tested | unseen)
-    return [
-        table.assign(p_holm=[adjusted.get((number, row), np.nan) for row in table.index])
-        for number, table in enumerate(tables)
-    ]
+    for reading in READINGS:
+        tested = {
+            (number, row): p
+            for number, table in enumerate(tables)
+            for row, p in table.loc[table["family"] == "primary", f"{reading}_p"].items()
+        }
+        unseen = {("unseen", i): np.nan for i in range(claims - len(tested))}
+        adjusted = comparison.holm(tested | unseen)
+        name = f"{reading}_p_holm"
+        tables = [
+            table.assign(**{name: [adjusted.get((number, row), np.nan) for row in table.index]})
+            for number, table in enumerate(tables)
+        ]
+    return list(tables)
+
+
+def ceilings(claims: pd.DataFrame) -> dict[str, float]:
+    """By optimizer, the lower end of the interval of the E1 error's own correlation within |A|.
+
+    Optimizers of which it is not recorded, or whose error is E1's, are not there.
+    """
+    rows = claims[claims["column"] == CEILING.column]
+    return dict(zip(rows["optimizer"], rows["within_low"].astype(float), strict=True))
 
 
 def optimizer_names(frame: pd.DataFrame) -> list[str]:
@@ -208,13 +246,18 @@ def records_summary(
     lines = []
     for optimizer, rows in claims.groupby("optimizer", sort=False):
         lines.append(f"{optimizer}: Spearman correlation with the error on {rows['error'].iloc[0]}")
-        lines.append(f"{'':34}{'within |A|':25}{'pooled':25}{'n':>5}")
-        for row in rows.itertuples():
-            within = _interval(row.within, row.within_low, row.within_high)
-            pooled = _interval(row.pooled, row.pooled_low, row.pooled_high)
-            lines.append(f"  {row.measure:32}{within:25}{pooled:25}{row.runs:5d}")
-        for row in rows[rows["family"] == "primary"].itertuples():
-            lines.append(f"  {row.claim}: {row.verdict} ({row.reason})")
+        lines.append(f"{'':34}{'pooled over |A|':25}{'within |A|':25}{'n':>5}")
+        for _, row in rows.iterrows():
+            pooled, within = (
+                _interval(row[reading], row[f"{reading}_low"], row[f"{reading}_high"])
+                for reading in READINGS
+            )
+            lines.append(f"  {row['measure']:32}{pooled:25}{within:25}{row['runs']:5d}")
+        for _, row in rows[rows["family"] == "primary"].iterrows():
+            lines.append(f"  {row['claim']}")
+            for reading in READINGS:
+                verdict, reason = row[f"{reading}_verdict"], row[f"{reading}_reason"]
+                lines.append(f"    {reading}: {verdict} ({reason})")
     sizes = frame[ATTACK_SIZE].nunique()
     used = len(usable(frame)[0])
     lines.append(
@@ -224,70 +267,94 @@ def records_summary(
     return lines + fault_lines(frame)
 
 
-def _row(seed, group, measure, error, confidence):
+def _row(
+    group: pd.DataFrame, measure: Measure, error: str, confidence: float
+) -> tuple[dict[str, Any], dict[str, statistics.Correlation]]:
     runs, left_out = usable(group, measure.column, error)
-    within = statistics.within_correlation(runs, measure.column, error, confidence=confidence)
-    pooled = statistics.pooled_correlation(seed, runs, measure.column, error)
     values = numbers(runs, measure.column)
     logs = np.log10(np.where(values > 0, values, np.nan)) if measure.log else values
     shown = runs.assign(**{measure.column: logs})[np.isfinite(logs)]
-    columns = (shown, measure.column, error)
-    plain = (numbers(shown, measure.column), numbers(shown, error))
+    found, cells = {}, {}
+    for reading in READINGS:
+        found[reading] = statistics.correlation(
+            runs, measure.column, error, reading, confidence=confidence
+        )
+        cells |= _cells(reading, found[reading])
+        for kind in ("pearson", "kendall"):
+            cells[f"{reading}_{kind}"] = statistics.combined_estimate(
+                shown, measure.column, error, reading, kind
+            )
     return {
         "family": measure.family,
         "measure": measure.label,
         "column": measure.column,
-        "correlation": within,
-        **_within_cells(within),
-        "permutation_p": statistics.within_p_value(seed, runs, measure.column, error),
-        "within_pearson": statistics.within_estimate(*columns, "pearson"),
-        "within_kendall": statistics.within_estimate(*columns, "kendall"),
-        "pooled": pooled.estimate,
-        "pooled_low": pooled.low,
-        "pooled_high": pooled.high,
-        "pooled_basis": pooled.basis,
-        "pooled_pearson": statistics.pooled_estimate(*plain, "pearson"),
-        "pooled_kendall": statistics.pooled_estimate(*plain, "kendall"),
+        "confidence": confidence,
+        **cells,
         "runs": len(runs),
         "left_out": left_out,
-        "p": np.nan,
-    }
+    }, found
 
 
 def _increment(group, error, baselines):
     runs, left_out = usable(group, LOG_VOLUME.column, error, *baselines)
-    within = statistics.within_correlation(runs, LOG_VOLUME.column, error, given=baselines)
+    within = statistics.correlation(runs, LOG_VOLUME.column, error, given=baselines)
     return {
         "family": "increment",
         "measure": "log V beyond all baselines",
         "column": LOG_VOLUME.column,
-        "correlation": within,
-        **_within_cells(within),
+        "confidence": within.confidence,
+        **_cells(WITHIN, within),
         "runs": len(runs),
         "left_out": left_out,
     }
 
 
-def _within_cells(within):
+def _cells(reading: str, found: statistics.Correlation) -> dict[str, Any]:
     return {
-        "within": within.estimate,
-        "within_low": within.low,
-        "within_high": within.high,
-        "confidence": within.confidence,
-        "draws": within.draws,
-        "undefined": within.undefined,
-        "basis": within.basis,
-        "within_runs": within.runs,
+        reading: found.estimate,
+        **{
+            f"{reading}_{name}": getattr(found, name)
+            for name in ("low", "high", "draws", "undefined", "basis", "runs")
+        },
     }
 
 
-def _judge(row, measure, scale, error_name):
+def _ceiling(group: pd.DataFrame, error: str, confidence: float) -> float | None:
+    """The lower end of the E1 error's own interval within |A|; None without an E2."""
+    if error == CEILING.column or not np.isfinite(numbers(group, CEILING.column)).any():
+        return None
+    runs, _ = usable(group, CEILING.column, error)
+    return statistics.correlation(runs, CEILING.column, error, confidence=confidence).low
+
+
+def _judge(
+    optimizer: str,
+    found: Mapping[str, statistics.Correlation],
+    measure: Measure,
+    scale: str | None,
+    error_name: str,
+    ceiling: float | None,
+) -> dict[str, Any]:
+    """The verdict in each reading; of the probit link only in the pooled one (rule 5)."""
     direction = "negatively" if measure.sign < 0 else "positively"
-    claim = f"{row['optimizer']}: {measure.label} correlates {direction} with the error"
+    claim = f"{optimizer}: {measure.label} correlates {direction} with the error"
     note = "E2 is empty: error on E1, which log V has seen" if error_name == "E1" else ""
-    judged = verdicts.correlates(claim, row["correlation"], measure.sign, scale, note)
-    p = comparison.threshold_p_value(row["correlation"], measure.sign, verdicts.CORRELATES_BEYOND)
-    return {"claim": claim, "p": p, "verdict": judged.verdict, "reason": judged.reason}
+    readings = READINGS if measure in (LOG_VOLUME, SHARPNESS) else (POOLED,) * (measure == PROBIT)
+    cells: dict[str, Any] = {"claim": claim} if readings else {}
+    for reading in readings:
+        limited = ceiling if measure == LOG_VOLUME and reading == WITHIN else None
+        judged = verdicts.correlates(claim, found[reading], measure.sign, scale, note, limited)
+        cells[f"{reading}_p"] = comparison.threshold_p_value(
+            found[reading], measure.sign, verdicts.CORRELATES_BEYOND
+        )
+        cells |= judgement_cells(reading, judged)
+    return cells
+
+
+def judgement_cells(reading: str, judged: verdicts.Verdict) -> dict[str, Any]:
+    """What a table holds of a verdict in one reading."""
+    names = ("verdict", "reason", "half_width", "decidable")
+    return {f"{reading}_{name}": getattr(judged, name) for name in names}
 
 
 def _interval(estimate, low, high):

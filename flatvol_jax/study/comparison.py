@@ -47,8 +47,9 @@ def paired_difference(
     sign: int,
     confidence: float = 0.95,
     scale: str = "rho",
+    reading: str = statistics.WITHIN,
 ) -> Difference:
-    """Difference of the within-level Spearman correlation of two groups on the same draws.
+    """Difference of the Spearman correlation of two groups on the same draws, in one reading.
 
     Per draw sign (ρ_first - ρ_second), or the same of Fisher's z; mean and Student interval
     over the draws where both are defined. Positive: the claim is weaker in the second group.
@@ -61,12 +62,13 @@ def paired_difference(
         sign: +1 or -1, the sign of the correlation that is claimed.
         confidence: in (0, 1).
         scale: "rho" (the thresholds of the rules are on it) or "z".
+        reading: "pooled" or "within".
     """
     checks.one_of("scale", scale, ("rho", "z"))
     if sign not in (-1, 1):
         raise ValueError(f"sign: got {sign!r}, wanted 1 or -1, the sign that is claimed.")
     one, other = (
-        statistics.draw_statistics(group, measure, error).set_index("draw")[scale]
+        statistics.draw_statistics(group, measure, error, reading=reading).set_index("draw")[scale]
         for group in (first, second)
     )
     difference = sign * (one - other)  # aligned by draw
@@ -140,3 +142,8 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 def simultaneous_confidence(claims: int, confidence: float = 0.95) -> float:
     """Level of each of `claims` intervals so that all hold together (Bonferroni)."""
     return 1 - (1 - confidence) / checks.count("claims", claims)
+
+
+def family_size(confidence: float) -> int:
+    """How many intervals of this level hold together at 95%: `simultaneous_confidence`, back."""
+    return round(0.05 / (1 - confidence))

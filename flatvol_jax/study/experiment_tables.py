@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from flatvol_jax.study.claims import OPTIMIZER, claims_table, holm_together, optimizer_names
+from flatvol_jax.study.halves import halves_table
 from flatvol_jax.study.optimizer_table import SAMPLE, optimizer_table, primary_claims
 from flatvol_jax.study.selection import ATTACK_SIZE, DRAW, numbers, require
+from flatvol_jax.study.statistics import READINGS
 
 EXPERIMENT, SCALE, WORKDIR = "meta.experiment", "meta.scale", "meta.workdir"
 OVERTRAIN = "overtrain"
@@ -30,6 +32,9 @@ class ExperimentTables(NamedTuple):
         frame: the records, one row a run.
         claims: `claims_table`: every optimizer's correlations.
         differences: `optimizer_table`: every optimizer against SGD.
+        halves: `halves_table`: the primary claims on each half of E2; no rows where the records
+            do not have these errors.
+        family: primary claims of each reading, judged together.
     """
 
     experiment: str
@@ -37,6 +42,8 @@ class ExperimentTables(NamedTuple):
     frame: pd.DataFrame
     claims: pd.DataFrame
     differences: pd.DataFrame
+    halves: pd.DataFrame
+    family: int
 
 
 def of_scale(frame: pd.DataFrame, scale: str) -> pd.DataFrame:
@@ -59,14 +66,14 @@ def experiment_tables(
 ) -> list[ExperimentTables]:
     """Both tables of every experiment, at zero error and at each later epoch that was measured.
 
-    The primary claims of an experiment at one epoch are judged together: simultaneous intervals
-    and Holm's p-values count the claims of both tables. A run that never reached zero error
-    stands in the tables of the later epochs, too, as such a run: its level is incomplete there.
+    The primary claims of an experiment at one epoch are one family in each reading: simultaneous
+    intervals and Holm's p-values count the claims of both tables. A run that never reached zero
+    error stands in the tables of the later epochs, too: its level is incomplete there.
 
     Args:
         frame: records of sweeps, as `load_sweeps` gives them.
         scale: of the study; without "cpu" or "paper" there is no verdict.
-        seed: fixes permutations and bootstraps.
+        seed: fixes permutations.
 
     Raises:
         ValueError: two records of one run of an optimizer, or runs of an experiment that do not
@@ -83,8 +90,9 @@ def experiment_tables(
             at = _at_epoch(runs, overtrain)
             count = primary_claims(at)
             claims = claims_table(at, scale, seed, count)
-            both = holm_together([claims, optimizer_table(at, scale)], count)
-            tables.append(ExperimentTables(str(experiment), overtrain, at, *both))
+            both = holm_together([claims, optimizer_table(at, claims, scale)], count)
+            halves = halves_table(at, scale)
+            tables.append(ExperimentTables(str(experiment), overtrain, at, *both, halves, count))
     return tables
 
 
@@ -127,7 +135,10 @@ def flat_table(tables: Sequence[ExperimentTables]) -> pd.DataFrame:
         for name, table in (
             ("correlation", tables_of.claims),
             ("difference", tables_of.differences),
+            ("half of E2", tables_of.halves),
         ):
+            if not len(table):
+                continue
             place = {"experiment": tables_of.experiment, OVERTRAIN: tables_of.overtrain}
             left_out = [json.dumps(counts, ensure_ascii=False) for counts in table["left_out"]]
             parts.append(table.assign(**place, table=name, left_out=left_out))
@@ -138,20 +149,25 @@ def flat_table(tables: Sequence[ExperimentTables]) -> pd.DataFrame:
 
 def tables_summary(tables: Sequence[ExperimentTables]) -> Iterator[str]:
     """Lines of plain text: of each experiment and epoch, the primary claims and their verdicts."""
-    for experiment, overtrain, frame, claims, differences in tables:
+    for of_one in tables:
+        overtrain, frame = of_one.overtrain, of_one.frame
         later = f", {overtrain} epochs after zero error" if overtrain else ""
-        yield f"{experiment}{later}: {len(frame)} runs, {frame[DRAW].nunique()} draw(s)"
-        primary = claims[claims["family"] == "primary"]
-        for row in primary.itertuples():
-            yield _line(row, row.within, row.within_low, row.within_high)
-        for row in differences[differences["family"] == "primary"].itertuples():
-            yield _line(row, row.estimate, row.low, row.high)
+        yield (
+            f"{of_one.experiment}{later}: {len(frame)} runs, {frame[DRAW].nunique()} draw(s), "
+            f"{of_one.family} primary claims a reading"
+        )
+        for table in (of_one.claims, of_one.differences):
+            for _, row in table[table["family"] == "primary"].iterrows():
+                yield f"  {row['claim']}"
+                yield from (_line(row, reading) for reading in READINGS)
 
 
-def _line(row, estimate: float, low: float, high: float) -> str:
+def _line(row: pd.Series, reading: str) -> str:
+    estimate, low, high = row[reading], row[f"{reading}_low"], row[f"{reading}_high"]
     number = "not defined" if np.isnan(estimate) else f"{estimate:+.2f}"
     interval = "" if np.isnan(low + high) else f" [{low:+.2f}, {high:+.2f}]"
-    return f"  {row.claim}: {number}{interval}: {row.verdict} ({row.reason})"
+    verdict, reason = row[f"{reading}_verdict"], row[f"{reading}_reason"]
+    return f"    {reading}: {number}{interval}: {verdict} ({reason})"
 
 
 def _at_epoch(runs: pd.DataFrame, overtrain: int) -> pd.DataFrame:

@@ -66,6 +66,15 @@ def error_column(frame: pd.DataFrame) -> tuple[str, str]:
     return "measure.error.test", "E1"
 
 
+def narrowed(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The frame with `columns` and what `usable` and the statistics look at; copies are cheap then.
+
+    Records have hundreds of columns, and each selection of rows copies all of them.
+    """
+    names = {"run_id", DRAW, ATTACK_SIZE, "hp.sample", "hp.train.optimizer", *columns}
+    return frame[[name for name in frame if name in names or name.startswith("is.")]]
+
+
 def require(frame: pd.DataFrame, *columns: str) -> None:
     """Raise a ValueError that names the columns `frame` lacks."""
     missing = [column for column in columns if column not in frame]

@@ -1,7 +1,10 @@
-"""How a measure correlates with the error: within levels of |A|, over independent draws.
+"""How a measure correlates with the error, in two readings, over independent draws.
+
+*Pooled* is Spearman's correlation over all runs of a draw, whatever their size of A: what the
+paper's figures show. *Within* is what is left of it between runs of one size of A:
 
 A *level* is the runs of one draw with one |A|: the same S and the same size of A, so that what
-differs is the network. The primary statistic of a draw is Spearman's correlation within levels:
+differs is the network. The statistic of a draw is Spearman's correlation within levels:
 mid-ranks within each level, centred, divided by m + 1 for a level of m runs (van Elteren's
 weight, so that a large level does not drown the others), then one correlation over all levels
 of the draw. A level with one run drops out. With few runs a level it is smaller than the
@@ -23,6 +26,7 @@ from flatvol_jax.study import resampling
 from flatvol_jax.study.selection import ATTACK_SIZE, DRAW, numbers
 
 CONDITIONAL = "conditional on this S, E"
+POOLED, WITHIN = READINGS = ("pooled", "within")
 KINDS = ("pearson", "spearman", "kendall")
 
 
@@ -94,27 +98,36 @@ def level_scores(values: np.ndarray, levels: np.ndarray, kind: str) -> np.ndarra
     """What is correlated: centred values or ranks (n,), for Kendall signs of pairs."""
     values = np.asarray(values, np.float64)
     if kind == "aligned":
-        return level_scores(mid_ranks(level_scores(values, levels, "pearson")), levels, "pearson")
+        centred = level_scores(values, levels, "pearson")
+        return level_scores(mid_ranks(centred, np.zeros(len(centred))), levels, "pearson")
     if kind == "kendall":
         i, j = np.triu_indices(len(values), 1)
         pairs = levels[i] == levels[j]
         return np.sign(values[i[pairs]] - values[j[pairs]])
-    scores = np.zeros(len(values))
-    for level in np.unique(levels):
-        members = levels == level
-        block, count = values[members], int(members.sum())
-        if kind == "spearman":
-            # Centred before scaled: exact in halves, so ties everywhere give exactly zero.
-            scores[members] = (mid_ranks(block) - (count + 1) / 2) / (count + 1)
-        elif np.ptp(block) > 0:
-            scores[members] = block - block.mean()
-    return scores
+    _, start, level, counts = np.unique(
+        levels, return_index=True, return_inverse=True, return_counts=True
+    )
+    if kind == "spearman":
+        # Centred before scaled: exact in halves, so ties everywhere give exactly zero.
+        return (mid_ranks(values, level) - (counts[level] + 1) / 2) / (counts[level] + 1)
+    shifted = values - values[start][level]  # a constant level gives exactly zero
+    return shifted - (np.bincount(level, shifted, len(counts)) / counts)[level]
 
 
-def mid_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, ties at their mean: `scipy.stats.rankdata` without its 0.2 ms a call."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+def mid_ranks(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Ranks from 1 within each level (n,), ties at their mean; NaNs are last and tied."""
+    codes = np.unique(values, return_inverse=True)[1]
+    order = np.lexsort((codes, levels))
+    codes, levels = codes[order], np.asarray(levels)[order]
+    place = np.arange(len(codes))
+    new_level = np.append(True, levels[1:] != levels[:-1])[: len(codes)]
+    new_value = new_level | np.append(True, codes[1:] != codes[:-1])[: len(codes)]
+    first = np.maximum.accumulate(np.where(new_level, place, 0))
+    tie = np.cumsum(new_value) - 1
+    lowest, ties = place[new_value][tie], np.bincount(tie)[tie]
+    ranks = np.empty(len(codes))
+    ranks[order] = lowest - first + (ties + 1) / 2
+    return ranks
 
 
 def draw_statistics(
@@ -123,39 +136,67 @@ def draw_statistics(
     error: str,
     kind: str = "spearman",
     given: Sequence[str] = (),
+    reading: str = WITHIN,
 ) -> pd.DataFrame:
-    """The within-level correlation of each draw: columns draw, rho, z, runs, levels.
+    """The correlation of each draw in one reading: columns draw, rho, z, runs, levels.
 
-    `runs` and `levels` count levels of at least two runs. z = atanh ρ, where ρ = ±1 is pulled
-    in to half a step of the smallest change that swapping two neighbours' ranks could make.
+    `runs` and `levels` count levels of at least two runs; pooled, a draw is one level.
+    z = atanh ρ, where ρ = ±1 is pulled in to half a step of the smallest change that swapping
+    two neighbours' ranks could make.
     """
-    rows = []
-    for draw, runs in frame.groupby(DRAW, sort=True):
-        levels = runs[ATTACK_SIZE].to_numpy()
-        runs = runs[levels_shared(levels)]
-        levels = runs[ATTACK_SIZE].to_numpy()
-        sizes = np.unique(levels, return_counts=True)[1]
-        baselines = runs[list(given)].to_numpy(np.float64)
-        rho = within_level(numbers(runs, measure), numbers(runs, error), levels, kind, baselines)
-        rows.append((draw, rho, _fisher(rho, sizes), len(runs), len(sizes)))
-    table = pd.DataFrame(rows, columns=["draw", "rho", "z", "runs", "levels"])
-    return table.astype({"rho": float, "z": float})  # also when there are no rows
+    checks.one_of("reading", reading, READINGS)
+    draws, draw = np.unique(frame[DRAW].to_numpy(), return_inverse=True)
+    sizes, level = np.unique(frame[ATTACK_SIZE].to_numpy(), return_inverse=True)
+    level = draw * len(sizes) + level if reading == WITHIN else draw
+    kept = levels_shared(level)
+    x, y, draw, level = (
+        values[kept] for values in (numbers(frame, measure), numbers(frame, error), draw, level)
+    )
+    _, start, counts = np.unique(level, return_index=True, return_counts=True)
+    runs = np.bincount(draw, minlength=len(draws))
+    levels = np.bincount(draw[start], minlength=len(draws))
+    if given or kind == "kendall":
+        baselines = frame[list(given)].to_numpy(np.float64)[kept]
+        parts = [draw == i for i in range(len(draws))]
+        rho = np.array([within_level(x[i], y[i], level[i], kind, baselines[i]) for i in parts])
+    else:  # `within_level` of all draws at once
+        one, other = (level_scores(values, level, kind) for values in (x, y))
+        products, *squares = (
+            np.bincount(draw, a * b, len(draws))
+            for a, b in ((one, other), (one, one), (other, other))
+        )
+        norms = np.sqrt(squares[0]) * np.sqrt(squares[1])
+        known = (norms > 0) & (runs - levels > 1)
+        rho = np.where(known, np.clip(products / np.where(known, norms, 1), -1, 1), np.nan)
+    z = _fisher(rho, np.bincount(draw[start], _spread(counts), len(draws)))
+    columns = {"draw": draws, "rho": rho, "z": z, "runs": runs, "levels": levels}
+    return pd.DataFrame(columns)
 
 
-def within_correlation(
+def correlation(
     frame: pd.DataFrame,
     measure: str,
     error: str,
+    reading: str = WITHIN,
     kind: str = "spearman",
     confidence: float = 0.95,
     given: Sequence[str] = (),
 ) -> Correlation:
-    """The primary statistic over all draws, or the conditional one of a single draw.
+    """The correlation over all draws in one reading, or the conditional one of a single draw.
 
-    With `given` it is the increment of the measure beyond those baselines. All rows of `frame`
-    enter: pass what `usable` returned for the measure, the error and the baselines.
+    Draws count as equals: mean of Fisher's z with a Student interval. For a single draw the
+    interval is a jackknife's over the runs of each level, conditional on this S, E.
+
+    Args:
+        frame: all rows enter: pass what `usable` returned for the measure, error and baselines.
+        measure: column.
+        error: column.
+        reading: "pooled", the paper's, over all sizes of A of a draw, or "within" them.
+        kind: "pearson", "spearman" or "kendall".
+        confidence: of the interval.
+        given: baselines; the correlation is then the increment of the measure beyond them.
     """
-    per_draw = draw_statistics(frame, measure, error, kind, given)
+    per_draw = draw_statistics(frame, measure, error, kind, given, reading)
     defined = per_draw[np.isfinite(per_draw["z"])]
     draws, undefined = len(defined), len(per_draw) - len(defined)
     runs = int(defined["runs"].sum())
@@ -163,17 +204,8 @@ def within_correlation(
         return Correlation(*[np.nan] * 3, confidence, np.nan, 0, 0, undefined, 0, "undefined")
     if draws == 1:
         one = frame[frame[DRAW] == defined["draw"].iloc[0]]
-        one = one[levels_shared(one[ATTACK_SIZE].to_numpy())]
-        x, y, levels = numbers(one, measure), numbers(one, error), one[ATTACK_SIZE].to_numpy()
-        baselines = one[list(given)].to_numpy(np.float64)
-
-        def z_of(kept):
-            kept = kept[levels_shared(levels[kept])]
-            rho = within_level(x[kept], y[kept], levels[kept], kind, baselines[kept])
-            return _fisher(rho, np.unique(levels[kept], return_counts=True)[1])
-
-        error_of_z = resampling.stratified_jackknife(z_of, levels)
-        freedom, basis = runs - int(defined["levels"].iloc[0]) - len(given), CONDITIONAL
+        error_of_z, freedom = _one_draw(one, measure, error, kind, given, reading)
+        basis = CONDITIONAL
     else:
         error_of_z = float(defined["z"].std(ddof=1) / np.sqrt(draws))
         freedom, basis = draws - 1, f"{draws} draws"
@@ -185,68 +217,33 @@ def within_correlation(
     )
 
 
-def within_estimate(frame: pd.DataFrame, measure: str, error: str, kind: str) -> float:
-    """The correlation within levels, averaged over draws by Fisher's z, without an interval."""
-    z = draw_statistics(frame, measure, error, kind)["z"]
+def combined_estimate(
+    frame: pd.DataFrame, measure: str, error: str, reading: str = WITHIN, kind: str = "spearman"
+) -> float:
+    """The estimate of `correlation`, without an interval."""
+    z = draw_statistics(frame, measure, error, kind, reading=reading)["z"]
     return float(np.tanh(z.mean())) if z.notna().any() else np.nan
 
 
-def within_p_value(seed: int, frame: pd.DataFrame, measure: str, error: str) -> float:
+def within_p_value(
+    seed: int, frame: pd.DataFrame, measure: str, error: str, permutations: int = 4999
+) -> float:
     """Two-sided p-value of no Spearman correlation within levels, conditional on the draws.
 
     Ranks of the error are permuted within each level; a level is a draw and a size of A.
     """
     levels = frame.groupby([DRAW, ATTACK_SIZE]).ngroup().to_numpy()
     x, y = (level_scores(numbers(frame, c), levels, "spearman") for c in (measure, error))
-    return resampling.permutation_p_value(seed, x, y, levels) if x.any() and y.any() else np.nan
+    if not (x.any() and y.any()):
+        return np.nan
+    return resampling.permutation_p_value(seed, x, y, levels, permutations)
 
 
-def pooled_estimate(x: np.ndarray, y: np.ndarray, kind: str) -> float:
-    """Pearson, Spearman or Kendall (tau-b) over all runs (n,): `within_level` of one level."""
+def plain_estimate(x: np.ndarray, y: np.ndarray, kind: str = "spearman") -> float:
+    """Pearson, Spearman or Kendall (tau-b) over all rows (n,), which have no draws or levels."""
     if kind == "kendall" and len(x) > 2:
         return float(stats.kendalltau(x, y).statistic)  # in n log n, all pairs are many here
     return within_level(x, y, np.zeros(len(x), int), kind)
-
-
-def pooled_correlation(
-    seed: int,
-    frame: pd.DataFrame,
-    measure: str,
-    error: str,
-    kind: str = "spearman",
-    confidence: float = 0.95,
-    resamples: int = 1000,
-) -> Correlation:
-    """Correlation over all runs, whatever their level: the paper's figures, never shown alone.
-
-    The interval is a bootstrap over draws; for one draw a jackknife over the runs within the
-    levels, conditional on this S, E.
-    """
-    x, y = numbers(frame, measure), numbers(frame, error)
-    draws = frame[DRAW].to_numpy()
-
-    def statistic(runs):
-        return pooled_estimate(x[runs], y[runs], kind)
-
-    estimate, count = statistic(np.arange(len(x))), len(np.unique(draws))
-    low = high = error_of_z = np.nan
-    freedom, basis = 0, "undefined"
-    if np.isfinite(estimate) and count > 1:
-        low, high = resampling.draw_bootstrap(seed, statistic, draws, confidence, resamples)
-        basis = f"bootstrap over {count} draws"
-    elif np.isfinite(estimate):
-        levels = frame[ATTACK_SIZE].to_numpy()
-        sizes = np.array([len(x)])
-        error_of_z = resampling.stratified_jackknife(
-            lambda kept: _fisher(statistic(kept), sizes), levels
-        )
-        freedom, basis = len(x) - len(np.unique(levels)), CONDITIONAL
-        reach = stats.t.ppf(0.5 + confidence / 2, freedom) * error_of_z
-        z = _fisher(estimate, sizes)
-        low, high = np.tanh([z - reach, z + reach]).tolist()
-    return Correlation(
-        estimate, low, high, confidence, error_of_z, freedom, count, 0, len(x), basis
-    )
 
 
 def levels_shared(levels: np.ndarray) -> np.ndarray:
@@ -255,10 +252,35 @@ def levels_shared(levels: np.ndarray) -> np.ndarray:
     return counts[inverse] > 1
 
 
-def _fisher(rho: float, sizes: np.ndarray) -> float:
-    spread = float(np.sum(sizes * (sizes**2 - 1.0))) / 12
-    limit = max(0.0, 1 - 0.5 / spread) if spread > 0 else 0.0
-    return float(np.arctanh(np.clip(rho, -limit, limit)))
+def _levels(sizes: np.ndarray, reading: str) -> np.ndarray:
+    return sizes if reading == WITHIN else np.zeros(len(sizes), int)
+
+
+def _one_draw(frame, measure, error, kind, given, reading) -> tuple[float, int]:
+    """Standard error of z over the runs of each |A| of one draw, and its degrees of freedom."""
+    frame = frame[levels_shared(_levels(frame[ATTACK_SIZE].to_numpy(), reading))]
+    sizes, x, y = frame[ATTACK_SIZE].to_numpy(), numbers(frame, measure), numbers(frame, error)
+    baselines = frame[list(given)].to_numpy(np.float64)
+
+    def z_of(kept):
+        levels = _levels(sizes[kept], reading)
+        kept, levels = (values[levels_shared(levels)] for values in (kept, levels))
+        rho = within_level(x[kept], y[kept], levels, kind, baselines[kept])
+        spread = _spread(np.unique(levels, return_counts=True)[1]).sum()
+        return float(_fisher(rho, spread))
+
+    freedom = len(frame) - len(np.unique(sizes)) - len(given)
+    return resampling.stratified_jackknife(z_of, sizes), freedom
+
+
+def _spread(sizes: np.ndarray) -> np.ndarray:
+    """Sum of squares of the centred ranks of levels of these sizes."""
+    return sizes * (sizes**2 - 1.0) / 12
+
+
+def _fisher(rho: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    limit = np.maximum(0.0, 1 - 0.5 / np.maximum(spread, 0.5))
+    return np.arctanh(np.clip(rho, -limit, limit))
 
 
 def _residual(scores: np.ndarray, design: np.ndarray) -> np.ndarray:

@@ -127,17 +127,17 @@ def _correlations(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     error = selection.error_column(one)[0]
     rows = []
     for measure in MEASURES:
-        if measure.column not in one or measure.column not in other:
+        there = measure.column in one and measure.column in other
+        if not there or measure.column == error:
             continue
         pair = _paired(one, other, measure.column, error)
         if not len(pair[0]):
             continue
         found = comparison.paired_difference(*pair, measure.column, error, measure.sign)
-        within, pooled = [], []
-        for part in pair:
-            within.append(statistics.within_estimate(part, measure.column, error, "spearman"))
-            x, y = (selection.numbers(part, column) for column in (measure.column, error))
-            pooled.append(statistics.pooled_estimate(x, y, "spearman"))
+        within, pooled = (
+            [statistics.combined_estimate(part, measure.column, error, reading) for part in pair]
+            for reading in (statistics.WITHIN, statistics.POOLED)
+        )
         numbers = (found.estimate, found.low, found.high, found.draws, len(pair[0]))
         rows.append((measure.label, *within, *pooled, *numbers))
     return pd.DataFrame(rows, columns=columns)

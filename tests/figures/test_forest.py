@@ -56,6 +56,6 @@ def test_what_was_not_measured_is_said_to_be_undefined(table):
 def test_the_legend_says_which_intervals_these_are(table):
     (legend,) = forest_figure(table).legends
     labels = [text.get_text() for text in legend.get_texts()]
-    assert labels[1:] == ["within |A|, simultaneous 99.2%", "pooled, 95%"]
-    (legend,) = forest_figure(table.assign(draws=1)).legends
+    assert labels[1:] == ["pooled, simultaneous 99.2%", "within |A|, simultaneous 99.2%"]
+    (legend,) = forest_figure(table.assign(within_draws=1)).legends
     assert all("this S, E only" in text.get_text() for text in legend.get_texts()[1:])

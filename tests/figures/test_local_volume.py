@@ -61,7 +61,7 @@ def test_titles_have_both_correlations(local):
     assert "Spearman ρ with the error" in titles[0]
     assert "Spearman ρ with log V(f)" in titles[4]
     assert "pooled: 1.00" in titles[4]  # the same order
-    within = statistics.within_correlation(local, COEFFICIENT, "measure.error.second_test")
+    within = statistics.correlation(local, COEFFICIENT, "measure.error.second_test")
     assert f"within |A|: {within.estimate:.2f} [" in titles[2]
 
 

@@ -64,12 +64,13 @@ def test_table_is_what_the_statistics_say(sgd):
     figure, table = paper_figure(sgd, "3")
     for row, column in ((table.iloc[0], VOLUME), (table.iloc[3], SHARPNESS)):
         runs, left_out = selection.usable(sgd, column, ERROR)
-        within = statistics.within_correlation(runs, column, ERROR)
-        pooled = statistics.pooled_correlation(0, runs, column, ERROR)
+        within = statistics.correlation(runs, column, ERROR)
+        pooled = statistics.correlation(runs, column, ERROR, "pooled")
         assert (row["x"], row["y"]) == (column, ERROR)
         assert tuple(row[["within", "within_low", "within_high"]]) == within[:3]
         assert tuple(row[["pooled", "pooled_low", "pooled_high"]]) == pooled[:3]
-        assert row["pooled"] == pytest.approx(stats.spearmanr(runs[column], runs[ERROR]).statistic)
+        rho = [stats.spearmanr(d[column], d[ERROR])[0] for _, d in runs.groupby("hp.draw")]
+        assert row["pooled"] == pytest.approx(np.tanh(np.mean(np.arctanh(rho))))
         assert (row["draws"], row["n"], row["scale"]) == (3, len(runs), "cpu")
         for reason, count in left_out.items():
             assert f"{count}: {reason}" in row["left_out"]
@@ -80,14 +81,14 @@ def test_table_is_what_the_statistics_say(sgd):
 def test_correlations_of_ranks_that_are_known(sgd):
     sharp = sgd.assign(**{SHARPNESS: np.exp(sgd[ERROR]), VOLUME: -sgd[ERROR]})
     _, table = paper_figure(sharp, "3")
-    assert table["pooled"][0] == pytest.approx(-1)
-    assert table["pooled"][3] == pytest.approx(1)
-    # ±1 within levels is pulled in by half a step of the ranks (statistics.draw_statistics).
+    assert table["pooled"][0] == pytest.approx(-1, abs=1e-3)
+    assert table["pooled"][3] == pytest.approx(1, abs=1e-3)
+    # ±1 is pulled in by half a step of the ranks (statistics.draw_statistics).
     assert -1 < table["within"][0] < -0.99
     assert table["within"][3] == pytest.approx(-table["within"][0], abs=0.005)
     _, table = paper_figure(sharp, "S6")
     assert (table["x"][0], table["y"][0]) == (VOLUME, SHARPNESS)
-    assert table["pooled"][0] == pytest.approx(-1)
+    assert table["pooled"][0] == pytest.approx(-1, abs=1e-3)
 
 
 @pytest.mark.parametrize(

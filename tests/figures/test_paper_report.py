@@ -87,7 +87,9 @@ def test_the_page_loads_nothing_and_its_links_lead_somewhere(text):
 def test_every_claim_and_verdict_is_on_the_page(text, claims):
     for claim in claims:
         assert html_text(claim.statement) in text
-        assert claim.verdict in text
+        for reading in claim.readings.values():
+            assert reading.verdict in text
+            assert html_text(reading.reason) in text
     assert verdicts.rules_hash() in text
     assert "prefers-color-scheme: dark" in text
     assert "width=device-width" in text

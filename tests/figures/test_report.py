@@ -50,16 +50,19 @@ def test_page_says_what_was_run_and_by_which_rules(page):
     for text in ("0123abcd", "jax", "0.10.2", "2 min 50 s", "hp.train.optimizer", "(0, 50)"):
         assert text in page
     assert verdicts.rules_hash() in page
-    assert "Rules of judgement (written before any number)" in page
+    assert "Rules of judgement" in page
 
 
 def test_page_has_every_correlation_and_verdict_of_the_table(page, table):
     for row in table.itertuples():
         assert row.measure.replace("'", "&#39;") in page
-        assert f"{row.within:+.2f}".replace("-", "−") in page
+        for number in (row.within, row.pooled):
+            assert np.isnan(number) or f"{number:+.2f}".replace("-", "−") in page
     for row in table[table["family"] == "primary"].itertuples():
-        assert row.verdict in page
-        assert row.reason in page
+        for words in (row.pooled_verdict, row.pooled_reason, row.within_verdict, row.within_reason):
+            assert words in page
+    assert "2 primary claims in each reading" in page
+    assert "do not have the errors on the halves of E2" in page
 
 
 def test_page_lists_every_run_and_who_is_left_out(page, ten_draws):

@@ -88,6 +88,7 @@ def test_two_measures_stand_against_each_other(one_draw):
     np.testing.assert_allclose(points[:, 1], np.log10(frame["measure.sharpness.best"]))
     assert axis.get_ylabel() == scatter.SHARPNESS.label
     x, y = frame["measure.log_volume.heaviside"], frame["measure.sharpness.best"]
+    assert frame["hp.draw"].nunique() == 1
     assert numbers.pooled.estimate == pytest.approx(stats.spearmanr(x, y).statistic)
     assert axis.get_title(loc="left").startswith("two measures\nn = ")
 

@@ -85,12 +85,32 @@ def test_all_claims_of_an_experiment_are_judged_together(tables):
     primary = [table[table["family"] == "primary"] for table in (claims, differences)]
     confidences = {c for table in primary for c in table["confidence"]}
     assert confidences == {comparison.simultaneous_confidence(6)}
-    p = {(i, row): p for i, table in enumerate(primary) for row, p in table["p"].items()}
-    assert len(p) == 6
-    adjusted = comparison.holm(p)
-    for i, table in enumerate(primary):
-        np.testing.assert_array_equal(table["p_holm"], [adjusted[i, row] for row in table.index])
-    assert claims.loc[claims["family"] != "primary", "p_holm"].isna().all()
+    assert tables[1].family == 6
+    for reading in ("pooled", "within"):
+        p, p_holm = f"{reading}_p", f"{reading}_p_holm"
+        found = {(i, row): x for i, table in enumerate(primary) for row, x in table[p].items()}
+        assert len(found) == 6
+        adjusted = comparison.holm(found)
+        for i, table in enumerate(primary):
+            wanted = [adjusted[i, row] for row in table.index]
+            np.testing.assert_array_equal(table[p_holm], wanted)
+        assert claims.loc[claims["family"] != "primary", p_holm].isna().all()
+
+
+def test_primary_claims_are_judged_again_on_each_half_of_e2(records, tables):
+    assert not len(tables[1].halves)
+    error, half = "measure.error.second_test", "measure.error.second_test.half_"
+    shifted = records.assign(**{f"{half}1": records[error], f"{half}2": -records[error]})
+    halves = experiment_tables(shifted, "cpu")[1].halves
+    assert list(dict.fromkeys(halves["error"])) == ["E2, first half", "E2, second half"]
+    first, second = (rows.reset_index(drop=True) for _, rows in halves.groupby("error"))
+    assert set(first["family"]) == {"primary"}
+    assert len(first) == 4 + 2
+    whole = pd.concat([tables[1].claims, tables[1].differences])
+    whole = whole[whole["family"] == "primary"]
+    for name in ("pooled", "within_low", "within_high", "pooled_verdict", "claim"):
+        assert first[name].tolist() == pytest.approx(whole[name].tolist(), nan_ok=True)
+    np.testing.assert_allclose(second["within"], -first["within"], atol=1e-12)
 
 
 def test_a_level_that_was_not_completed_stays_so_beyond_zero_error(tables):
@@ -100,7 +120,7 @@ def test_a_level_that_was_not_completed_stays_so_beyond_zero_error(tables):
         row = table.differences.iloc[0]
         assert (row["levels"], row["levels_run"]) == (5, 6)
         assert row["left_out"] == {"level not completed by both": 6}
-    pd.testing.assert_series_equal(at_zero.differences["estimate"], beyond.differences["estimate"])
+    pd.testing.assert_series_equal(at_zero.differences["within"], beyond.differences["within"])
 
 
 def test_zero_error_is_counted_by_optimizer_and_size(tables):
@@ -129,13 +149,13 @@ def test_every_row_stands_in_the_flat_table(tables):
     assert len(flat) == sum(len(t.claims) + len(t.differences) for t in tables)
     place = (flat["experiment"] == "mnist_fcn") & (flat["overtrain"] == 100)
     differences = flat[place & (flat["table"] == "difference")]
-    assert differences["estimate"].tolist() == tables[2].differences["estimate"].tolist()
+    assert differences["within"].tolist() == tables[2].differences["within"].tolist()
     assert differences["left_out"].iloc[0] == '{"level not completed by both": 6}'
 
 
 def test_the_summary_has_each_claim_and_its_verdict(tables):
     lines = list(tables_summary(tables))
-    assert sum("2 draws, 10 wanted" in line for line in lines) == 2 + 6 + 6
+    assert sum("2 draws, 10 wanted" in line for line in lines) == 2 * (2 + 6 + 6)
     assert any("mnist_fcn, 100 epochs after zero error" in line for line in lines)
 
 

@@ -50,12 +50,37 @@ def test_one_level_is_scipy_with_ties(kind, reference):
     y = x + generator.integers(0, 6, 40)
     expected = reference(x, y).statistic
     assert statistics.within_level(x, y, np.zeros(40), kind) == pytest.approx(expected)
-    assert statistics.pooled_estimate(x, y, kind) == pytest.approx(expected)
+    assert statistics.plain_estimate(x, y, kind) == pytest.approx(expected)
 
 
-def test_mid_ranks_are_scipys():
-    values = np.random.default_rng(1).integers(0, 5, 30)
-    np.testing.assert_array_equal(statistics.mid_ranks(values), stats.rankdata(values))
+def test_mid_ranks_are_scipys_level_by_level():
+    generator = np.random.default_rng(1)
+    values, levels = generator.integers(0, 5, 30), generator.integers(0, 3, 30)
+    ranks = statistics.mid_ranks(values, levels)
+    for level in range(3):
+        wanted = stats.rankdata(values[levels == level])
+        np.testing.assert_array_equal(ranks[levels == level], wanted)
+    assert statistics.mid_ranks(values[:0], levels[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("reading", statistics.READINGS)
+@pytest.mark.parametrize("kind", statistics.KINDS)
+def test_draws_at_once_are_the_correlations_of_each_draw(kind, reading):
+    generator = np.random.default_rng(20)
+    x, y = generator.normal(size=(2, 90)).round(1)
+    draws, sizes = generator.integers(0, 4, 90), generator.integers(0, 5, 90)
+    y[draws == 2] = 0.3  # no correlation there
+    table = statistics.draw_statistics(
+        frame_of(x, y, draws, sizes), "x", "y", kind, reading=reading
+    )
+    for row in table.itertuples():
+        own = draws == row.draw
+        levels = sizes[own] if reading == "within" else np.zeros(own.sum())
+        shared = statistics.levels_shared(levels)
+        wanted = statistics.within_level(x[own][shared], y[own][shared], levels[shared], kind)
+        assert row.rho == pytest.approx(wanted, nan_ok=True)
+        assert (row.runs, row.levels) == (shared.sum(), len(np.unique(levels[shared])))
+    assert table["rho"].isna().tolist() == [False, False, True, False]
 
 
 def test_two_levels_by_hand():
@@ -77,16 +102,17 @@ def test_two_levels_by_hand():
 def test_simpson_pooled_is_large_and_within_is_zero(kind):
     frame = normal_frame(np.random.default_rng(2), rho=0.0, shift=5.0)
     x, y = frame["x"].to_numpy(), frame["y"].to_numpy()
-    within = statistics.within_estimate(frame, "x", "y", kind)
-    assert statistics.pooled_estimate(x, y, kind) > 0.85
+    within = statistics.combined_estimate(frame, "x", "y", kind=kind)
+    assert statistics.plain_estimate(x, y, kind) > 0.85
+    assert statistics.combined_estimate(frame, "x", "y", "pooled", kind) > 0.85
     assert abs(within) < 4 / np.sqrt(440)  # four standard errors at 440 degrees of freedom
 
 
 def test_a_monotone_map_within_levels_leaves_the_primary_statistic():
     frame = normal_frame(np.random.default_rng(3), rho=0.6, draws=3)
     moved = frame.assign(x=np.exp(frame["x"]) + 100 * frame["hp.attack_size"])
-    one = statistics.within_correlation(frame, "x", "y")
-    other = statistics.within_correlation(moved, "x", "y")
+    one = statistics.correlation(frame, "x", "y")
+    other = statistics.correlation(moved, "x", "y")
     assert other == one
 
 
@@ -98,10 +124,20 @@ def test_fishers_z_over_draws_by_hand():
         # Equal sizes, no ties: the mean of the levels' Spearman correlations.
         z = np.append(z, np.arctanh(np.mean([stats.spearmanr(a["x"], a["y"])[0] for a in levels])))
     expected = np.tanh(stats.t.interval(0.9, 5, z.mean(), stats.sem(z)))
-    result = statistics.within_correlation(frame, "x", "y", confidence=0.9)
+    result = statistics.correlation(frame, "x", "y", confidence=0.9)
     np.testing.assert_allclose((result.low, result.high), expected)
     assert result.estimate == pytest.approx(np.tanh(z.mean()))
     assert (result.draws, result.freedom, result.undefined, result.runs) == (6, 5, 0, 330)
+
+
+def test_the_pooled_reading_is_scipys_of_each_draw_combined_by_fishers_z():
+    frame = normal_frame(np.random.default_rng(21), rho=0.3, draws=5, shift=0.4)
+    rho = [stats.spearmanr(draw["x"], draw["y"])[0] for _, draw in frame.groupby("hp.draw")]
+    z = np.arctanh(rho)
+    result = statistics.correlation(frame, "x", "y", "pooled", confidence=0.99)
+    expected = np.tanh([z.mean(), *stats.t.interval(0.99, 4, z.mean(), stats.sem(z))])
+    np.testing.assert_allclose(result[:3], expected)
+    assert (result.draws, result.runs, result.basis) == (5, 275, "5 draws")
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.6])
@@ -109,9 +145,7 @@ def test_interval_over_draws_covers_at_its_level(rho):
     generator = np.random.default_rng(5)
     target, repeats, covered = expected_spearman(rho, 5), 250, 0
     for _ in range(repeats):
-        result = statistics.within_correlation(
-            normal_frame(generator, rho, draws=10, levels=6), "x", "y"
-        )
+        result = statistics.correlation(normal_frame(generator, rho, draws=10, levels=6), "x", "y")
         covered += result.low <= target <= result.high
     # 0.95 ± three binomial standard errors (0.0138 each).
     assert abs(covered / repeats - 0.95) < 3 * np.sqrt(0.95 * 0.05 / repeats)
@@ -122,7 +156,7 @@ def test_conditional_interval_covers_at_its_level():
     target, repeats, covered = expected_spearman(0.6, 5), 120, 0
     for _ in range(repeats):
         frame = normal_frame(generator, 0.6, draws=1, levels=8)
-        result = statistics.within_correlation(frame, "x", "y")
+        result = statistics.correlation(frame, "x", "y")
         assert result.basis == statistics.CONDITIONAL
         covered += result.low <= target <= result.high
     assert abs(covered / repeats - 0.95) < 3 * np.sqrt(0.95 * 0.05 / repeats)
@@ -154,20 +188,15 @@ def test_permutation_p_is_blind_to_levels():
     assert statistics.within_p_value(0, frame, "x", "y") < 0.001
 
 
-def test_bootstrap_takes_draws_not_runs():
-    # Runs of a draw are copies: what counts is ten values, so copying again changes nothing.
-    generator = np.random.default_rng(9)
-    x, y = generator.normal(size=(2, 10))
-    intervals = []
-    for copies in (2, 20):
-        draws = np.repeat(np.arange(10), copies)
-        frame = frame_of(np.repeat(x, copies), np.repeat(y, copies), draws)
-        result = statistics.pooled_correlation(0, frame, "x", "y", "pearson")
-        assert result.estimate == pytest.approx(np.corrcoef(x, y)[0, 1])
-        assert result.basis == "bootstrap over 10 draws"
-        intervals.append((result.low, result.high))
-    np.testing.assert_allclose(*intervals, rtol=1e-9)
-    assert intervals[0][1] - intervals[0][0] > 0.5
+def test_copies_of_runs_add_no_draws():
+    # What counts is ten draws: with every run twice the pooled interval stays what it was.
+    frame = normal_frame(np.random.default_rng(9), rho=0.5, levels=3)
+    once, twice = (
+        statistics.correlation(pd.concat([frame] * copies), "x", "y", "pooled", "pearson")
+        for copies in (1, 2)
+    )
+    np.testing.assert_allclose(once[:3], twice[:3], rtol=1e-9)
+    assert twice.runs == 2 * once.runs
 
 
 def test_bootstrap_of_a_mean_is_students_interval():
@@ -193,12 +222,12 @@ def test_increment_vanishes_where_the_baseline_explains_the_measure():
     frame = normal_frame(np.random.default_rng(12), rho=0.7, draws=100, shift=3.0)
     noise = np.random.default_rng(13).normal(size=len(frame))
     frame = frame.assign(b=frame["x"], x=frame["x"] + noise)
-    assert statistics.within_correlation(frame, "x", "y").low > 0.3
-    pearson = statistics.within_correlation(frame, "x", "y", "pearson", given=("b",))
+    assert statistics.correlation(frame, "x", "y").low > 0.3
+    pearson = statistics.correlation(frame, "x", "y", kind="pearson", given=("b",))
     assert abs(pearson.estimate) < 3 * pearson.z_standard_error
-    ranks = statistics.within_correlation(frame, "x", "y", given=("b",))
+    ranks = statistics.correlation(frame, "x", "y", given=("b",))
     assert abs(ranks.estimate) < 0.05 + 3 * ranks.z_standard_error  # see within_level
-    copy = statistics.within_correlation(frame.assign(x=frame["b"]), "x", "y", given=("b",))
+    copy = statistics.correlation(frame.assign(x=frame["b"]), "x", "y", given=("b",))
     assert (copy.draws, copy.undefined) == (0, 100)
     assert np.isnan(copy.estimate)
 
@@ -207,22 +236,22 @@ def test_undefined_draws_are_counted():
     frame = normal_frame(np.random.default_rng(14), rho=0.5, draws=4)
     frame.loc[frame["hp.draw"] == 2, "y"] = 0.1
     for kind in statistics.KINDS:
-        result = statistics.within_correlation(frame, "x", "y", kind)
+        result = statistics.correlation(frame, "x", "y", kind=kind)
         assert (result.draws, result.undefined, result.runs) == (3, 1, 165)
 
 
 def test_levels_of_one_run_drop_out():
     frame = normal_frame(np.random.default_rng(15), rho=0.5, draws=1)
     alone = frame_of([99.0], [-99.0], sizes=[77])
-    one = statistics.within_correlation(frame, "x", "y")
-    assert statistics.within_correlation(pd.concat([frame, alone]), "x", "y") == one
+    one = statistics.correlation(frame, "x", "y")
+    assert statistics.correlation(pd.concat([frame, alone]), "x", "y") == one
 
 
 def test_perfect_order_is_finite_and_two_runs_say_nothing():
     frame = frame_of(np.arange(6.0), np.arange(6.0), sizes=[0, 0, 0, 1, 1, 1])
     z = statistics.draw_statistics(frame, "x", "y")["z"].iloc[0]
     assert z == pytest.approx(np.arctanh(1 - 0.5 / 4))  # spread 2 (9·3 - 3)/12 = 4
-    assert np.isnan(statistics.within_correlation(frame_of([1, 2], [1, 2]), "x", "y").estimate)
+    assert np.isnan(statistics.correlation(frame_of([1, 2], [1, 2]), "x", "y").estimate)
 
 
 def test_usable_counts_each_run_once_with_its_reason():
@@ -257,6 +286,19 @@ def test_error_is_e2_where_there_is_one():
     assert selection.error_column(frame) == ("measure.error.second_test", "E2")
 
 
+def test_a_pooled_difference_is_of_the_pooled_correlations():
+    generator = np.random.default_rng(22)
+    first, second = (normal_frame(generator, rho, draws=6, shift=0.3) for rho in (0.7, 0.0))
+    rho = [
+        [stats.spearmanr(draw["x"], draw["y"])[0] for _, draw in frame.groupby("hp.draw")]
+        for frame in (first, second)
+    ]
+    values = np.subtract(*rho)
+    result = comparison.paired_difference(first, second, "x", "y", 1, 0.9, reading="pooled")
+    expected = stats.t.interval(0.9, 5, values.mean(), stats.sem(values))
+    np.testing.assert_allclose((result.low, result.high), expected)
+
+
 def test_paired_difference_by_hand_and_pairs_by_draw():
     generator = np.random.default_rng(16)
     first = normal_frame(generator, rho=-0.8, draws=8)
@@ -288,7 +330,7 @@ def test_equivalence_is_scipys_two_one_sided_tests():
 
 def test_threshold_p_agrees_with_the_interval():
     frame = normal_frame(np.random.default_rng(18), rho=-0.6)
-    result = statistics.within_correlation(frame, "x", "y", confidence=0.9)
+    result = statistics.correlation(frame, "x", "y", confidence=0.9)
     # The one-sided p-value at an end of a 90% interval is 5%.
     assert comparison.threshold_p_value(result, -1, -result.high) == pytest.approx(0.05)
 
@@ -301,6 +343,8 @@ def test_holm_by_hand():
     assert unknown["c"] == 1
     assert np.isnan(unknown["b"])
     assert comparison.simultaneous_confidence(4) == pytest.approx(1 - 0.05 / 4)
+    for size in (1, 2, 26, 300):
+        assert comparison.family_size(comparison.simultaneous_confidence(size)) == size
 
 
 def test_common_levels_keep_what_all_optimizers_complete():
@@ -321,6 +365,8 @@ def test_bad_arguments_say_what_to_try():
     frame = frame_of(x, x)
     with pytest.raises(ValueError, match="sign"):
         comparison.paired_difference(frame, frame, "x", "y", sign=0)
+    with pytest.raises(ValueError, match="reading"):
+        statistics.correlation(frame, "x", "y", "between")
 
 
 def test_an_order_that_no_run_disturbs_has_no_interval():
@@ -332,9 +378,9 @@ def test_an_order_that_no_run_disturbs_has_no_interval():
             "e": [0.1, 0.2, 0.3, 0.4],
         }
     )
-    found = statistics.pooled_correlation(0, frame, "x", "e")
-    assert found.estimate == 1
+    found = statistics.correlation(frame, "x", "e", "pooled")
+    assert found.estimate == pytest.approx(1 - 0.5 / 5)  # spread (4·16 - 4)/12 = 5
     assert np.isnan([found.low, found.high]).all()
     disturbed = frame.assign(e=[0.1, 0.3, 0.2, 0.4])
-    found = statistics.pooled_correlation(0, disturbed, "x", "e")
+    found = statistics.correlation(disturbed, "x", "e", "pooled")
     assert found.low < found.estimate < found.high

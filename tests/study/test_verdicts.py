@@ -95,7 +95,56 @@ def test_undefined_draws_and_notes_stand_in_the_reason():
     ],
 )
 def test_breaks_by_its_whole_interval(low, high, verdict):
-    assert verdicts.breaks("c", difference(low, high), "cpu").verdict == verdict
+    assert verdicts.breaks("c", difference(low, high), "holds", "cpu").verdict == verdict
+
+
+@pytest.mark.parametrize("own", ["does not hold", "undecided at this scale"])
+def test_there_is_nothing_to_break_where_sgds_own_correlation_does_not_hold(own):
+    result = verdicts.breaks("c", difference(0.3, 0.6), own, "cpu")
+    assert result.verdict == "nothing to break"
+    assert f"SGD's own correlation: {own}" in result.reason
+    assert verdicts.breaks("c", difference(0.3, 0.6, 9), own, "cpu").verdict.startswith("undecided")
+    assert verdicts.breaks("c", difference(0.3, 0.6, 1), own, "cpu").verdict.startswith("condit")
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "low", "high", "verdict"),
+    [
+        (0.29, -0.2, 0.1, "undecidable at this |E1|"),
+        (np.nan, -0.2, 0.1, "undecidable at this |E1|"),
+        (0.31, -0.2, 0.1, "does not hold"),
+        (None, -0.2, 0.1, "does not hold"),
+        (0.29, -0.6, 0.1, "undecided at this scale"),
+        (0.29, -0.6, -0.4, "holds"),
+    ],
+)
+def test_a_low_ceiling_spares_log_v_a_does_not_hold_and_nothing_else(ceiling, low, high, verdict):
+    found = verdicts.correlates("c", correlation(low, high), -1, "cpu", ceiling=ceiling)
+    assert found.verdict == verdict
+
+
+def test_a_low_ceiling_spares_differences_of_log_v_too():
+    for judge, limit in ((verdicts.unchanged, 0.2), (verdicts.exceeds, 0.8)):
+        apart = difference(0.3, 0.6)
+        assert judge("c", apart, limit, "cpu").verdict == "does not hold"
+        assert judge("c", apart, limit, "cpu", ceiling=0.1).verdict == "undecidable at this |E1|"
+
+
+def test_half_width_and_decidable_effect_stand_with_each_verdict():
+    # On Fisher's z: an interval of this width holds where its near end is at 0.3.
+    found = verdicts.correlates("c", correlation(-0.5, -0.1), -1, "cpu")
+    reach = (np.arctanh(0.5) - np.arctanh(0.1)) / 2
+    assert found.half_width == pytest.approx(0.2)
+    assert np.arctanh(-found.decidable) - reach == pytest.approx(np.arctanh(0.3))
+    assert "half-width 0.20, decidable: -0.49" in found.reason
+    found = verdicts.breaks("c", difference(-0.1, 0.3), "holds", "cpu")
+    assert (found.half_width, found.decidable) == pytest.approx((0.2, 0.4))
+    assert verdicts.unchanged("c", difference(-0.05, 0.1), 0.2, "cpu").decidable == pytest.approx(
+        0.2 - 0.075
+    )
+    wide = verdicts.unchanged("c", difference(-0.3, 0.3), 0.2, "cpu")
+    assert np.isnan(wide.decidable)
+    assert "half-width 0.30, nothing decidable" in wide.reason
 
 
 @pytest.mark.parametrize(
@@ -114,40 +163,73 @@ def test_unchanged_is_equivalence_within_the_margin(low, high, verdict):
 def test_the_hash_is_of_the_file_of_rules():
     path = pathlib.Path(verdicts.__file__).with_name("VERDICTS.md")
     assert verdicts.rules_hash() == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert verdicts.rules_text().startswith("## 6. Rules of judgement")
+    assert verdicts.rules_text().startswith("# Rules of judgement\n")
 
 
-def test_ten_draws_decide_and_the_pooled_correlation_does_not():
+def test_each_reading_is_judged_by_itself():
     table = claims.claims_table(sweep(0, 12), "cpu").set_index("measure")
     volume, sharp = table.loc["log V (Heaviside)"], table.loc["sharpness (best found)"]
-    assert volume["verdict"] == "holds"
+    assert (volume["pooled_verdict"], volume["within_verdict"]) == ("holds", "holds")
     assert sharp["pooled"] > 0.5
-    assert sharp["verdict"] == "does not hold"
+    assert (sharp["pooled_verdict"], sharp["within_verdict"]) == ("holds", "does not hold")
     assert volume["confidence"] == pytest.approx(0.975)
     assert table.loc["epochs to zero error", "confidence"] == 0.95
-    assert volume["p_holm"] == pytest.approx(min(1, 2 * volume["p"]))
-    assert table["verdict"].notna().sum() == 2
-    assert table.loc["log V beyond all baselines", "draws"] == 12
+    for reading in ("pooled", "within"):
+        small, large = sorted(row[f"{reading}_p"] for row in (volume, sharp))
+        adjusted = sorted(row[f"{reading}_p_holm"] for row in (volume, sharp))
+        assert adjusted == pytest.approx([2 * small, max(2 * small, large)])
+        assert table[f"{reading}_verdict"].notna().sum() == 2
+    assert table.loc["log V beyond all baselines", "within_draws"] == 12
+
+
+def test_the_pooled_reading_is_judged_by_both_links_and_only_heaviside_counts():
+    frame = sweep(0, 12).assign(**{"measure.log_volume.probit": lambda f: -f["hp.attack_size"]})
+    table = claims.claims_table(frame, "cpu").set_index("measure")
+    probit = table.loc["log V (probit)"]
+    assert probit["pooled_verdict"] == "holds"
+    assert pd.isna(probit["within_verdict"])
+    assert probit["confidence"] == pytest.approx(0.975)
+    assert np.isnan(probit["pooled_p_holm"])
+
+
+def test_the_ceiling_is_the_e1_errors_own_correlation():
+    frame = sweep(0, 12, slope=0.0)
+    high = claims.claims_table(frame, "cpu").set_index("measure")
+    ceiling = high.loc["error on E1 (the ceiling)"]
+    assert ceiling["within"] > 0.9
+    assert ceiling["confidence"] == pytest.approx(0.975)
+    assert high.loc["log V (Heaviside)", "within_verdict"] == "does not hold"
+    noise = np.random.default_rng(99).normal(size=len(frame))
+    frame["measure.error.test"] = 0.2 + 0.05 * frame["hp.attack_size"] + 0.001 * noise
+    low = claims.claims_table(frame, "cpu").set_index("measure")
+    assert low.loc["error on E1 (the ceiling)", "within_low"] < 0.3
+    assert low.loc["log V (Heaviside)", "within_verdict"] == "undecidable at this |E1|"
+    assert low.loc["log V (Heaviside)", "pooled_verdict"] == "holds"
+    assert claims.ceilings(low.reset_index()) == {
+        "sgd": low.loc["error on E1 (the ceiling)", "within_low"]
+    }
 
 
 def test_a_claim_of_the_wrong_sign_does_not_hold():
     table = claims.claims_table(sweep(1, 10, slope=1.0), "cpu").set_index("measure")
     assert table.loc["log V (Heaviside)", "within"] > 0.5
-    assert table.loc["log V (Heaviside)", "verdict"] == "does not hold"
+    assert table.loc["log V (Heaviside)", "within_verdict"] == "does not hold"
 
 
 def test_one_draw_is_conditional():
     table = claims.claims_table(sweep(2, 1), "paper")
     primary = table[table["family"] == "primary"]
-    assert set(primary["verdict"]) == {"conditional on this S, E"}
-    assert set(table["basis"]) == {"conditional on this S, E"}
+    for reading in ("pooled", "within"):
+        assert set(primary[f"{reading}_verdict"]) == {"conditional on this S, E"}
+        assert set(table[f"{reading}_basis"].dropna()) == {"conditional on this S, E"}
     assert (primary["permutation_p"] <= 1).all()
 
 
 def test_an_empty_e2_is_said():
     table = claims.claims_table(sweep(3, 10, empty_e2=True), "cpu")
     assert set(table["error"]) == {"E1"}
-    assert "E2 is empty" in table["reason"].iloc[0]
+    assert "E2 is empty" in table["within_reason"].iloc[0]
+    assert "error on E1 (the ceiling)" not in set(table["measure"])
 
 
 def test_each_optimizer_adds_claims_and_an_unmeasured_claim_stays():
@@ -159,7 +241,7 @@ def test_each_optimizer_adds_claims_and_an_unmeasured_claim_stays():
     assert primary["confidence"].iloc[0] == pytest.approx(1 - 0.05 / 4)
     sharp = primary[primary["column"] == "measure.sharpness.best"].iloc[0]
     assert sharp["runs"] == 0
-    assert sharp["verdict"] == "undecided at this scale"
+    assert sharp["within_verdict"] == "undecided at this scale"
     assert sharp["left_out"] == {"no value of measure.sharpness.best": 60}
 
 
@@ -169,18 +251,21 @@ def test_claims_made_elsewhere_widen_the_intervals_and_count_in_holm():
     more = claims.claims_table(frame, "cpu", primary_claims=26).iloc[0]
     assert more["confidence"] == pytest.approx(1 - 0.05 / 26)
     assert more["within_high"] > own["within_high"]
-    assert more["p"] == own["p"]
-    assert more["p_holm"] == pytest.approx(13 * own["p_holm"])
+    assert more["pooled_high"] > own["pooled_high"]
+    assert more["within_p"] == own["within_p"]
+    assert more["within_p_holm"] == pytest.approx(13 * own["within_p_holm"])
     with pytest.raises(ValueError, match="primary_claims: got 1"):
         claims.claims_table(frame, "cpu", primary_claims=1)
 
 
 def test_holm_over_two_tables_by_hand():
-    first = pd.DataFrame({"family": ["primary", "flatness", "primary"], "p": [0.03, 0.001, 0.005]})
-    second = pd.DataFrame({"family": ["primary"], "p": [0.01]}, index=[7])
+    family = ["primary", "flatness", "primary"]
+    first = pd.DataFrame({"family": family, "within_p": [0.03, 0.001, 0.005], "pooled_p": 0.5})
+    second = pd.DataFrame({"family": ["primary"], "within_p": [0.01], "pooled_p": 0.2}, index=[7])
     one, other = claims.holm_together([first, second], 4)
-    np.testing.assert_allclose(one["p_holm"], [0.06, np.nan, 0.02])
-    np.testing.assert_allclose(other["p_holm"], [0.03])
+    np.testing.assert_allclose(one["within_p_holm"], [0.06, np.nan, 0.02])
+    np.testing.assert_allclose(other["within_p_holm"], [0.03])
+    np.testing.assert_allclose(other["pooled_p_holm"], [0.8])
 
 
 def test_runs_that_did_not_converge_change_no_number():

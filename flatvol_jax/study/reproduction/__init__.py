@@ -3,6 +3,7 @@
 from flatvol_jax.study.reproduction.claim import Evidence, PaperClaim
 from flatvol_jax.study.reproduction.finished import is_finished
 from flatvol_jax.study.reproduction.paper_claims import (
+    OverviewReading,
     claims_frame,
     overview,
     paper_claims,
@@ -14,6 +15,7 @@ from flatvol_jax.study.reproduction.sentences import SENTENCES
 __all__ = [
     "SENTENCES",
     "Evidence",
+    "OverviewReading",
     "PaperClaim",
     "Provenance",
     "claims_frame",

@@ -50,15 +50,18 @@ def _volume_and_sharpness(of: dict[int, pd.DataFrame]) -> PaperClaim:
         )
     }
     first = found[min(of)]
-    return conditional(
+    return PaperClaim(
         "boolean",
         WHO,
         "functions of larger volume have less sharp minima",
-        first._replace(label="volume and sharpness at zero error: Spearman's ρ"),
         "ρ < -0.3",
-        bool(first.estimate < -0.3),
-        NO_DRAWS,
-        ONE_SYSTEM,
+        1,
+        conditional(
+            first._replace(label="volume and sharpness at zero error: Spearman's ρ"),
+            bool(first.estimate < -0.3),
+            NO_DRAWS,
+            ONE_SYSTEM,
+        ),
         evidence=(
             *(
                 value._replace(label=f"the same {epoch} epochs after zero error")
@@ -78,19 +81,22 @@ def _constants(of: dict[int, pd.DataFrame]) -> PaperClaim:
         places[epoch] = float(rank[rows["function.minority"] == 0].median())
     first, total = min(of), len(of[min(of)])
     largest = of[first][of[first]["function.minority"] == 0]["function.rank"].max()
-    return conditional(
+    return PaperClaim(
         "constants",
         WHO,
         "the constant functions have the largest volume and the lowest sharpness",
-        Evidence(
-            f"place of the constants in sharpness, 1 the least, of {total}, at zero error",
-            places[first],
-            note=f"in volume they are first and second: {'yes' if largest <= 1 else 'no'}",
-        ),
         "1 to 2",
-        bool(places[first] <= 2 and largest <= 1),
-        "counted, not estimated",
-        ONE_SYSTEM,
+        1,
+        conditional(
+            Evidence(
+                f"place of the constants in sharpness, 1 the least, of {total}, at zero error",
+                places[first],
+                note=f"in volume they are first and second: {'yes' if largest <= 1 else 'no'}",
+            ),
+            bool(places[first] <= 2 and largest <= 1),
+            "counted, not estimated",
+            ONE_SYSTEM,
+        ),
         evidence=tuple(
             Evidence(f"the same {epoch} epochs after zero error", place)
             for epoch, place in places.items()
@@ -103,15 +109,18 @@ def _bands(of: dict[int, pd.DataFrame]) -> PaperClaim:
     """The gap in log10 sharpness between odd and even minorities at equal volume."""
     found = {epoch: _gap(rows) for epoch, rows in of.items()}
     first = found[min(of)]
-    return conditional(
+    return PaperClaim(
         "bands",
         WHO,
         "odd and even numbers of outliers make two bands",
-        first._replace(label="log10 sharpness, odd minus even at equal volume, at zero error"),
         "not 0",
-        bool(first.low * first.high > 0),
-        NO_DRAWS,
-        ONE_SYSTEM,
+        1,
+        conditional(
+            first._replace(label="log10 sharpness, odd minus even at equal volume, at zero error"),
+            bool(first.low * first.high > 0),
+            NO_DRAWS,
+            ONE_SYSTEM,
+        ),
         evidence=tuple(
             value._replace(label=f"the same {epoch} epochs after zero error")
             for epoch, value in found.items()
@@ -128,21 +137,23 @@ def _sampler(rows: pd.DataFrame) -> Iterator[PaperClaim]:
         slope, error = row[f"measure.slope.{kind}"], row[f"measure.slope.{kind}.robust.se"]
         optimizer = {"sgd": "SGD", "adam": "Adam"}.get(row["hp.train.optimizer"])
         system = "MNIST" if row["meta.system"] == "mnist" else "Boolean"
-        yield conditional(
+        beyond = ", far beyond sampling noise" if distance > high else ""
+        yield PaperClaim(
             "sampler",
             f"{system}, |S| = {row['hp.train_size']:.0f}, target {row['target.name']}, {optimizer}",
             f"{optimizer} finds functions as often as the posterior has them",
-            Evidence(
-                "total variation between P_optimizer and P_B",
-                distance,
-                note=f"two samples of P_B of this size: {low:.3f} to {high:.3f} (95%)",
-            ),
             f"≤ {high:.3f}",
-            bool(distance <= high),
-            f"one S; {row['meta.seeds']:.0f} seeds, far beyond sampling noise"
-            if distance > high
-            else f"one S; {row['meta.seeds']:.0f} seeds",
-            ONE_SYSTEM,
+            1,
+            conditional(
+                Evidence(
+                    "total variation between P_optimizer and P_B",
+                    distance,
+                    note=f"two samples of P_B of this size: {low:.3f} to {high:.3f} (95%)",
+                ),
+                bool(distance <= high),
+                f"one S; {row['meta.seeds']:.0f} seeds{beyond}",
+                ONE_SYSTEM,
+            ),
             evidence=(
                 Evidence(
                     "slope of ln P_optimizer against ln P_B, 1 if equal",
@@ -161,7 +172,7 @@ def _spearman(rows: pd.DataFrame, x: str, y: str) -> Evidence:
     one, other = one[known], other[known]
 
     def statistic(kept):
-        return statistics.pooled_estimate(one[kept], other[kept], "spearman")
+        return statistics.plain_estimate(one[kept], other[kept])
 
     everyone = np.arange(len(one))
     low, high = resampling.draw_bootstrap(0, statistic, everyone, 0.95)

@@ -51,19 +51,22 @@ def _claim(of, optimizer, runs, column, form) -> PaperClaim | None:
     else:
         verdict = NO_VERDICT
         reason = f"below 0.5 in {says.sum()} of {len(known)} networks, never below the error"
-    return conditional(
+    return PaperClaim(
         "bound",
         f"{subject(of.experiment, optimizer)}; {form}",
         "the bound says something (is below 0.5), and the error is below it",
-        Evidence(
-            "share of networks where the bound is below 0.5",
-            float(says.mean()),
-            note=f"{len(known)} networks",
-        ),
         "> 0",
-        bool(says.any() and not broken),
-        reason,
-        verdict,
+        1,
+        conditional(
+            Evidence(
+                "share of networks where the bound is below 0.5",
+                float(says.mean()),
+                note=f"{len(known)} networks",
+            ),
+            bool(says.any() and not broken),
+            reason,
+            verdict,
+        ),
         evidence=(
             Evidence("bound, least", float(bound.min())),
             Evidence("bound, median", float(np.median(bound))),

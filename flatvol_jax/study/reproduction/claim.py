@@ -29,6 +29,29 @@ class Evidence(NamedTuple):
     note: str = ""
 
 
+class Reading(NamedTuple):
+    """A claim in one reading: the number that decides there, and the verdict.
+
+    Attributes:
+        judged: the number, with the interval that holds together with those of its family.
+        draws: independent draws of (S, pool of A, E1, E2) behind it.
+        met: whether the estimate by itself, whatever its interval, is what is claimed; None where
+            there is none.
+        verdict, reason: by the rules of VERDICTS.md.
+        null: the same number of functions with as many errors at random places on E1; None where
+            there is none.
+        probit: the same number with the probit link, the authors'; None where there is none.
+    """
+
+    judged: Evidence
+    draws: int
+    met: bool | None
+    verdict: str
+    reason: str
+    null: Evidence | None = None
+    probit: Evidence | None = None
+
+
 class PaperClaim(NamedTuple):
     """One falsifiable statement of the paper about one system.
 
@@ -36,31 +59,26 @@ class PaperClaim(NamedTuple):
         sentence: key of the sentence of the paper that it belongs to (`sentences.SENTENCES`).
         subject: which networks: data set, architecture, optimizer.
         statement: what is claimed of them.
-        judged: the number that decides, with the interval that holds together with those of the
-            other claims of its sentence.
-        criterion: what the rules ask of it.
-        confidence: of that interval.
-        draws: independent draws of (S, pool of A, E1, E2) behind it.
-        met: whether the estimate by itself, whatever its interval, is what is claimed; None where
-            there is none.
-        verdict, reason: by the rules of VERDICTS.md.
-        pooled: the paper's own statistic, over all sizes of A together; None where the claim has
-            no such form.
-        evidence: further numbers: the other link, estimators, baselines, the null.
+        criterion: what the rules ask of the number, in either reading.
+        family: claims of a reading that are judged together, this one among them.
+        paper: as the paper measures it; for correlations with the error, pooled over |A|.
+        within: within |A|; None where the statement is not about a correlation over |A|.
+        evidence: further numbers: the other link, estimators, baselines.
     """
 
     sentence: str
     subject: str
     statement: str
-    judged: Evidence
     criterion: str
-    confidence: float
-    draws: int
-    met: bool | None
-    verdict: str
-    reason: str
-    pooled: Evidence | None = None
+    family: int
+    paper: Reading
+    within: Reading | None = None
     evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def readings(self) -> dict[str, Reading]:
+        """The readings that there are, the paper's first."""
+        return {"paper": self.paper} | ({"within": self.within} if self.within else {})
 
 
 def of_correlation(label: str, found: Correlation, what: str = "networks") -> Evidence:
@@ -76,105 +94,61 @@ def of_difference(label: str, found: Difference, note: str = "") -> Evidence:
 
 
 def correlates(
-    sentence: str,
-    subject: str,
-    statement: str,
     label: str,
     found: Correlation,
     sign: int,
     scale: str | None,
     what: str = "networks",
-    **more,
-) -> PaperClaim:
-    """Claim: a correlation of the given sign, beyond 0.3 by the rules."""
-    judged = verdicts.correlates(statement, found, sign, scale)
-    limit = f"ρ {'<' if sign < 0 else '>'} {sign * verdicts.CORRELATES_BEYOND:+.1f}"
+    note: str = "",
+) -> Reading:
+    """Is a correlation of the given sign beyond 0.3, by the rules?"""
+    judged = verdicts.correlates(label, found, sign, scale, note)
     met = bool(sign * found.estimate > verdicts.CORRELATES_BEYOND) if known(found) else None
-    evidence = of_correlation(label, found, what)
-    return _claim(sentence, subject, statement, evidence, limit, found, met, judged, more)
+    return Reading(
+        of_correlation(label, found, what), found.draws, met, judged.verdict, judged.reason
+    )
 
 
 def unchanged(
-    sentence: str,
-    subject: str,
-    statement: str,
     label: str,
     found: Difference,
     margin: float,
     scale: str | None,
-    **more,
-) -> PaperClaim:
-    """Claim: nothing changes, by more than a stated margin."""
-    judged = verdicts.unchanged(statement, found, margin, scale)
+    note: str = "",
+    ceiling: float | None = None,
+) -> Reading:
+    """Does nothing change, by more than a stated margin?"""
+    judged = verdicts.unchanged(label, found, margin, scale, note, ceiling)
     met = bool(abs(found.estimate) < margin) if known(found) else None
-    evidence = of_difference(label, found)
-    return _claim(
-        sentence, subject, statement, evidence, f"within ±{margin:g}", found, met, judged, more
-    )
+    return Reading(of_difference(label, found), found.draws, met, judged.verdict, judged.reason)
 
 
 def exceeds(
-    sentence: str,
-    subject: str,
-    statement: str,
     label: str,
     found: Difference,
     limit: float,
     scale: str | None,
-    **more,
-) -> PaperClaim:
-    """Claim: a difference above `limit`; 0.2 of the rules for correlations, 0 for a mere sign."""
-    judged = verdicts.exceeds(statement, found, limit, scale)
+    note: str = "",
+    ceiling: float | None = None,
+) -> Reading:
+    """Is a difference above `limit`; 0.2 of the rules for correlations, 0 for a mere sign?"""
+    judged = verdicts.exceeds(label, found, limit, scale, note, ceiling)
     met = bool(found.estimate > limit) if known(found) else None
-    evidence = of_difference(label, found)
-    return _claim(sentence, subject, statement, evidence, f"> {limit:g}", found, met, judged, more)
+    return Reading(of_difference(label, found), found.draws, met, judged.verdict, judged.reason)
 
 
 def conditional(
-    sentence: str,
-    subject: str,
-    statement: str,
-    judged: Evidence,
-    criterion: str,
-    met: bool | None,
-    reason: str,
-    verdict: str = CONDITIONAL,
-    **more,
-) -> PaperClaim:
-    """A claim that the rules allow no verdict on: too few draws, or none by its nature."""
-    return PaperClaim(
-        sentence,
-        subject,
-        statement,
-        judged,
-        criterion,
-        0.95,
-        int(verdict == CONDITIONAL),
-        met,
-        verdict,
-        reason,
-        **more,
-    )
+    judged: Evidence, met: bool | None, reason: str, verdict: str = CONDITIONAL
+) -> Reading:
+    """A number that the rules allow no verdict on: too few draws, or none by its nature."""
+    return Reading(judged, int(verdict == CONDITIONAL), met, verdict, reason)
+
+
+def correlates_criterion(sign: int) -> str:
+    """What the rules ask of a correlation of this sign, in a few characters."""
+    return f"ρ {'<' if sign < 0 else '>'} {sign * verdicts.CORRELATES_BEYOND:+.1f}"
 
 
 def known(found: Correlation | Difference | Evidence) -> bool:
     """Whether there is an estimate."""
     return bool(np.isfinite(found.estimate))
-
-
-def _claim(sentence, subject, statement, evidence, criterion, found, met, judged, more):
-    note = more.pop("note", "")
-    reason = judged.reason + (f"; {note}" if note else "")
-    return PaperClaim(
-        sentence,
-        subject,
-        statement,
-        evidence,
-        criterion,
-        found.confidence,
-        found.draws,
-        met,
-        judged.verdict,
-        reason,
-        **more,
-    )

@@ -5,20 +5,21 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study import comparison, selection, statistics
+from flatvol_jax.study import comparison, selection, statistics, verdicts
 from flatvol_jax.study.claims import LOG_VOLUME, MEASURES, OPTIMIZER, SHARPNESS, Measure
 from flatvol_jax.study.experiment_tables import CHANGED, OVERTRAIN, ExperimentTables
-from flatvol_jax.study.optimizer_table import UNCHANGED_WITHIN
 from flatvol_jax.study.reproduction.claim import (
     Evidence,
     PaperClaim,
     correlates,
+    correlates_criterion,
     of_correlation,
     of_difference,
     unchanged,
 )
 from flatvol_jax.study.reproduction.sweeps import subject
 from flatvol_jax.study.selection import ATTACK_SIZE, DRAW
+from flatvol_jax.study.statistics import POOLED, WITHIN
 from flatvol_jax.study.temporal_summary import RELAXED
 
 EXPERIMENT = "mnist_fcn_overtrain"
@@ -63,19 +64,16 @@ def _falls_and_stays(rows, optimizer, epochs, optimizers, scale) -> Iterator[Pap
     )
     # Each network is a level: what is ranked is its own epochs.
     by_run = usable.assign(**{ATTACK_SIZE: usable.groupby(RUN).ngroup()})
-    falls = statistics.within_correlation(
-        by_run, SHARPNESS.column, OVERTRAIN, confidence=confidence
-    )
+    falls = statistics.correlation(by_run, SHARPNESS.column, OVERTRAIN, confidence=confidence)
     ratio = _change(usable, SHARPNESS.column, last, np.log10)
-    yield correlates(
+    label = "sharpness and epoch: Spearman's ρ within each network"
+    yield PaperClaim(
         "overtraining",
         who,
         f"sharpness falls over the {last} epochs after zero error",
-        "sharpness and epoch: Spearman's ρ within each network",
-        falls,
-        -1,
-        scale,
-        "measurements",
+        correlates_criterion(-1),
+        2 * optimizers,
+        correlates(label, falls, -1, scale, "measurements"),
         evidence=(
             of_difference(
                 f"log10 of sharpness after {last} epochs over that at zero error",
@@ -85,14 +83,18 @@ def _falls_and_stays(rows, optimizer, epochs, optimizers, scale) -> Iterator[Pap
     )
     volume = _change(usable, LOG_VOLUME.column, last)
     moved = selection.numbers(usable[usable[OVERTRAIN] == last], CHANGED)
-    yield unchanged(
+    yield PaperClaim(
         "stays",
         who,
         f"log V is the same after {last} epochs",
-        "log V then over log V at zero error, minus 1",
-        comparison.mean_over_draws(volume["change"].to_numpy(), confidence),
-        RELAXED,
-        scale,
+        f"within ±{RELAXED:g}",
+        2 * optimizers,
+        unchanged(
+            "log V then over log V at zero error, minus 1",
+            comparison.mean_over_draws(volume["change"].to_numpy(), confidence),
+            RELAXED,
+            scale,
+        ),
         evidence=(
             Evidence(
                 "labels of f on S + E1 that changed, median",
@@ -125,33 +127,43 @@ def _same_correlations(rows, optimizer, epochs, optimizers, scale) -> Iterator[P
         if not len(first):
             continue
         sign, column = measure.sign, measure.column
-        differences = [
-            comparison.paired_difference(first, then, column, error, sign, confidence)
-            for then in later
-        ]
-        pooled = [statistics.pooled_correlation(0, then, column, error) for then in (first, *later)]
-        yield unchanged(
+        differences = {
+            reading: [
+                comparison.paired_difference(
+                    first, then, column, error, sign, confidence, reading=reading
+                )
+                for then in later
+            ]
+            for reading in statistics.READINGS
+        }
+        paper, within = (
+            unchanged(
+                f"its strength at zero error minus that then, {where}",
+                differences[reading][-1],
+                verdicts.UNCHANGED_WITHIN,
+                scale,
+            )
+            for reading, where in ((POOLED, "pooled"), (WITHIN, "within |A|"))
+        )
+        found = [statistics.correlation(then, column, error, POOLED) for then in (first, *later)]
+        yield PaperClaim(
             "correlations",
             who,
             f"the correlation of {measure.label} with the error is the same {epochs[-1]} epochs "
             "after zero error",
-            "its strength at zero error minus that then, within |A|",
-            differences[-1],
-            UNCHANGED_WITHIN,
-            scale,
-            pooled=Evidence(
-                "the same, pooled",
-                sign * (pooled[0].estimate - pooled[-1].estimate),
-                note=f"ρ {pooled[0].estimate:+.2f} at zero error, {pooled[-1].estimate:+.2f} then",
-            ),
+            f"within ±{verdicts.UNCHANGED_WITHIN:g}",
+            len(present) * optimizers,
+            paper,
+            within,
             evidence=(
                 *(
-                    of_difference(f"difference within |A| after {epoch} epochs", found)
-                    for epoch, found in zip(epochs[1:-1], differences[:-1], strict=True)
+                    of_difference(f"difference after {epoch} epochs, {reading}", difference)
+                    for reading, of_reading in differences.items()
+                    for epoch, difference in zip(epochs[1:-1], of_reading[:-1], strict=True)
                 ),
                 *(
-                    of_correlation(f"pooled ρ after {epoch} epochs", found)
-                    for epoch, found in zip(epochs, pooled, strict=True)
+                    of_correlation(f"pooled ρ after {epoch} epochs", one)
+                    for epoch, one in zip(epochs, found, strict=True)
                 ),
             ),
         )

@@ -10,33 +10,40 @@ import pandas as pd
 from flatvol_jax.study.experiment_tables import ExperimentTables
 from flatvol_jax.study.reproduction.boolean import boolean_claims
 from flatvol_jax.study.reproduction.bound import bound_claims
-from flatvol_jax.study.reproduction.claim import PaperClaim
+from flatvol_jax.study.reproduction.claim import PaperClaim, Reading
 from flatvol_jax.study.reproduction.overtraining import overtraining_claims
 from flatvol_jax.study.reproduction.sentences import SENTENCES, Sentence
 from flatvol_jax.study.reproduction.sweeps import sweep_claims
 from flatvol_jax.study.reproduction.through_time import temporal_claims
 
 
-class Overview(NamedTuple):
-    """A sentence of the paper in a line.
+class OverviewReading(NamedTuple):
+    """A sentence of the paper in one reading, over its claims.
 
     Attributes:
-        key: of the sentence.
-        sentence: text, place and figures.
-        verdicts: verdict -> how many claims, most frequent first.
-        within: least and largest number judged.
-        pooled: least and largest of the paper's own statistic; NaN where it has none.
+        verdicts: verdict -> how many claims, most frequent first; empty without this reading.
+        estimates: least and largest number judged; NaN where there is none.
+        probit: the same with the probit link.
+        null: the same of functions with as many errors at random.
         met: claims whose estimate is what is claimed, whatever its interval.
         claims: how many.
     """
 
-    key: str
-    sentence: Sentence
     verdicts: dict[str, int]
-    within: tuple[float, float]
-    pooled: tuple[float, float]
+    estimates: tuple[float, float]
+    probit: tuple[float, float]
+    null: tuple[float, float]
     met: int
     claims: int
+
+
+class Overview(NamedTuple):
+    """A sentence of the paper in a line: its key and text, and both readings."""
+
+    key: str
+    sentence: Sentence
+    paper: OverviewReading
+    within: OverviewReading
 
 
 def paper_claims(
@@ -66,52 +73,55 @@ def paper_claims(
 
 def overview(claims: Iterable[PaperClaim]) -> list[Overview]:
     """A line for every sentence that has a claim."""
+    claims = list(claims)
     lines = []
     for key, sentence in SENTENCES.items():
         group = [claim for claim in claims if claim.sentence == key]
-        if not group:
-            continue
-        pooled = [claim.pooled.estimate for claim in group if claim.pooled]
-        lines.append(
-            Overview(
-                key,
-                sentence,
-                dict(Counter(claim.verdict for claim in group).most_common()),
-                _range([claim.judged.estimate for claim in group]),
-                _range(pooled),
-                sum(claim.met is True for claim in group),
-                len(group),
-            )
-        )
+        if group:
+            within = [claim.within for claim in group if claim.within]
+            paper = [claim.paper for claim in group]
+            lines.append(Overview(key, sentence, _over_claims(paper), _over_claims(within)))
     return lines
 
 
 def claims_frame(claims: Iterable[PaperClaim]) -> pd.DataFrame:
-    """A row a claim, for a .csv."""
+    """A row a claim, for a .csv: paper_* as the paper measures it, within_* within |A|."""
     rows = []
     for claim in claims:
-        pooled = claim.pooled
-        rows.append(
-            {
-                "sentence": claim.sentence,
-                "subject": claim.subject,
-                "statement": claim.statement,
-                "quantity": claim.judged.label,
-                "estimate": claim.judged.estimate,
-                "low": claim.judged.low,
-                "high": claim.judged.high,
-                "confidence": claim.confidence,
-                "draws": claim.draws,
-                "criterion": claim.criterion,
-                "met": claim.met,
-                "verdict": claim.verdict,
-                "reason": claim.reason,
-                "pooled": pooled.estimate if pooled else np.nan,
-                "pooled_low": pooled.low if pooled else np.nan,
-                "pooled_high": pooled.high if pooled else np.nan,
+        row = {
+            "sentence": claim.sentence,
+            "subject": claim.subject,
+            "statement": claim.statement,
+            "criterion": claim.criterion,
+            "family": claim.family,
+        }
+        for name, reading in claim.readings.items():
+            row |= {
+                f"{name}_quantity": reading.judged.label,
+                f"{name}_estimate": reading.judged.estimate,
+                f"{name}_low": reading.judged.low,
+                f"{name}_high": reading.judged.high,
+                f"{name}_half_width": (reading.judged.high - reading.judged.low) / 2,
+                f"{name}_draws": reading.draws,
+                f"{name}_met": reading.met,
+                f"{name}_verdict": reading.verdict,
+                f"{name}_reason": reading.reason,
+                f"{name}_probit": reading.probit.estimate if reading.probit else np.nan,
+                f"{name}_null": reading.null.estimate if reading.null else np.nan,
             }
-        )
+        rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _over_claims(readings: Sequence[Reading]) -> OverviewReading:
+    return OverviewReading(
+        dict(Counter(reading.verdict for reading in readings).most_common()),
+        _range([reading.judged.estimate for reading in readings]),
+        _range([reading.probit.estimate for reading in readings if reading.probit]),
+        _range([reading.null.estimate for reading in readings if reading.null]),
+        sum(reading.met is True for reading in readings),
+        len(readings),
+    )
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Do the claims depend on what the paper leaves open? Sweeps and studies with one change each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from flatvol_jax.study.experiment_tables import EXPERIMENT, OVERTRAIN
 from flatvol_jax.study.names import OPTIMIZERS
 from flatvol_jax.study.optimizer_table import SGD, paired_runs
 from flatvol_jax.study.reproduction.through_time import temporal_claims
+from flatvol_jax.study.statistics import READINGS
 
 PREFIX = "sensitivity_"
 NAMES = {
@@ -46,10 +47,11 @@ def sensitivity_table(frame: pd.DataFrame) -> pd.DataFrame:
         frame: records of any sweeps; those of experiments named sensitivity_CHANGE enter.
 
     Returns:
-        Columns change (a key of NAMES), optimizer, sentence (a key of FACTS), within, low, high
-        (95%, over draws), pooled, networks.
+        Columns change (a key of NAMES), optimizer, sentence (a key of FACTS); pooled and within,
+        each with its ends at 95%, over draws: pooled_low, ...; networks.
     """
-    columns = ["change", "optimizer", "sentence", "within", "low", "high", "pooled", "networks"]
+    numbers = [f"{reading}{end}" for reading in READINGS for end in ("", "_low", "_high")]
+    columns = ["change", "optimizer", "sentence", *numbers, "networks"]
     rows: list[dict] = []
     ours = frame[frame[EXPERIMENT].astype(str).str.startswith(PREFIX)]
     for change in NAMES:
@@ -78,12 +80,12 @@ def temporal_table(studies: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
             "study": name,
             "sentence": claim.sentence,
             "statement": f"{claim.subject.partition(', ')[2]}: {claim.statement}",
-            "criterion": f"{claim.judged.label}: {claim.criterion}",
-            "estimate": claim.judged.estimate,
-            "low": claim.judged.low,
-            "high": claim.judged.high,
-            "draws": claim.draws,
-            "met": claim.met,
+            "criterion": f"{claim.paper.judged.label}: {claim.criterion}",
+            "estimate": claim.paper.judged.estimate,
+            "low": claim.paper.judged.low,
+            "high": claim.paper.judged.high,
+            "draws": claim.paper.draws,
+            "met": claim.paper.met,
         }
         for name, frame in studies
         for claim in temporal_claims(frame, None)
@@ -101,63 +103,45 @@ def _facts(runs: pd.DataFrame, optimizer: str) -> list[dict]:
             ("hessian", SHARPNESS.column, SPECTRAL_NORM),
         )
     ]
-    rows.append(_difference("looser", *_strengths(own, error), len(own)))
+    rows.append(_strengths(own, error))
     if optimizer != SGD and SGD in set(runs[OPTIMIZER]):
         both = runs[runs[OPTIMIZER].isin((SGD, optimizer))]
         pairs = paired_runs(both, optimizer, (SHARPNESS.column, error))
-        found = comparison.paired_difference(
-            pairs.sgd, pairs.other, SHARPNESS.column, error, SHARPNESS.sign
-        )
-        pooled = [
-            statistics.pooled_estimate(
-                selection.numbers(part, SHARPNESS.column),
-                selection.numbers(part, error),
-                "spearman",
+        found = {
+            reading: comparison.paired_difference(
+                *(pairs.sgd, pairs.other, SHARPNESS.column, error, SHARPNESS.sign),
+                reading=reading,
             )
-            for part in (pairs.sgd, pairs.other)
-        ]
-        count = len(pairs.sgd) + len(pairs.other)
-        rows.append(_difference("breaks", found, pooled[0] - pooled[1], count))
+            for reading in READINGS
+        }
+        rows.append(_fact("breaks", found, len(pairs.sgd) + len(pairs.other)))
     return [row for row in rows if row["networks"] and np.isfinite(row["within"])]
 
 
 def _correlation(sentence: str, own: pd.DataFrame, x: str, y: str) -> dict:
     kept, _ = selection.usable(own, x, y)
-    found = statistics.within_correlation(kept, x, y)
-    one, other = selection.numbers(kept, x), selection.numbers(kept, y)
-    return {
-        "sentence": sentence,
-        "within": found.estimate,
-        "low": found.low,
-        "high": found.high,
-        "pooled": statistics.pooled_estimate(one, other, "spearman"),
-        "networks": len(kept),
-    }
+    found = {reading: statistics.correlation(kept, x, y, reading) for reading in READINGS}
+    return _fact(sentence, found, len(kept))
 
 
-def _strengths(own: pd.DataFrame, error: str) -> tuple[comparison.Difference, float]:
-    """Of log V minus of sharpness, on the same networks: draw by draw, and pooled."""
+def _strengths(own: pd.DataFrame, error: str) -> dict:
+    """Strength of log V minus that of sharpness, on the same networks, draw by draw."""
     kept, _ = selection.usable(own, LOG_VOLUME.column, SHARPNESS.column, error)
-    one, other = (
-        m.sign * statistics.draw_statistics(kept, m.column, error).set_index("draw")["rho"]
-        for m in (LOG_VOLUME, SHARPNESS)
-    )
-    pooled = [
-        m.sign
-        * statistics.pooled_estimate(
-            selection.numbers(kept, m.column), selection.numbers(kept, error), "spearman"
+    found = {}
+    for reading in READINGS:
+        one, other = (
+            m.sign
+            * statistics.draw_statistics(kept, m.column, error, reading=reading)["rho"].to_numpy()
+            for m in (LOG_VOLUME, SHARPNESS)
         )
-        for m in (LOG_VOLUME, SHARPNESS)
-    ]
-    return comparison.mean_over_draws((one - other).to_numpy()), pooled[0] - pooled[1]
+        found[reading] = comparison.mean_over_draws(one - other)
+    return _fact("looser", found, len(own))
 
 
-def _difference(sentence: str, found, pooled: float, networks: int) -> dict:
-    return {
-        "sentence": sentence,
-        "within": found.estimate,
-        "low": found.low,
-        "high": found.high,
-        "pooled": pooled,
-        "networks": networks,
+def _fact(sentence: str, found: Mapping, networks: int) -> dict:
+    numbers = {
+        f"{reading}{end}": value
+        for reading, one in found.items()
+        for end, value in (("", one.estimate), ("_low", one.low), ("_high", one.high))
     }
+    return {"sentence": sentence, **numbers, "networks": networks}

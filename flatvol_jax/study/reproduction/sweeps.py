@@ -6,19 +6,30 @@ import numpy as np
 import pandas as pd
 
 from flatvol_jax.study import comparison, selection, statistics, verdicts
-from flatvol_jax.study.claims import LOG_VOLUME, MEASURES, OPTIMIZER, SHARPNESS
+from flatvol_jax.study.claims import (
+    LOG_VOLUME,
+    MEASURES,
+    NULL,
+    OPTIMIZER,
+    PROBIT,
+    SHARPNESS,
+    Measure,
+    ceilings,
+)
 from flatvol_jax.study.experiment_tables import ExperimentTables
 from flatvol_jax.study.names import OPTIMIZERS, SYSTEMS
 from flatvol_jax.study.optimizer_table import NOT_BROKEN, SGD
 from flatvol_jax.study.reproduction.claim import (
     Evidence,
     PaperClaim,
+    Reading,
     conditional,
     correlates,
+    correlates_criterion,
     exceeds,
-    of_correlation,
+    of_difference,
 )
-from flatvol_jax.study.statistics import CONDITIONAL
+from flatvol_jax.study.statistics import POOLED, READINGS, WITHIN
 
 FOLLOWED = (
     "measure.hessian.spectral_norm",
@@ -26,6 +37,7 @@ FOLLOWED = (
     "measure.hessian.frobenius_norm",
 )
 LARGER, SMALLER, NARROW = "mnist_fcn_10k", "mnist_fcn", "cifar_resnet"
+WHERE = {POOLED: "pooled over |A|", WITHIN: "within |A|"}
 CLAIMED = (SGD, *NOT_BROKEN)  # for whom the paper says that sharpness correlates
 _LABELS = {measure.column: measure.label for measure in MEASURES}
 
@@ -33,9 +45,9 @@ _LABELS = {measure.column: measure.label for measure in MEASURES}
 def sweep_claims(tables: Sequence[ExperimentTables], scale: str | None) -> list[PaperClaim]:
     """All claims on networks at zero error.
 
-    The primary claims (correlates, breaks, unchanged) are those of `experiment_tables`, with its
-    intervals, which hold together for an experiment; those of each further sentence hold together
-    with each other.
+    Each has two readings. The primary claims (correlates, breaks, unchanged) are those of
+    `experiment_tables`, with its intervals, which hold together for an experiment in each reading;
+    those of each further sentence hold together with each other.
 
     Args:
         tables: of the sweeps at one scale, those of later epochs are left out.
@@ -68,70 +80,103 @@ def _correlations(of: ExperimentTables) -> Iterator[PaperClaim]:
         for measure, sentence in ((LOG_VOLUME, "volume"), (SHARPNESS, "sharpness")):
             if measure == SHARPNESS and optimizer not in CLAIMED:
                 continue
-            row = rows[rows["column"] == measure.column].iloc[0]
-            sign, limit = measure.sign, measure.sign * verdicts.CORRELATES_BEYOND
+            null, probit = (
+                _claim_row(of.claims, optimizer, other.column) if measure == LOG_VOLUME else None
+                for other in (NULL, PROBIT)
+            )
+            row = _claim_row(of.claims, optimizer, measure.column)
             yield PaperClaim(
                 sentence,
                 subject(of.experiment, optimizer),
                 f"{measure.label} correlates with the error on {row['error']}",
-                _within(row, f"{measure.label}: Spearman's ρ within |A|"),
-                f"ρ {'<' if sign < 0 else '>'} {limit:+.1f}",
-                row["confidence"],
-                int(row["draws"]),
-                bool(sign * row["within"] > verdicts.CORRELATES_BEYOND),
-                row["verdict"],
-                row["reason"],
-                _pooled(row, f"{measure.label}: pooled"),
-                tuple(_beside(rows, measure)),
+                correlates_criterion(measure.sign),
+                of.family,
+                *(_reading(row, measure.sign, reading, null, probit) for reading in READINGS),
+                evidence=tuple(_beside(rows, measure)),
             )
 
 
+def _reading(row, sign: int, reading: str, null, probit) -> Reading:
+    """A row of the claims table in one reading, with its null, pooled also by the other link."""
+    return Reading(
+        _evidence(row, reading),
+        int(row[f"{reading}_draws"]),
+        bool(sign * row[reading] > verdicts.CORRELATES_BEYOND),
+        row[f"{reading}_verdict"],
+        row[f"{reading}_reason"],
+        None if null is None else _evidence(null, reading),
+        None if probit is None or reading != POOLED else _evidence(probit, reading),
+    )
+
+
 def _beside(rows: pd.DataFrame, measure) -> Iterator[Evidence]:
-    """The same of other links and estimators, of rivals, baselines and the null."""
+    """The same of other links and estimators, of rivals, baselines and the ceiling."""
     wanted = (
-        ("estimator", "other link", "increment", "null", "baseline")
+        ("other link", "ceiling", "estimator", "increment", "baseline")
         if measure == LOG_VOLUME
         else ("flatness", "baseline")
     )
     for family in wanted:
         for _, row in rows[rows["family"] == family].iterrows():
-            yield _within(row, f"{row['measure']}: within |A|")
-            if np.isfinite(row["pooled"]):
-                yield _pooled(row, f"{row['measure']}: pooled")
+            yield from (_evidence(row, reading) for reading in READINGS if _is_known(row, reading))
+
+
+def _is_known(row, reading: str) -> bool:
+    """Whether a row of a table has an estimate in a reading."""
+    return bool(np.isfinite(row[reading]))
 
 
 def _looser(sweeps: Sequence[ExperimentTables], scale: str | None) -> Iterator[PaperClaim]:
     """The strength of log V minus that of sharpness, on the same networks, draw by draw."""
     every = [(of, optimizer) for of in sweeps for optimizer in dict.fromkeys(of.claims.optimizer)]
-    confidence = comparison.simultaneous_confidence(max(len(every), 1))
+    family = max(len(every), 1)
+    confidence = comparison.simultaneous_confidence(family)
     for of, optimizer in every:
         runs = of.frame[of.frame[OPTIMIZER] == optimizer]
         error = selection.error_column(of.frame)[0]
         both, _ = selection.usable(runs, LOG_VOLUME.column, SHARPNESS.column, error)
-        one, other = (
-            statistics.draw_statistics(both, m.column, error).set_index("draw")["rho"] * m.sign
-            for m in (LOG_VOLUME, SHARPNESS)
-        )
-        found = comparison.mean_over_draws((one - other).to_numpy(), confidence)
-        strengths = [m.sign * _pooled_rho(both, m.column, error) for m in (LOG_VOLUME, SHARPNESS)]
-        yield exceeds(
+        readings, evidence = {}, []
+        for reading in READINGS:
+            strengths = {m: _strengths(both, m, error, reading) for m in (LOG_VOLUME, SHARPNESS)}
+            found = comparison.mean_over_draws(
+                (strengths[LOG_VOLUME] - strengths[SHARPNESS]).to_numpy(), confidence
+            )
+            readings[reading] = exceeds(
+                f"-ρ of log V minus ρ of sharpness, {WHERE[reading]}",
+                found,
+                verdicts.BREAKS_BEYOND,
+                scale,
+                ceiling=ceilings(of.claims).get(optimizer) if reading == WITHIN else None,
+            )._replace(null=_looser_null(both, error, reading, strengths[SHARPNESS]))
+            evidence += [
+                Evidence(f"{m.label}: mean strength over draws, {WHERE[reading]}", values.mean())
+                for m, values in strengths.items()
+            ]
+        yield PaperClaim(
             "looser",
             subject(of.experiment, optimizer),
             "the correlation of sharpness is weaker than that of log V",
-            "-ρ of log V minus ρ of sharpness, within |A|",
-            found,
-            verdicts.BREAKS_BEYOND,
-            scale,
-            pooled=Evidence(
-                "the same, pooled",
-                strengths[0] - strengths[1],
-                note=f"{strengths[0]:.2f} for log V, {strengths[1]:.2f} for sharpness",
-            ),
-            evidence=(
-                Evidence("log V: mean over draws", float(one.mean()), note="strength within |A|"),
-                Evidence("sharpness: mean over draws", float(other.mean()), note="the same"),
-            ),
+            f"> {verdicts.BREAKS_BEYOND:g}",
+            family,
+            *readings.values(),
+            evidence=tuple(evidence),
         )
+
+
+def _strengths(runs: pd.DataFrame, measure: Measure, error: str, reading: str) -> pd.Series:
+    """By draw, ρ of a measure with the error times its claimed sign."""
+    table = statistics.draw_statistics(runs, measure.column, error, reading=reading)
+    return measure.sign * table.set_index("draw")["rho"]
+
+
+def _looser_null(both, error: str, reading: str, sharpness: pd.Series) -> Evidence | None:
+    known = both[np.isfinite(selection.numbers(both, NULL.column))]
+    if not len(known):
+        return None
+    found = comparison.mean_over_draws(
+        (_strengths(known, NULL, error, reading) - sharpness).to_numpy()
+    )
+    return of_difference(f"{NULL.label}, {WHERE[reading]}", found)
 
 
 def _against_sgd(of: ExperimentTables) -> Iterator[PaperClaim]:
@@ -140,54 +185,58 @@ def _against_sgd(of: ExperimentTables) -> Iterator[PaperClaim]:
     for _, row in table[table["family"] == "primary"].iterrows():
         optimizer, volume = row["optimizer"], row["column"] == LOG_VOLUME.column
         sentence = "intact" if volume else "gd" if optimizer in NOT_BROKEN else "breaks"
-        breaks = sentence == "breaks"
-        sign = LOG_VOLUME.sign if volume else SHARPNESS.sign
-        limit = verdicts.BREAKS_BEYOND
-        estimate = row["estimate"]
-        pooled = [
-            sign * _claim_row(of.claims, name, row["column"])["pooled"] for name in (SGD, optimizer)
-        ]
+        breaks, limit = sentence == "breaks", verdicts.BREAKS_BEYOND
+        own = table[table["optimizer"] == optimizer]
+        null, probit = (
+            _first(own[own["column"] == other.column]) if volume else None
+            for other in (NULL, PROBIT)
+        )
+        readings = []
+        for reading in READINGS:
+            estimate = row[reading]
+            readings.append(
+                Reading(
+                    _difference(row, reading),
+                    int(row[f"{reading}_draws"]),
+                    bool(estimate > limit if breaks else abs(estimate) < limit),
+                    row[f"{reading}_verdict"],
+                    row[f"{reading}_reason"],
+                    None if null is None else _difference(null, reading),
+                    None if probit is None or reading != POOLED else _difference(probit, reading),
+                )
+            )
         yield PaperClaim(
             sentence,
             subject(of.experiment, optimizer),
             f"its correlation of {row['measure']} "
             + ("is weaker than SGD's" if breaks else "is that of SGD"),
-            Evidence(
-                f"strength of SGD's minus {OPTIMIZERS[optimizer]}'s, within |A|",
-                estimate,
-                row["low"],
-                row["high"],
-                f"{row['runs']} networks, {row['draws']} draws",
-            ),
             f"> {limit:g}" if breaks else f"within ±{limit:g}",
-            row["confidence"],
-            int(row["draws"]),
-            bool(estimate > limit if breaks else abs(estimate) < limit),
-            row["verdict"],
-            row["reason"],
-            Evidence(
-                "the same, pooled",
-                pooled[0] - pooled[1],
-                note=f"{pooled[0]:.2f} for SGD, {pooled[1]:.2f} for {OPTIMIZERS[optimizer]}",
-            ),
-            tuple(_differences(table[table["optimizer"] == optimizer], volume)),
+            of.family,
+            *readings,
+            evidence=tuple(_differences(own, volume)),
         )
 
 
 def _differences(rows: pd.DataFrame, volume: bool) -> Iterator[Evidence]:
-    families = ("other link", "estimator", "null") if volume else ("flatness", "invariant")
+    families = ("other link", "estimator") if volume else ("flatness", "invariant")
     everywhere = rows["family"] == "levels that all optimizers complete"
     of_measure = rows["column"] == (LOG_VOLUME if volume else SHARPNESS).column
     for _, row in rows[rows["family"].isin(families) | (everywhere & of_measure)].iterrows():
         where = ", levels that all complete" if everywhere[row.name] else ""
-        note = f"{row['runs']} networks, {row['draws']} draws"
-        yield Evidence(
-            f"{row['measure']}: difference within |A|{where}",
-            row["estimate"],
-            row["low"],
-            row["high"],
-            note,
-        )
+        yield from (_difference(row, reading, where) for reading in READINGS)
+
+
+def _difference(row, reading: str, where: str = "") -> Evidence:
+    """A row of the optimizers' table in one reading."""
+    sgd, other = row[f"{reading}_sgd"], row[f"{reading}_other"]
+    return Evidence(
+        f"{row['measure']}: strength of SGD's minus {OPTIMIZERS[row['optimizer']]}'s, "
+        f"{WHERE[reading]}{where}",
+        row[reading],
+        row[f"{reading}_low"],
+        row[f"{reading}_high"],
+        f"ρ {sgd:+.2f} and {other:+.2f}, {row['runs']} networks, {row[f'{reading}_draws']} draws",
+    )
 
 
 def _resnet(sweeps: Sequence[ExperimentTables]) -> Iterator[PaperClaim]:
@@ -195,35 +244,41 @@ def _resnet(sweeps: Sequence[ExperimentTables]) -> Iterator[PaperClaim]:
     of = {tables.experiment: tables for tables in sweeps}
     if not of.keys() >= {SMALLER, NARROW}:
         return
-    drops, pooled = {}, {}
-    for name in (SMALLER, NARROW):
-        rows = [_claim_row(of[name].claims, o, SHARPNESS.column) for o in (SGD, "adam")]
-        if any(row is None for row in rows):
-            return
-        drops[name], pooled[name] = (rows[0][kind] - rows[1][kind] for kind in ("within", "pooled"))
-    weaker, draws = drops[SMALLER] - drops[NARROW], int(rows[0]["draws"])
-    yield conditional(
+    rows = {
+        name: [_claim_row(of[name].claims, o, SHARPNESS.column) for o in (SGD, "adam")]
+        for name in (SMALLER, NARROW)
+    }
+    if any(row is None for pair in rows.values() for row in pair):
+        return
+    readings = []
+    for reading in READINGS:
+        drops = {name: sgd[reading] - adam[reading] for name, (sgd, adam) in rows.items()}
+        weaker, draws = drops[SMALLER] - drops[NARROW], int(rows[NARROW][0][f"{reading}_draws"])
+        readings.append(
+            conditional(
+                Evidence(
+                    f"SGD - Adam, {WHERE[reading]}, FCN on MNIST minus ResNet on CIFAR-10",
+                    weaker,
+                    note=f"{drops[SMALLER]:+.2f} and {drops[NARROW]:+.2f}",
+                ),
+                bool(weaker > 0),
+                f"{draws} draw of the ResNet, {verdicts.LEAST_DRAWS} wanted for a verdict"
+                if draws == 1
+                else "no interval",
+            )
+        )
+    yield PaperClaim(
         "resnet",
         f"{SYSTEMS[NARROW]} against {SYSTEMS[SMALLER]}",
         "the correlation of sharpness deteriorates less from SGD to Adam",
-        Evidence(
-            "deterioration (SGD - Adam, within |A|), FCN on MNIST minus ResNet on CIFAR-10",
-            weaker,
-            note=f"{drops[SMALLER]:+.2f} and {drops[NARROW]:+.2f}",
-        ),
         "> 0",
-        bool(weaker > 0),
-        f"{draws} draw of the ResNet, 10 wanted for a verdict" if draws == 1 else "no interval",
-        pooled=Evidence(
-            "the same, pooled",
-            pooled[SMALLER] - pooled[NARROW],
-            note=f"{pooled[SMALLER]:+.2f} and {pooled[NARROW]:+.2f}",
-        ),
+        1,
+        *readings,
     )
 
 
 def _follows(sweeps: Sequence[ExperimentTables], scale: str | None) -> Iterator[PaperClaim]:
-    """Sharpness against each Hessian measure of the same network, within |A|."""
+    """Sharpness against each Hessian measure of the same network."""
     every = [
         (of, optimizer, column)
         for of in sweeps
@@ -231,25 +286,34 @@ def _follows(sweeps: Sequence[ExperimentTables], scale: str | None) -> Iterator[
         for column in FOLLOWED
         if _claim_row(of.claims, optimizer, column) is not None
     ]
-    confidence = comparison.simultaneous_confidence(max(len(every), 1))
+    family = max(len(every), 1)
+    confidence = comparison.simultaneous_confidence(family)
     for of, optimizer, column in every:
         runs = of.frame[of.frame[OPTIMIZER] == optimizer]
         both, _ = selection.usable(runs, SHARPNESS.column, column)
-        columns = (both, SHARPNESS.column, column)
-        yield correlates(
+        label = f"sharpness and {_LABELS[column]}: Spearman's ρ"
+        yield PaperClaim(
             "hessian",
             subject(of.experiment, optimizer),
             f"sharpness follows the {_LABELS[column]}",
-            f"sharpness and {_LABELS[column]}: Spearman's ρ within |A|",
-            statistics.within_correlation(*columns, confidence=confidence),
-            1,
-            scale,
-            pooled=of_correlation("the same, pooled", statistics.pooled_correlation(0, *columns)),
+            correlates_criterion(1),
+            family,
+            *(
+                correlates(
+                    f"{label} {WHERE[reading]}",
+                    statistics.correlation(
+                        both, SHARPNESS.column, column, reading, confidence=confidence
+                    ),
+                    1,
+                    scale,
+                )
+                for reading in READINGS
+            ),
         )
 
 
 def _larger(sweeps: Sequence[ExperimentTables]) -> Iterator[PaperClaim]:
-    """|ρ| of log V, pooled, with 10,000 training digits minus that with 500."""
+    """|ρ| of log V with 10,000 training digits minus that with 500."""
     of = {tables.experiment: tables for tables in sweeps}
     if not of.keys() >= {SMALLER, LARGER}:
         return
@@ -257,44 +321,52 @@ def _larger(sweeps: Sequence[ExperimentTables]) -> Iterator[PaperClaim]:
         rows = [_claim_row(of[n].claims, optimizer, LOG_VOLUME.column) for n in (LARGER, SMALLER)]
         if any(row is None for row in rows):
             continue
-        tighter = abs(rows[0]["pooled"]) - abs(rows[1]["pooled"])
-        yield conditional(
+        readings = []
+        for reading in READINGS:
+            large, small = (abs(row[reading]) for row in rows)
+            readings.append(
+                conditional(
+                    Evidence(
+                        f"|ρ| {WHERE[reading]}, |S| = 10,000 minus |S| = 500",
+                        large - small,
+                        note=f"{large:.2f} of {rows[0]['runs']} networks, "
+                        f"{small:.2f} of {rows[1]['runs']}",
+                    ),
+                    bool(large > small),
+                    f"{int(rows[0][f'{reading}_draws'])} draw of |S| = 10,000, "
+                    f"{verdicts.LEAST_DRAWS} wanted for a verdict",
+                )
+            )
+        yield PaperClaim(
             "larger",
             subject(LARGER, optimizer),
             "log V correlates with the error more tightly than with |S| = 500",
-            Evidence(
-                "|ρ| pooled, |S| = 10,000 minus |S| = 500",
-                tighter,
-                note=f"{abs(rows[0]['pooled']):.2f} of {rows[0]['runs']} networks, "
-                f"{abs(rows[1]['pooled']):.2f} of {rows[1]['runs']}",
-            ),
             "> 0",
-            bool(tighter > 0),
-            f"{int(rows[0]['draws'])} draw of |S| = 10,000, 10 wanted for a verdict",
-            CONDITIONAL,
+            1,
+            *readings,
         )
 
 
-def _pooled_rho(runs: pd.DataFrame, x: str, y: str) -> float:
-    one, other = selection.numbers(runs, x), selection.numbers(runs, y)
-    return statistics.pooled_estimate(one, other, "spearman")
-
-
 def _claim_row(claims: pd.DataFrame, optimizer: str, column: str) -> Mapping | None:
-    rows = claims[
-        (claims["optimizer"] == optimizer)
-        & (claims["column"] == column)
-        & (claims["family"] != "increment")
-    ]
+    return _first(
+        claims[
+            (claims["optimizer"] == optimizer)
+            & (claims["column"] == column)
+            & (claims["family"] != "increment")
+        ]
+    )
+
+
+def _first(rows: pd.DataFrame) -> Mapping | None:
     return rows.iloc[0].to_dict() if len(rows) else None
 
 
-def _within(row, label: str) -> Evidence:
-    over = f"{int(row['within_runs'])} networks, {row['basis']}"
-    return Evidence(label, row["within"], row["within_low"], row["within_high"], over)
-
-
-def _pooled(row, label: str) -> Evidence:
+def _evidence(row, reading: str) -> Evidence:
+    """A row of the claims table in one reading."""
     return Evidence(
-        label, row["pooled"], row["pooled_low"], row["pooled_high"], f"{int(row['runs'])} networks"
+        f"{row['measure']}: Spearman's ρ {WHERE[reading]}",
+        row[reading],
+        row[f"{reading}_low"],
+        row[f"{reading}_high"],
+        f"{int(row[f'{reading}_runs'])} networks, {row[f'{reading}_basis']}",
     )

@@ -11,6 +11,7 @@ from flatvol_jax.study.reproduction.claim import (
     Evidence,
     PaperClaim,
     correlates,
+    correlates_criterion,
     exceeds,
     of_difference,
     unchanged,
@@ -52,15 +53,14 @@ def _until_zero(frame, base, confidence, scale) -> Iterator[PaperClaim]:
     learning = base[base[EPOCH] <= base[ZERO]]
     for measure in (SHARPNESS, LOG_VOLUME):
         ends = _ends(learning, measure.column)
-        yield correlates(
+        found = statistics.correlation(learning, measure.column, EPOCH, confidence=confidence)
+        yield PaperClaim(
             "fall",
             f"{WHO}, {_rate(frame)}",
             f"{measure.label} falls from initialisation to zero error",
-            f"{measure.label} and epoch: Spearman's ρ",
-            statistics.within_correlation(learning, measure.column, EPOCH, confidence=confidence),
-            -1,
-            scale,
-            "epochs",
+            correlates_criterion(-1),
+            2,
+            correlates(f"{measure.label} and epoch: Spearman's ρ", found, -1, scale, "epochs"),
             evidence=(
                 of_difference(
                     f"{measure.label} at zero error over that at initialisation",
@@ -73,25 +73,28 @@ def _until_zero(frame, base, confidence, scale) -> Iterator[PaperClaim]:
 def _beyond_zero(base, confidence, scale) -> Iterator[PaperClaim]:
     fitted = base[base[EPOCH] >= base[ZERO]]
     epochs = int((fitted[EVENT] - fitted[ZERO]).max()) if len(fitted) else 0
-    yield correlates(
+    found = statistics.correlation(fitted, SHARPNESS.column, EPOCH, confidence=confidence)
+    yield PaperClaim(
         "overtraining",
         f"{WHO}, {_rate(base)}",
         f"{SHARPNESS.label} falls over the {epochs} epochs after zero error",
-        f"{SHARPNESS.label} and epoch: Spearman's ρ",
-        statistics.within_correlation(fitted, SHARPNESS.column, EPOCH, confidence=confidence),
-        -1,
-        scale,
-        "epochs",
+        correlates_criterion(-1),
+        2,
+        correlates(f"{SHARPNESS.label} and epoch: Spearman's ρ", found, -1, scale, "epochs"),
     )
     ends = _ends(fitted, LOG_VOLUME.column)
-    yield unchanged(
+    yield PaperClaim(
         "stays",
         f"{WHO}, {_rate(base)}",
         f"log V is the same after {epochs} epochs",
-        "log V then over log V at zero error, minus 1",
-        comparison.mean_over_draws((ends["last"] / ends["first"] - 1).to_numpy(), confidence),
-        RELAXED,
-        scale,
+        f"within ±{RELAXED:g}",
+        2,
+        unchanged(
+            "log V then over log V at zero error, minus 1",
+            comparison.mean_over_draws((ends["last"] / ends["first"] - 1).to_numpy(), confidence),
+            RELAXED,
+            scale,
+        ),
     )
 
 
@@ -102,29 +105,38 @@ def _leaps(base, rows, branch, branches, scale) -> Iterator[PaperClaim]:
     before = _one_a_draw(base[base[EPOCH] == base[EVENT]])
     after, end = _one_a_draw(rows[rows[SIDE] == "after"]), _one_a_draw(rows, last=True)
     ratio = np.log10(after[SHARPNESS.column] / before[SHARPNESS.column])
-    yield exceeds(
+    yield PaperClaim(
         "spike",
         who,
         "scaling makes sharpness leap up",
-        "log10 of sharpness right after scaling over that before",
-        comparison.mean_over_draws(ratio.to_numpy(float), confidence),
-        0,
-        scale,
-        note="of the sign alone: the rules have no threshold for a ratio",
+        "> 0",
+        2 * branches,
+        exceeds(
+            "log10 of sharpness right after scaling over that before",
+            comparison.mean_over_draws(ratio.to_numpy(float), confidence),
+            0,
+            scale,
+            "of the sign alone: the rules have no threshold for a ratio",
+        ),
     )
     column = LOG_VOLUME.column
     same = after["is.function_unchanged"].eq(True)
     highest = rows.groupby(DRAW)[column].max() / before[column] - 1
     labels = rows.groupby(DRAW)[DIFFERS].max().to_numpy(float)
-    yield unchanged(
+    at_the_end = (end[column] / before[column] - 1).to_numpy(float)
+    yield PaperClaim(
         "returns",
         who,
         "log V comes back to what it was",
-        "log V at the end over log V before scaling, minus 1",
-        comparison.mean_over_draws((end[column] / before[column] - 1).to_numpy(float), confidence),
-        RELAXED,
-        scale,
-        note=f"right after scaling f and so log V are the same in {int(same.sum())} of {len(same)}",
+        f"within ±{RELAXED:g}",
+        2 * branches,
+        unchanged(
+            "log V at the end over log V before scaling, minus 1",
+            comparison.mean_over_draws(at_the_end, confidence),
+            RELAXED,
+            scale,
+            f"right after scaling f and so log V are the same in {int(same.sum())} of {len(same)}",
+        ),
         evidence=(
             of_difference(
                 "highest log V afterwards over that before, minus 1",
@@ -152,16 +164,19 @@ def _goes_on(reached, rows, branch, branches, scale) -> Iterator[PaperClaim]:
     one, other = (_one_a_draw(part, last=True) for part in (rows, unscaled))
     epochs = int((one[EPOCH] - one[EVENT]).max())
     ratio = np.log10(one[SHARPNESS.column] / other[SHARPNESS.column])
-    yield unchanged(
+    confidence = comparison.simultaneous_confidence(branches)
+    yield PaperClaim(
         "continues",
         f"{WHO}, {branch_name(rows)}",
         f"{epochs} epochs after scaling sharpness is that of the network that was not scaled",
-        "log10 of their ratio",
-        comparison.mean_over_draws(
-            ratio.to_numpy(float), comparison.simultaneous_confidence(branches)
+        f"within ±{CONTINUES_WITHIN:g}",
+        branches,
+        unchanged(
+            "log10 of their ratio",
+            comparison.mean_over_draws(ratio.to_numpy(float), confidence),
+            CONTINUES_WITHIN,
+            scale,
         ),
-        CONTINUES_WITHIN,
-        scale,
     )
 
 

@@ -57,8 +57,8 @@ def claims_of(*frames):
 
 def test_the_gap_between_the_bands_is_the_one_that_was_built_in():
     claim = claims_of(functions(gap=0.3))["bands"]
-    np.testing.assert_allclose(claim.judged.estimate, 0.3, atol=1e-9)
-    assert claim.met
+    np.testing.assert_allclose(claim.paper.judged.estimate, 0.3, atol=1e-9)
+    assert claim.paper.met
 
 
 def test_without_a_gap_there_are_no_bands():
@@ -66,21 +66,21 @@ def test_without_a_gap_there_are_no_bands():
     noise = np.random.default_rng(1).normal(0, 0.1, len(noisy))
     noisy["measure.sharpness.best"] *= 10**noise
     claim = claims_of(noisy)["bands"]
-    assert claim.judged.low < 0 < claim.judged.high
-    assert not claim.met
+    assert claim.paper.judged.low < 0 < claim.paper.judged.high
+    assert not claim.paper.met
 
 
 @pytest.mark.parametrize(("constant", "place"), [(1e-6, 1.5), (1e6, 199.5)])
 def test_the_place_of_the_constants_is_counted(constant, place):
     claim = claims_of(functions(constant=constant))["constants"]
-    assert claim.judged.estimate == place
-    assert claim.met == (place == 1.5)
+    assert claim.paper.judged.estimate == place
+    assert claim.paper.met == (place == 1.5)
 
 
 def test_a_monotone_sharpness_correlates_wholly_and_without_a_verdict():
     claim = claims_of(functions(gap=0.0, slope=-0.2, constant=1.0))["boolean"]
-    np.testing.assert_allclose(claim.judged.estimate, -1)
-    assert claim.verdict == SYSTEM
+    np.testing.assert_allclose(claim.paper.judged.estimate, -1)
+    assert claim.paper.verdict == SYSTEM
     norms = {e.label: e.estimate for e in claim.evidence}
     np.testing.assert_allclose(norms["spectral norm and sharpness (S1) at zero error"], 1)
 
@@ -88,6 +88,6 @@ def test_a_monotone_sharpness_correlates_wholly_and_without_a_verdict():
 @pytest.mark.parametrize(("distance", "met"), [(0.05, True), (0.15, False)])
 def test_p_sgd_is_p_b_where_it_is_within_what_two_samples_differ(distance, met):
     claim = claims_of(posterior(distance))["sampler"]
-    assert claim.met == met
+    assert claim.paper.met == met
     slope = claim.evidence[0]
     np.testing.assert_allclose((slope.low, slope.high), (1.5 - 0.196, 1.5 + 0.196))

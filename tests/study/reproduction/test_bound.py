@@ -17,15 +17,15 @@ def claims_of(printed, split, draws=10):
 
 def test_the_share_of_runs_where_it_says_something_is_counted():
     printed, split = claims_of([0.3, 0.9, 1.4, 2.0], [0.7])
-    assert (printed.judged.estimate, split.judged.estimate) == (0.25, 0.0)
-    assert {printed.verdict, split.verdict} == {"no verdict"}
-    assert printed.met
-    assert not split.met
+    assert (printed.paper.judged.estimate, split.paper.judged.estimate) == (0.25, 0.0)
+    assert {printed.paper.verdict, split.paper.verdict} == {"no verdict"}
+    assert printed.paper.met
+    assert not split.paper.met
     looseness = {e.label: e for e in printed.evidence}["bound minus error on E1, median"]
     np.testing.assert_allclose((looseness.low, looseness.high), (0.1, 1.8))
 
 
 def test_a_bound_below_the_error_does_not_hold_and_one_draw_is_conditional():
-    assert claims_of([0.1], [0.7])[0].verdict == "does not hold"
-    assert claims_of([0.1], [0.7], draws=1)[0].verdict == "conditional on this S, E"
-    assert not claims_of([0.1], [0.7])[0].met
+    assert claims_of([0.1], [0.7])[0].paper.verdict == "does not hold"
+    assert claims_of([0.1], [0.7], draws=1)[0].paper.verdict == "conditional on this S, E"
+    assert not claims_of([0.1], [0.7])[0].paper.met

@@ -41,8 +41,8 @@ def claims_of(frame):
 
 def test_a_sharpness_that_falls_at_every_epoch_falls_wholly():
     (claim,) = claims_of(followed(0.001))["overtraining"]
-    assert claim.verdict == HOLDS
-    assert claim.judged.estimate < -0.95  # Fisher's z ends half a step before -1
+    assert claim.paper.verdict == HOLDS
+    assert claim.paper.judged.estimate < -0.95  # Fisher's z ends half a step before -1
     (ratio,) = claim.evidence
     np.testing.assert_allclose(ratio.estimate, -2)
 
@@ -50,15 +50,16 @@ def test_a_sharpness_that_falls_at_every_epoch_falls_wholly():
 @pytest.mark.parametrize(("change", "verdict"), [(0.02, FAILS), (0.005, HOLDS), (-0.02, FAILS)])
 def test_a_volume_stays_within_one_per_cent(change, verdict):
     (claim,) = claims_of(followed(change))["stays"]
-    assert claim.verdict == verdict
-    np.testing.assert_allclose(claim.judged.estimate, change * 1.045)
+    assert claim.paper.verdict == verdict
+    np.testing.assert_allclose(claim.paper.judged.estimate, change * 1.045)
     assert claim.evidence[0].estimate == 14
 
 
 def test_correlations_that_do_not_move_have_no_difference():
     for claim in claims_of(followed(0.001))["correlations"]:
-        assert claim.verdict == HOLDS
-        np.testing.assert_allclose(claim.judged.estimate, 0, atol=1e-12)
+        for reading in (claim.paper, claim.within):
+            assert reading.verdict == HOLDS
+            np.testing.assert_allclose(reading.judged.estimate, 0, atol=1e-12)
 
 
 def test_only_networks_that_are_usable_at_every_epoch_are_compared():
@@ -69,7 +70,8 @@ def test_only_networks_that_are_usable_at_every_epoch_are_compared():
     absurd = (frame["overtrain"] == 0) & (frame["hp.sample"] == 0)
     frame.loc[absurd, VOLUME] *= -1
     volume = claims_of(frame)["correlations"][0]
-    np.testing.assert_allclose(volume.judged.estimate, 0, atol=1e-12)
+    for reading in (volume.paper, volume.within):
+        np.testing.assert_allclose(reading.judged.estimate, 0, atol=1e-12)
 
 
 def test_one_epoch_alone_makes_no_claim():

@@ -73,44 +73,44 @@ def claims_of(frame, scale="cpu"):
 
 def test_what_falls_until_zero_error_falls_and_epochs_that_do_not_know_it_count():
     sharpness, volume = claims_of(study())["fall"]
-    assert (sharpness.verdict, volume.verdict) == (HOLDS, HOLDS)
-    assert sharpness.judged.note.startswith("90 epochs")  # nine a draw: 0, 5, ..., 40
-    assert sharpness.judged.estimate < -0.95
+    assert (sharpness.paper.verdict, volume.paper.verdict) == (HOLDS, HOLDS)
+    assert sharpness.paper.judged.note.startswith("90 epochs")  # nine a draw: 0, 5, ..., 40
+    assert sharpness.paper.judged.estimate < -0.95
 
 
 def test_what_stays_beyond_zero_error_stays():
     found = claims_of(study())
-    assert found["overtraining"][0].verdict == HOLDS
-    assert found["stays"][0].judged.estimate == 0
-    assert found["stays"][0].verdict == HOLDS
+    assert found["overtraining"][0].paper.verdict == HOLDS
+    assert found["stays"][0].paper.judged.estimate == 0
+    assert found["stays"][0].paper.verdict == HOLDS
 
 
 @pytest.mark.parametrize(("leap", "verdict"), [(10.0, HOLDS), (0.5, FAILS)])
 def test_a_leap_is_the_logarithm_of_its_factor(leap, verdict):
     (claim,) = claims_of(study(leap=leap))["spike"]
-    np.testing.assert_allclose(claim.judged.estimate, np.log10(leap))
-    assert claim.verdict == verdict
+    np.testing.assert_allclose(claim.paper.judged.estimate, np.log10(leap))
+    assert claim.paper.verdict == verdict
 
 
 @pytest.mark.parametrize(("back", "verdict"), [(1.0, HOLDS), (1.004, HOLDS), (0.97, FAILS)])
 def test_log_v_returns_within_one_per_cent(back, verdict):
     (claim,) = claims_of(study(back=back))["returns"]
-    np.testing.assert_allclose(claim.judged.estimate, back - 1, atol=1e-12)
-    assert claim.verdict == verdict
-    assert "the same in 10 of 10" in claim.reason
+    np.testing.assert_allclose(claim.paper.judged.estimate, back - 1, atol=1e-12)
+    assert claim.paper.verdict == verdict
+    assert "the same in 10 of 10" in claim.paper.reason
 
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(1.05, HOLDS), (0.5, FAILS)])
 def test_the_curve_goes_on_where_the_ratio_at_the_end_is_near_one(ratio, verdict):
     (claim,) = claims_of(study(end_ratio=ratio))["continues"]
     wobble = np.log10(1 + 0.01 * np.sin(np.arange(10))).mean()
-    np.testing.assert_allclose(claim.judged.estimate, np.log10(ratio) + wobble)
-    assert claim.verdict == verdict
+    np.testing.assert_allclose(claim.paper.judged.estimate, np.log10(ratio) + wobble)
+    assert claim.paper.verdict == verdict
 
 
 def test_one_draw_is_conditional():
     for claims in claims_of(study(draws=1)).values():
-        assert {claim.verdict for claim in claims} == {"conditional on this S, E"}
+        assert {claim.paper.verdict for claim in claims} == {"conditional on this S, E"}
 
 
 def test_branches_have_the_names_of_what_was_done():
