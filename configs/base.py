@@ -81,7 +81,10 @@ def training(optimizer: str) -> dict:
 
 
 def measures() -> dict:
-    """Every measure and its settings; `on` says whether it is measured."""
+    """Every measure and its settings; `on` says whether it is measured.
+
+    Each takes `networks`, too: how many of a draw and |A| are measured, the first ones; all without.
+    """
     return {
         "log_volume": {
             "on": True,

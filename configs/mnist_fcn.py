@@ -53,7 +53,8 @@ def get_config(variant: str = "paper") -> ConfigDict:
         # docs/design.md: what the simulation says of these numbers.
         config.sweep.update(draws=27, attack_sizes=(0, 125, 250, 375, 500), samples=8)
         config.measures.log_volume.estimator = "ep"
-        config.measures.hessian.on = False
+        config.measures.hessian.on = optimizer in ("sgd", "adam")
+        config.measures.hessian.networks = 4
     if scale in ("small", "smoke"):
         config.hp.data.update(name="mnist5k", leave_out=None)
         config.sweep.update(draws=10, attack_sizes=(0, 50, 100), samples=4)

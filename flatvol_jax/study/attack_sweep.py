@@ -23,7 +23,7 @@ from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.runtime.spread import spread
 from flatvol_jax.study.config_entries import check_plain, group
 from flatvol_jax.study.measures import MEASURES, chosen_measures
-from flatvol_jax.study.plan import Run, measure_unit, plan_runs, training_unit
+from flatvol_jax.study.plan import Run, is_measured, measure_unit, plan_runs, training_unit
 from flatvol_jax.study.problem import Problem, make_problem
 from flatvol_jax.study.records import merge_records
 from flatvol_jax.study.shards import Shard
@@ -80,7 +80,7 @@ def run_attack_sweep(
     own = {run.run_id for runs in shard.of(ensembles) for run in runs}
     runs = [run for run in plan if run.run_id in own]
     cache = epath.Path(workdir) / "cache" if cache is None else epath.Path(cache)
-    bar = _Bar(progress, len(runs) * (1 + len(measures)))
+    bar = _Bar(progress, _units(runs, measures))
 
     def problem_of(draw: int) -> Problem:
         def kernel_progress(part: int, whole: int) -> None:
@@ -104,10 +104,13 @@ def run_attack_sweep(
                     (run, name)
                     for run in of_draw
                     for name in measures
-                    if run in untrained
-                    or read_row(workdir, measure_unit(run, name, measures[name])) is None
+                    if is_measured(run, measures[name])
+                    and (
+                        run in untrained
+                        or read_row(workdir, measure_unit(run, name, measures[name])) is None
+                    )
                 ]
-                whole = len(of_draw) * (1 + len(measures))
+                whole = _units(of_draw, measures)
                 bar.finished(whole - len(untrained) - len(unmeasured), f"draw {draw}")
                 if not untrained and not unmeasured:
                     continue
@@ -119,6 +122,12 @@ def run_attack_sweep(
                 sweep = config.get("experiment"), config.get("scale")
                 rows = merge_records(workdir, runs, measures, *sweep, shard=shard)
     return rows
+
+
+def _units(runs: Sequence[Run], measures: Mapping[str, Mapping[str, Any]]) -> int:
+    """Return the number of units of these runs: training, and the measures of each."""
+    measured = sum(is_measured(run, settings) for run in runs for settings in measures.values())
+    return len(runs) + measured
 
 
 class _Bar:

@@ -30,6 +30,7 @@ from flatvol_jax.study.local_volume_measures import (
     measure_basin_volume,
     measure_learning_coefficient,
 )
+from flatvol_jax.study.plan import NETWORKS
 from flatvol_jax.study.problem import Problem
 from flatvol_jax.study.trained import Trained
 from flatvol_jax.study.volume_measures import (
@@ -61,6 +62,11 @@ _FROM_KERNEL = ("log_volume", "log_volume_null", "kernel_error", "baselines")
 
 def _choice(options) -> Callable[[str, Any], Any]:
     return lambda name, value: checks.one_of(name, value, options)
+
+
+def _count_or_none(name: str, value: Any) -> None:
+    if value is not None:
+        checks.count(name, value)
 
 
 # Every setting of every measure, and what it must be.
@@ -132,8 +138,8 @@ def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             continue
         wanted = _SETTINGS[name]
         for setting, value in settings.items():
-            checks.one_of(f"measures.{name}", setting, wanted)
-            wanted[setting](f"measures.{name}.{setting}", value)
+            checks.one_of(f"measures.{name}", setting, [*wanted, NETWORKS])
+            wanted.get(setting, _count_or_none)(f"measures.{name}.{setting}", value)
         missing = wanted.keys() - settings.keys()
         if missing:
             raise ValueError(

@@ -25,6 +25,7 @@ STAGE_VERSIONS = {
 }
 
 _MOST_RUNS = 10**6
+NETWORKS = "networks"  # a setting of every measure: of each draw and |A|, the first so many
 
 
 class Run(NamedTuple):
@@ -100,12 +101,24 @@ def training_unit(run: Run) -> Unit:
 
 def measure_unit(run: Run, name: str, settings: Mapping[str, Any]) -> Unit:
     """The unit that measures this run, named by run, measure, settings and version."""
-    return Unit(name, content_hash([*_network(run), name, dict(settings), STAGE_VERSIONS[name]]))
+    named = [*_network(run), name, _determining(settings), STAGE_VERSIONS[name]]
+    return Unit(name, content_hash(named))
+
+
+def is_measured(run: Run, settings: Mapping[str, Any]) -> bool:
+    """Return whether the run is one of the first `networks` of its draw and |A|; None for all."""
+    networks = settings.get(NETWORKS)
+    return networks is None or run.sample < networks
+
+
+def _determining(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings without the one that says which runs they are for."""
+    return {name: value for name, value in settings.items() if name != NETWORKS}
 
 
 def settings_label(name: str, settings: Mapping[str, Any]) -> str:
     """Return what a measure is computed by, in short: version of its stage, hash of settings."""
-    return f"{STAGE_VERSIONS[name]}:{content_hash(dict(settings))[:8]}"
+    return f"{STAGE_VERSIONS[name]}:{content_hash(_determining(settings))[:8]}"
 
 
 def _network(run: Run) -> list:

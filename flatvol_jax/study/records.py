@@ -9,7 +9,7 @@ import pandas as pd
 from etils import epath
 
 from flatvol_jax.runtime import files
-from flatvol_jax.study.plan import Run, measure_unit, settings_label, training_unit
+from flatvol_jax.study.plan import Run, is_measured, measure_unit, settings_label, training_unit
 from flatvol_jax.study.record_files import FILE, read_rows, record_files, records_name
 from flatvol_jax.study.record_merge import SCHEMA, merge_rows, numbered, row_key
 from flatvol_jax.study.row_table import table_of
@@ -45,7 +45,11 @@ def merge_records(
         keys = {"run_id": run.run_id, "overtrain": run.overtrain, "transform": "none"}
         sweep = {"meta.experiment": experiment, "meta.scale": scale}
         row = {**keys, **hp, **row, **sweep}
-        units = {name: measure_unit(run, name, measures[name]) for name in measures}
+        units = {
+            name: measure_unit(run, name, settings)
+            for name, settings in measures.items()
+            if is_measured(run, settings)
+        }
         found = {name: read_row(workdir, unit) for name, unit in units.items()}
         for name, columns in found.items():
             if columns is not None:

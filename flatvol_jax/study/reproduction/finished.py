@@ -13,7 +13,7 @@ from etils import epath
 
 from flatvol_jax.study import selection
 from flatvol_jax.study.measures import chosen_measures
-from flatvol_jax.study.plan import plan_runs, settings_label
+from flatvol_jax.study.plan import NETWORKS, plan_runs, settings_label
 from flatvol_jax.study.record_files import record_files
 from flatvol_jax.study.records import load_records
 from flatvol_jax.study.temporal_plan import temporal_runs
@@ -52,8 +52,11 @@ def _sweep(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
     wanted = {(run.run_id, run.overtrain) for run in plan_runs(config)}
     found = set(zip(frame["run_id"], frame["overtrain"].fillna(0).astype(int), strict=True))
     fitted = frame[frame["is.zero_error"].eq(True)]
-    on = [name for name, settings in config["measures"].items() if settings["on"]]
-    measured = all(np.isfinite(selection.numbers(fitted, SECONDS.format(n))).all() for n in on)
+    measured = True
+    for name, settings in chosen_measures(config).items():
+        networks = settings.get(NETWORKS)
+        rows = fitted if networks is None else fitted[fitted["hp.sample"] < networks]
+        measured &= bool(np.isfinite(selection.numbers(rows, SECONDS.format(name))).all())
     return wanted <= found and measured and _as_asked(config, fitted)
 
 

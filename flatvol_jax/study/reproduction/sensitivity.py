@@ -23,12 +23,15 @@ NAMES = {
     "depth_1": "one hidden layer",
     "depth_3": "three hidden layers",
     "standardise": "standardised inputs",
-    "stop_train": "stopped at zero error on S alone",
+    "summed_loss": "the rate is of the summed loss",
+    "stop_all": "stopped at zero error on S and A",
+    "fixed_order": "S and then A in fixed order",
+    "minibatch_reading": "the ascent reads each batch's loss",
     "later": "100 epochs after zero error",
-    "rate_0.003": "rate 0.003 on the summed loss",
-    "rate_0.001": "rate 0.001",
-    "rate_0.0003": "rate 0.0003, about 0.01 on the mean",
-    "rate_0.0001": "rate 0.0001",
+    "rate_0.001": "SGD at 0.001",
+    "rate_0.003": "SGD at 0.003",
+    "rate_0.03": "SGD at 0.03",
+    "rate_0.1": "SGD at 0.1",
 }
 SPECTRAL_NORM = "measure.hessian.spectral_norm"
 FACTS = {
