@@ -272,7 +272,7 @@ class AsArgument(nn.Module):
 def test_a_kernel_of_batch_statistics_is_the_same_by_a_field():
     kernels = [
         fv.monte_carlo_kernel(
-            KEY, fv.FlaxModel(module, "last_hidden", 1.0, 1.0), IMAGES, 20, reference=IMAGES
+            KEY, fv.FlaxModel(module, "last_hidden", 1.0, 0.0), IMAGES, 20, reference=IMAGES
         )
         for module in (AsField(), AsField(train=True), AsArgument())
     ]

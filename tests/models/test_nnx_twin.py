@@ -39,7 +39,7 @@ class Nnx(nnx.Module):
 
 
 SPECS = [
-    fv.FlaxModel(module, "features", sigma_w=1.0, sigma_b=0.2)
+    fv.FlaxModel(module, "features", sigma_w=1.0, sigma_b=0.0)
     for module in (Linen(), nnx.bridge.to_linen(Nnx))
 ]
 PARAMS = jax.tree.map(np.asarray, SPECS[0].init(KEY, (3,)))
