@@ -86,7 +86,7 @@ def claims_table(
 ) -> pd.DataFrame:
     """One row for each optimizer and measure: its correlation with the error in two readings.
 
-    *Pooled* is over all |A| of a draw, as the paper measures it; *within* is within levels of
+    Pooled is over all |A| of a draw, as the paper measures it; within is between runs of one
     |A|. The primary claims, per optimizer: log V (Heaviside) correlates negatively with the
     error, sharpness positively; both are judged in each reading, log V (probit), the authors'
     link, also in the pooled one. The intervals of a reading hold together at 95% (Bonferroni

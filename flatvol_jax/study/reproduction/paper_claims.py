@@ -85,7 +85,7 @@ def overview(claims: Iterable[PaperClaim]) -> list[Overview]:
 
 
 def claims_frame(claims: Iterable[PaperClaim]) -> pd.DataFrame:
-    """A row a claim, for a .csv: paper_* as the paper measures it, within_* within |A|."""
+    """A row a claim, for a .csv: columns paper_ of the paper's own reading, within_ within |A|."""
     rows = []
     for claim in claims:
         row = {
