@@ -83,7 +83,7 @@ def training(optimizer: str) -> dict:
 def measures() -> dict:
     """Every measure and its settings; `on` says whether it is measured.
 
-    Each takes `networks`, too: how many of a draw and |A| are measured, the first ones; all without.
+    Each takes `networks`, too: the first so many of each draw and |A| are measured; all without.
     """
     return {
         "log_volume": {
