@@ -74,7 +74,17 @@ def contradiction(
     clashing = np.flatnonzero(labels != repetitions.sign * labels[first])
     if not len(clashing):
         return None
-    i, j = int(first[clashing[0]]), int(clashing[0])
+    return impossible_pair(int(first[clashing[0]]), int(clashing[0]), read_rows, noise)
+
+
+def impossible_pair(
+    i: int, j: int, read_rows: Callable[[slice], np.ndarray], noise: float = 0.0
+) -> tuple[int, int]:
+    """Return a pair of outputs with contradictory labels if they are one, so that V(f) = 0.
+
+    Raises:
+        NumericalFault: the outputs are not one, and the kernel does not tell them apart.
+    """
     if noise > 0:
         raise NumericalFault(
             f"kernel: got inputs {i} and {j} with different labels and outputs that cannot be told "

@@ -74,6 +74,7 @@ def sampling_estimate(
     particles: int,
     replicates: int,
     rounding_error: float = 0.0,
+    prior_mean: Array | None = None,
 ) -> Estimate:
     """Estimate P(y) by sequential importance sampling, the hardest coordinates first.
 
@@ -89,13 +90,15 @@ def sampling_estimate(
         particles: N, of one replicate.
         replicates: R.
         rounding_error: nats, what the rounding of K does to log V; in the standard error.
+        prior_mean: of the outputs, (n,), which "prior" samples from; 0 where left out. The
+            posterior knows of it.
     """
     if proposal == "auto":
         proposal = "prior" if ep.log_volume > _COUNTABLE else "ep"
     precision, shift = ep.sites.precision, labels * ep.sites.shift
     if proposal == "prior":
         precision = shift = jnp.zeros_like(labels)
-        posterior = Posterior(shift, kernel, 0.0)
+        posterior = Posterior(shift if prior_mean is None else prior_mean, kernel, 0.0)
     order = jnp.argsort(labels * ep.cavities.mean / jnp.sqrt(ep.cavities.variance))
     runs = twisted_importance_sampling(
         key,
@@ -108,7 +111,7 @@ def sampling_estimate(
     )
     runs = jax.device_get(runs)
     normaliser = float(posterior.log_normaliser)
-    return _combined(runs, normaliser, particles, proposal, rounding_error)
+    return combined_replicates(runs, normaliser, particles, proposal, rounding_error)
 
 
 @jax.jit
@@ -119,7 +122,7 @@ def _signed_factor(covariance: Array, labels: Array, order: Array) -> Array:
     return jnp.linalg.cholesky(ordered, symmetrize_input=False)
 
 
-def _combined(
+def combined_replicates(
     runs: Replicates, log_normaliser: float, particles: int, proposal: str, rounding_error: float
 ) -> Estimate:
     """One estimate from independent replicates, with what its error is worth."""
