@@ -66,7 +66,7 @@ class Estimate(NamedTuple):
 
 def sampling_estimate(
     key: Array,
-    kernel: Array,
+    kernel: Array | None,
     labels: Array,
     ep: EP,
     posterior: Posterior,
@@ -80,7 +80,7 @@ def sampling_estimate(
 
     Args:
         key: for all draws.
-        kernel: K, (n, n) float64.
+        kernel: K, (n, n) float64; only "prior" needs it.
         labels: ±1, (n,) float64.
         ep: a run of EP on them, at its fixed point or not.
         posterior: the Gaussian of its sites.
@@ -93,8 +93,7 @@ def sampling_estimate(
         prior_mean: of the outputs, (n,), which "prior" samples from; 0 where left out. The
             posterior knows of it.
     """
-    if proposal == "auto":
-        proposal = "prior" if ep.log_volume > _COUNTABLE else "ep"
+    proposal = chosen_proposal(proposal, ep)
     precision, shift = ep.sites.precision, labels * ep.sites.shift
     if proposal == "prior":
         precision = shift = jnp.zeros_like(labels)
@@ -112,6 +111,13 @@ def sampling_estimate(
     runs = jax.device_get(runs)
     normaliser = float(posterior.log_normaliser)
     return combined_replicates(runs, normaliser, particles, proposal, rounding_error)
+
+
+def chosen_proposal(proposal: str, ep: EP) -> str:
+    """Return "ep" or "prior": what "auto" means for this run of EP."""
+    if proposal == "auto":
+        return "prior" if ep.log_volume > _COUNTABLE else "ep"
+    return proposal
 
 
 @jax.jit
