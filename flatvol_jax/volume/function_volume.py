@@ -29,7 +29,7 @@ from flatvol_jax.volume.kernel_error import (
     given_this_kernel,
     with_kernel_error,
 )
-from flatvol_jax.volume.labellings import in_order, on_each_device
+from flatvol_jax.volume.labellings import batched, in_order, on_each_device
 from flatvol_jax.volume.links import LINK_VARIANCE
 from flatvol_jax.volume.multiclass.class_volume import check_one_at_a_time, volume_of_classes
 from flatvol_jax.volume.multiclass.labels import checked_class_labels, checked_classes
@@ -225,7 +225,7 @@ def _of_matrix(
         scale, read = output_scales(kernel, noise), correlation_reader(kernel, noise)
     prior = np.diagonal(kernel)
     labels = inputs.checked_labels(labels, len(prior))
-    begin = None if start is None else _checked_start(start, len(prior))
+    begin = None if start is None else inputs.checked_start(start, len(prior))
 
     # From here on the link is the hard one, on the outputs with their noise, of unit variance.
     repetitions = find_repetitions(read, len(prior))
@@ -267,7 +267,7 @@ def _of_matrix(
             return expectation_propagation(matrix, labelling, cavities, *limits, algebra)
 
         results = []
-        for row, ep in zip(batch, _batched(run, batch[:, kept], batch_size), strict=True):
+        for row, ep in zip(batch, batched(run, batch[:, kept], batch_size), strict=True):
             jitter = 0.0
             if not np.isfinite(ep.log_volume):  # rounding has made the matrix indefinite
                 jitter = inputs.rounding_jitter(len(kept))
@@ -314,15 +314,6 @@ def _on_devices(matrix: np.ndarray, devices: int) -> Callable[[], jax.Array]:
         return on_each_device(lambda: jnp.asarray(matrix))
     array = jnp.asarray(matrix)
     return lambda: array
-
-
-def _batched(run: Callable[[np.ndarray], EP], rows: np.ndarray, batch_size: int) -> list[EP]:
-    """EP of each row, all in one batch; the last batch is filled up: one program serves all."""
-    if batch_size == 1:
-        return [run(row) for row in rows]
-    filler = np.repeat(rows[-1:], batch_size - len(rows), axis=0)
-    ep = jax.vmap(run)(np.concatenate([rows, filler]))
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], ep) for i in range(len(rows))]
 
 
 def _finished(
@@ -395,19 +386,3 @@ def _impossible(
         sampling_error=np.float64(0.0),
         rounding_error=np.float64(0.0),
     )
-
-
-def _checked_start(start: Cavities, n: int) -> Cavities:
-    if not isinstance(start, Cavities):
-        raise ValueError(
-            f"start: got {type(start).__name__}, wanted the `cavities` of another labelling's "
-            "LogVolume."
-        )
-    mean = checks.finite("start.mean", start.mean, ndim=1)
-    variance = checks.finite("start.variance", start.variance, ndim=1)
-    if len(mean) != n or len(variance) != n or (variance <= 0).any():
-        raise ValueError(
-            f"start: got cavities of shapes {mean.shape} and {variance.shape}, the least "
-            f"variance {variance.min(initial=np.inf)}; wanted ({n},) and variances above 0."
-        )
-    return Cavities(mean, variance)

@@ -21,10 +21,14 @@ from flatvol_jax.volume.multiclass.dense import DenseClasses
 from flatvol_jax.volume.multiclass.differences import (
     Problem,
     class_problem,
-    difference_covariance,
     difference_variances,
     grid_columns,
     starting_cavities,
+)
+from flatvol_jax.volume.multiclass.estimate import (
+    check_sampling,
+    class_estimate,
+    class_rounding_error,
 )
 from flatvol_jax.volume.multiclass.host_algebra import HostClasses
 from flatvol_jax.volume.multiclass.labels import (
@@ -34,14 +38,8 @@ from flatvol_jax.volume.multiclass.labels import (
 )
 from flatvol_jax.volume.posterior import Posterior
 from flatvol_jax.volume.repetitions import Repetitions
-from flatvol_jax.volume.result import LogVolume, rounding_error
-from flatvol_jax.volume.sampling import (
-    WIDEST,
-    Estimate,
-    chosen_proposal,
-    impossible,
-    sampling_estimate,
-)
+from flatvol_jax.volume.result import LogVolume
+from flatvol_jax.volume.sampling import WIDEST, Estimate, impossible
 
 _SMALL = 100  # differences up to which M is no dearer than C matrices
 _DENSE = 4000  # differences up to which M is taken where K is singular
@@ -56,6 +54,7 @@ class _Run(NamedTuple):
         increments: log P(y_i | rest), (n,).
         correction: None for method "ep".
         posterior: makes the Gaussian of the sites.
+        log_normaliser: log Z_s of the sites.
         jitter: what was added to the correlations' diagonal.
     """
 
@@ -64,6 +63,7 @@ class _Run(NamedTuple):
     increments: np.ndarray
     correction: Correction | None
     posterior: Callable[[], Posterior]
+    log_normaliser: np.ndarray
     jitter: float
 
 
@@ -100,6 +100,7 @@ def volume_of_classes(
     if len(kept) < n:
         matrix = matrix[np.ix_(kept, kept)]
     if options.method == "certified":
+        check_sampling(len(kept), classes, options)
         inputs.check_invertible(matrix, kernel)
     if begin is not None:
         mean, variance = begin.mean / scale[:, None], begin.variance / scale[:, None] ** 2
@@ -111,7 +112,12 @@ def volume_of_classes(
         clash = clashes[place]
         if clash is None:
             own_key = None if key is None else jax.random.fold_in(key, place)
-            result = _joined(run, classes, options, _estimate(own_key, run, options, classes))
+            estimate = None
+            if options.method == "certified":
+                rounding = class_rounding_error(run.ep, classes, run.jitter)
+                sampled = run.problem, run.ep, run.posterior, run.log_normaliser
+                estimate = class_estimate(own_key, *sampled, options, rounding)
+            result = _joined(run, classes, options, estimate)
         else:
             result = _of_none(clash, run, classes, options)
         return [_of_inputs(result, repetitions, scale)]
@@ -186,12 +192,13 @@ class _Runner:
         uncertainty = moments.joint_uncertainty(problem, ep, pieces)
         increments = _increments(problem, ep, mean, uncertainty)
         if options.method == "ep" or not np.isfinite(ep.log_volume):
-            return _Run(problem, ep, increments, None, lambda: None, jitter)
+            return _Run(problem, ep, increments, None, lambda: None, np.nan, jitter)
         rotations = moments.weighted_rotations(problem, ep, pieces)
         correction = moments.class_correction(problem, ep, rotations)
         algebra.forget()  # its rotations are weighted
         posterior = partial(moments.class_posterior, problem, ep, pieces, rotations)
-        return _Run(problem, ep, increments, correction, posterior, jitter)
+        normaliser = moments.site_normaliser(ep, pieces)
+        return _Run(problem, ep, increments, correction, posterior, normaliser, jitter)
 
     def _by_differences(self, problem: Problem, begin: Cavities | None) -> _Run:
         options, dense = self._options, DenseClasses(problem)
@@ -209,47 +216,17 @@ class _Runner:
         mean, uncertainty = dense.marginals(ep.sites).mean, dense.uncertainty(problem, ep)
         increments = _increments(problem, ep, mean, uncertainty)
         if options.method == "ep":
-            return _Run(problem, ep, increments, None, lambda: None, 0.0)
+            return _Run(problem, ep, increments, None, lambda: None, np.nan, 0.0)
         posterior = dense.posterior(ep)
         correction = second_order_correction(posterior.covariance, ones, ep.cavities)
-        return _Run(problem, ep, increments, correction, lambda: posterior, 0.0)
+        normaliser = posterior.log_normaliser
+        return _Run(problem, ep, increments, correction, lambda: posterior, normaliser, 0.0)
 
 
 def _increments(problem: Problem, ep: EP, mean: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
     if not np.isfinite(ep.log_volume):
         return np.full(problem.own.shape[1], np.nan)
     return moments.point_increments(problem, ep, mean, uncertainty)
-
-
-def _estimate(key: jax.Array | None, run: _Run, options: Any, classes: int) -> Estimate | None:
-    """Sample where the method asks for it: by differences."""
-    if options.method != "certified":
-        return None
-    proposal = chosen_proposal(options.proposal, run.ep)
-    kernel = jnp.asarray(difference_covariance(run.problem)) if proposal == "prior" else None
-    return sampling_estimate(
-        key,
-        kernel,
-        np.ones(len(run.problem.points)),
-        run.ep,
-        run.posterior(),
-        proposal,
-        options.particles,
-        options.replicates,
-        class_rounding_error(run.ep, classes, run.jitter),
-    )
-
-
-def class_rounding_error(ep: EP, classes: int, jitter: float = 0.0) -> np.ndarray:
-    """Return at most what the rounding of K does to log V(f), nats; see `rounding_error`.
-
-    K_ij stands in up to C² entries of the differences' covariance, and moves them together; in
-    the trace norm the derivative by K is at most C times that by M.
-    """
-    precision = 1.0 / (ep.cavities.variance + 1.0 / ep.sites.precision)
-    pull = precision * (ep.sites.shift / ep.sites.precision - ep.cavities.mean)
-    moved = 0.5 * jitter * np.sum(pull**2 + precision)
-    return classes * (rounding_error(ep) + np.float64(moved))
 
 
 def _joined(run: _Run, classes: int, options: Any, estimate: Estimate | None) -> LogVolume:

@@ -19,15 +19,11 @@ class Pieces(NamedTuple):
         marginals: of the differences.
         rotated: Y_c = L_P^-1 B_c, its columns as rows, (C, n, n): rotated[c, i] = Y_c e_i.
         inverse_diagonals: diag(Ã_c^-1), (C, n).
-        winners: t̄, means of the outputs f_{i,y_i}, (n,).
-        winner_factor: L_P, lower triangular, (n, n); what is above the diagonal is not zero.
     """
 
     marginals: Marginals
     rotated: np.ndarray
     inverse_diagonals: np.ndarray
-    winners: np.ndarray
-    winner_factor: np.ndarray
 
 
 class HostClasses:
@@ -95,17 +91,14 @@ class HostClasses:
             mean[c] = self.kernel @ pulls[c] + scaled.variance[c] * (work[c] @ winners)
             dtrsm(1.0, factor, work[c].T, lower=1, overwrite_b=1)
             uncertainty[c] -= scaled.variance[c] * np.einsum("ij,ij->i", work[c], work[c])
-        marginals = Marginals(
-            off_grid(problem, mean),
-            off_grid(problem, uncertainty),
-            np.float64(half_log_determinant),
-        )
-        return Pieces(marginals, work, diagonals, winners, factor)
+        mean, uncertainty = off_grid(problem, mean), off_grid(problem, uncertainty)
+        marginals = Marginals(mean, uncertainty, np.float64(half_log_determinant))
+        return Pieces(marginals, work, diagonals)
 
     def _failed(self, sites: Sites) -> Pieces:
         nothing = np.full_like(sites.precision, np.nan)
         marginals = Marginals(nothing, nothing, np.float64(np.nan))
-        return Pieces(marginals, self._work, nothing, nothing, self._winners)
+        return Pieces(marginals, self._work, nothing)
 
 
 def inverse_of_class(
