@@ -18,6 +18,7 @@ from flatvol_jax.volume import (
     estimate_log_volume,
     log_volume,
     marginal_likelihood_bound,
+    orthant_probability,
     prior_bound,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "monte_carlo_estimate",
     "monte_carlo_kernel",
     "nngp_kernel",
+    "orthant_probability",
     "over_devices",
     "prior_bound",
     "sample_functions",

@@ -34,10 +34,9 @@ from flatvol_jax.volume.multiclass.host_algebra import HostClasses
 from flatvol_jax.volume.multiclass.labels import (
     checked_class_labels,
     class_contradiction,
-    class_repetitions,
 )
 from flatvol_jax.volume.posterior import Posterior
-from flatvol_jax.volume.repetitions import Repetitions
+from flatvol_jax.volume.repetitions import Repetitions, signed_repetitions
 from flatvol_jax.volume.result import LogVolume
 from flatvol_jax.volume.sampling import WIDEST, Estimate, impossible
 
@@ -94,7 +93,7 @@ def volume_of_classes(
     labels = checked_class_labels(labels, n, classes)
     rows = labels.reshape(-1, n)
     begin = None if start is None else _checked_start(start, n, classes)
-    repetitions = class_repetitions(matrix.__getitem__, n)
+    repetitions = signed_repetitions(matrix.__getitem__, n)
     kept = repetitions.kept
     clashes = [class_contradiction(repetitions, row, matrix.__getitem__, noise) for row in rows]
     if len(kept) < n:

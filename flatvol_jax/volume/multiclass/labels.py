@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from flatvol_jax.runtime import checks
-from flatvol_jax.volume.repetitions import Repetitions, find_repetitions, impossible_pair
+from flatvol_jax.volume.repetitions import Repetitions, impossible_pair
 
 
 def checked_classes(classes: int) -> int:
@@ -51,19 +51,6 @@ def checked_class_labels(labels: np.ndarray, n: int, classes: int) -> np.ndarray
             hint = f" Count every class that the network has an output for: classes={most + 1}?"
         raise ValueError(f"labels: got {least} to {most}, {wanted}.{hint}")
     return labels.astype(np.int64)
-
-
-def class_repetitions(read_rows: Callable[[slice], np.ndarray], n: int) -> Repetitions:
-    """Find inputs that occur twice, of correlation +1 within rounding; sign says which sign.
-
-    Of correlation -1, where the largest output at one is the smallest at the other, each is kept;
-    place is then that of the first of its sign.
-    """
-    found = find_repetitions(read_rows, n)
-    groups = 2 * found.kept[found.place] + (found.sign < 0)
-    _, first, place = np.unique(groups, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    return Repetitions(first[order], np.argsort(order)[place], found.sign)
 
 
 def class_contradiction(
