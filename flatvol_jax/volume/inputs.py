@@ -194,7 +194,8 @@ def checked_labels(labels: np.ndarray, n: int) -> np.ndarray:
         values = ", ".join(f"{value:g}" for value in np.unique(labels)[:5])
         raise ValueError(
             f"labels: got the values {values}, wanted -1 and +1 only. From 0 and 1: 2 * y - 1; "
-            "from network outputs: np.where(output > 0, 1, -1)."
+            "from network outputs: np.where(output > 0, 1, -1). Labels 0..C-1 of C classes: "
+            "fv.log_volume(..., classes=C)."
         )
     return labels.astype(np.int8)
 
