@@ -42,6 +42,7 @@ from flatvol_jax.volume.sampling import WIDEST, Estimate, impossible
 
 _SMALL = 100  # differences up to which M is no dearer than C matrices
 _DENSE = 4000  # differences up to which M is taken where K is singular
+_LARGEST_JITTER = 1e-7  # added to correlations that have no factor; its effect is in the error
 
 
 class _Run(NamedTuple):
@@ -165,14 +166,18 @@ class _Runner:
             return found
         if self._differences <= _DENSE:  # K is singular, and M + S^-1 is not
             return self._by_differences(problem, begin)
-        self._algebra = None
         jitter = inputs.rounding_jitter(len(self._matrix))
-        jittered = self._matrix + jitter * np.eye(len(self._matrix))
-        return self._by_class(problem._replace(kernel=jittered), begin, jitter)
+        while not np.isfinite(found.ep.log_volume) and jitter < _LARGEST_JITTER:
+            self._algebra = None  # the memory of one algebra at a time
+            jittered = self._matrix + jitter * np.eye(len(self._matrix))
+            found = self._by_class(problem._replace(kernel=jittered), begin, jitter)
+            jitter *= 100.0
+        self._algebra = None  # of another matrix
+        return found
 
     def _by_class(self, problem: Problem, begin: Cavities | None, jitter: float = 0.0) -> _Run:
         options, start = self._options, starting_cavities(problem, begin)
-        if self._algebra is None or jitter > 0:
+        if self._algebra is None:
             self._algebra = HostClasses(problem.kernel, self._classes)
         algebra = self._algebra
         algebra.forget()
