@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.linalg.blas import dsyrk, dtrsm
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg.lapack import dpotrf
 
 from flatvol_jax.volume.ep import EP
 from flatvol_jax.volume.importance import Cloud, begun_cloud, replicates_of, visited
@@ -15,7 +15,7 @@ from flatvol_jax.volume.multiclass.differences import Problem, on_grid
 from flatvol_jax.volume.multiclass.host_algebra import (
     factor_of_class,
     mirror_upper,
-    scale_both_sides,
+    precision_from_factor,
 )
 from flatvol_jax.volume.sampling import Estimate, combined_replicates
 
@@ -168,9 +168,8 @@ def _conditional(
         rests.append(kernel[:b, :b] - half.T @ half)
         response = dtrsm(1.0, factor, half, lower=1, trans_a=1, overwrite_b=1).T * root[c]
         responses.append(response)
-        dpotri(factor, lower=1, overwrite_c=1)
+        precision_from_factor(factor, root[c])
         mirror_upper(work)
-        scale_both_sides(work, root[c])
         total += work
         pull += told[c] @ work
     winner_factor, _ = dpotrf(total.T, lower=1, overwrite_a=1, clean=0)
