@@ -281,10 +281,12 @@ def _state(variables: dict[str, Any]) -> State:
     return {name: v for name, v in variables.items() if name not in ("params", "intermediates")}
 
 
-def _logits(output: Array, x: Array) -> Array:
-    if output.shape not in ((len(x),), (len(x), 1)):
+def _logits(output: Any, x: Array) -> Array:
+    shape = getattr(output, "shape", None)
+    if shape not in ((len(x),), (len(x), 1)):
+        came = f"a {type(output).__name__}" if shape is None else f"outputs of shape {shape}"
         raise ValueError(
-            f"module: got outputs of shape {output.shape} for {len(x)} inputs, wanted one "
+            f"module: got {came} for {len(x)} inputs, wanted one "
             "logit an input, (n, 1) or (n,): this library studies binary classification."
         )
     return output.reshape(len(x))

@@ -162,6 +162,10 @@ REFUSED = {
     "no gradient": lambda w: jnp.sum(jax.lax.stop_gradient(w.astype(BF)) * w),
     "callback": lambda w: jnp.sum(halved(w)),
     "64 bits off inside": lambda w: _without_x64(w),
+    "algorithm": lambda w: jnp.dot(w, w, precision=jax.lax.DotAlgorithmPreset.BF16_BF16_F32),
+    "algorithm in parts": lambda w: jnp.dot(
+        w, w, precision=jax.lax.DotAlgorithm(np.float32, np.float32, np.float32)
+    ),
     "complex": lambda w: jnp.abs(jnp.sum(w.astype(jnp.complex64))),
 }
 
@@ -199,6 +203,8 @@ ACCEPTED = {
         nn.Embed(3, 1).apply({"params": {"embedding": w[:, None]}}, TOKENS)
     ),
     "unused": unused_cast,
+    "algorithm": lambda w: jnp.dot(w, w, precision="F64_F64_F64"),
+    "precision": lambda w: jnp.dot(w, w, precision="bfloat16"),  # of float64 it is none
 }
 
 
@@ -206,6 +212,12 @@ ACCEPTED = {
 def test_lower_dtypes_beside_the_parameters_are_no_matter(name):
     found = fv.hessian_measures(KEY, ACCEPTED[name], W, 2)
     assert np.isfinite(found.trace)
+
+
+def test_the_callers_precision_of_products_changes_nothing():
+    with jax.default_matmul_precision("BF16_BF16_F32"):
+        found = fv.hessian_measures(KEY, lambda w: jnp.dot(w, w), W / 3, 2)
+    np.testing.assert_allclose(found.eigenvalues, 2.0, rtol=1e-14)
 
 
 def test_a_comparison_of_lower_dtype_decides_no_region():

@@ -266,3 +266,14 @@ def test_two_outputs_and_unknown_features_are_refused(images):
         spec.apply(params, images)
     with pytest.raises(ValueError, match="found 0 values named 'nowhere'"):
         wrapped(Convolutional(outputs=2), "nowhere").features(params, images)
+
+
+def test_several_outputs_in_a_tuple_are_refused():
+    class Pair(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(1)(x), x
+
+    spec = fv.FlaxModel(Pair(), features="hidden", sigma_w=1.0, sigma_b=0.0)
+    with pytest.raises(ValueError, match="module: got a tuple for 3 inputs, wanted one logit"):
+        spec.apply(spec.init(jax.random.key(0), (2,)), np.ones((3, 2), np.float32))
