@@ -139,6 +139,13 @@ class FlaxModel:
             found = self._named_features(params, x, state, name)
         else:
             found = name(params, x, state) if state else name(params, x)
+        shape = getattr(found, "shape", ())
+        if len(shape) < 2 or shape[0] != len(x):
+            came = f"shape {shape}" if shape else f"a {type(found).__name__}"
+            raise ValueError(
+                f"features: got {came} for {len(x)} inputs, wanted (n, N_L), the activations of "
+                "each input."
+            )
         self._check(x, "features")
         return found.reshape(len(x), -1)
 

@@ -203,7 +203,6 @@ ACCEPTED = {
         nn.Embed(3, 1).apply({"params": {"embedding": w[:, None]}}, TOKENS)
     ),
     "unused": unused_cast,
-    "algorithm": lambda w: jnp.dot(w, w, precision="F64_F64_F64"),
     "precision": lambda w: jnp.dot(w, w, precision="bfloat16"),  # of float64 it is none
 }
 
@@ -212,6 +211,14 @@ ACCEPTED = {
 def test_lower_dtypes_beside_the_parameters_are_no_matter(name):
     found = fv.hessian_measures(KEY, ACCEPTED[name], W, 2)
     assert np.isfinite(found.trace)
+
+
+def test_an_algorithm_of_float64_is_no_rounding():
+    double = jax.lax.DotAlgorithm(np.float64, np.float64, np.float64)
+    for algorithm in ("DEFAULT", "F64_F64_F64", double):
+        with jax.enable_x64(True):
+            traced = jax.jit(lambda w, a=algorithm: jnp.dot(w, w, precision=a)).trace(W)
+        flatness.loss_precision.check_float64("loss", traced, W)
 
 
 def test_the_callers_precision_of_products_changes_nothing():
