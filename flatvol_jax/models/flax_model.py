@@ -93,7 +93,13 @@ class FlaxModel:
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
         """Draw parameters with the module's own initialisers."""
-        return self._variables(key, tuple(input_shape))["params"]
+        variables = self._variables(key, tuple(input_shape))
+        if "params" not in variables:
+            raise ValueError(
+                f"module: got {type(self.module).__name__}, which has no parameters, wanted a "
+                "network."
+            )
+        return variables["params"]
 
     def init_state(self, input_shape: tuple[int, ...]) -> State:
         """The collections other than "params" that a call in training mode keeps in form."""
