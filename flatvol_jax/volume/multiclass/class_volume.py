@@ -34,6 +34,7 @@ from flatvol_jax.volume.multiclass.host_algebra import HostClasses
 from flatvol_jax.volume.multiclass.labels import (
     checked_class_labels,
     class_contradiction,
+    possible_labels,
 )
 from flatvol_jax.volume.posterior import Posterior
 from flatvol_jax.volume.repetitions import Repetitions, signed_repetitions
@@ -96,7 +97,8 @@ def volume_of_classes(
     begin = None if start is None else _checked_start(start, n, classes)
     repetitions = signed_repetitions(matrix.__getitem__, n)
     kept = repetitions.kept
-    clashes = [class_contradiction(repetitions, row, matrix.__getitem__, noise) for row in rows]
+    read = matrix.__getitem__
+    clashes = [class_contradiction(repetitions, row, read, noise) for row in rows]
     if len(kept) < n:
         matrix = matrix[np.ix_(kept, kept)]
     if options.method == "certified":
@@ -108,8 +110,10 @@ def volume_of_classes(
     runner = _Runner(matrix, classes, options)
 
     def finished(place):
-        run = runner.run(rows[place][kept], begin)
-        clash = clashes[place]
+        clash, row = clashes[place], rows[place]
+        if clash is not None:
+            row = possible_labels(repetitions, row, read, classes)
+        run = runner.run(row[kept], begin)
         if clash is None:
             own_key = None if key is None else jax.random.fold_in(key, place)
             estimate = None

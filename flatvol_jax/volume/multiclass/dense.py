@@ -31,7 +31,11 @@ class DenseClasses:
     def uncertainty(self, problem: Problem, ep: EP) -> np.ndarray:
         """Return the blocks of B^-1 of each input's differences, (n, C, C); see `moments`."""
         root = np.asarray(ep.sites.precision) ** 0.5
-        inverse = np.linalg.inv(np.eye(len(root)) + root[:, None] * self.covariance * root)
+        matrix = np.eye(len(root)) + root[:, None] * self.covariance * root
+        try:
+            inverse = np.linalg.inv(matrix)
+        except np.linalg.LinAlgError:  # EP has left the numbers that float64 can hold
+            inverse = np.full_like(matrix, np.nan)
         classes, n = problem.own.shape
         place = np.full((classes, n), len(root))
         place[problem.classes, problem.points] = np.arange(len(root))

@@ -76,3 +76,21 @@ def class_contradiction(
         if labels[i] == labels[j]:
             return impossible_pair(i, int(j), read_rows, noise)
     return None
+
+
+def possible_labels(
+    repetitions: Repetitions,
+    labels: np.ndarray,
+    read_rows: Callable[[slice], np.ndarray],
+    classes: int,
+) -> np.ndarray:
+    """Return labels that no opposite inputs contradict, others than these at the later of two.
+
+    EP has nothing to say of a function that no network has; its sites are then those of these.
+    """
+    labels = labels[repetitions.kept[repetitions.place]]
+    for j in repetitions.kept[repetitions.sign[repetitions.kept] < 0]:
+        i = int(np.argmin(read_rows(slice(j, j + 1))[0]))
+        if labels[i] == labels[j]:
+            labels[j] = (labels[j] + 1) % classes
+    return labels

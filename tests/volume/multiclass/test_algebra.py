@@ -86,8 +86,8 @@ def test_log_z_is_that_of_the_dense_reduction(labels):
     with jax.enable_x64(True):
         problem, covariance, _, ep = at_fixed_point(labels)
         ones, start = np.ones(len(covariance)), starting_cavities(problem, None)
-        dense = expectation_propagation_on_host(covariance, ones, start, 1e-10, 200)
-        compiled = expectation_propagation(problem, ones, start, 1e-10, 200, CLASSES)
+        dense = to_host(expectation_propagation_on_host(covariance, ones, start, 1e-10, 200))
+        compiled = to_host(expectation_propagation(problem, ones, start, 1e-10, 200, CLASSES))
     assert bool(ep.converged)
     assert abs(ep.log_volume - dense.log_volume) < 5e-11 * max(1, abs(dense.log_volume))
     assert abs(compiled.log_volume - dense.log_volume) < 5e-11 * max(1, abs(dense.log_volume))
