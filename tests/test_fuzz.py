@@ -116,7 +116,7 @@ def log_volume_of_classes(kernel, labels, classes, method, key, more):
 
 @fuzzed(
     mostly(GRAM, anything((N, N), (N, N + 1), (2, N, N), (1, 1), (0, 0))),
-    mostly(None, anything((N,), (N + 1,), ()), SCALARS),
+    mostly(None, anything((N,), (N + 1,)), SCALARS),
     mostly(KEY, anything((2,))),
     mostly(None, st.sampled_from(["ep", "ep_corrected", "certified", "EP"]), SCALARS),
     few=60,
