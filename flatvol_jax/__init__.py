@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from flatvol_jax import data, flatness, sampling
+from flatvol_jax import data, flatness, kernels, models, sampling, volume
 from flatvol_jax.flatness import (
     hessian_eigenvalues,
     hessian_measures,
@@ -16,6 +16,7 @@ from flatvol_jax.runtime.placement import over_devices
 from flatvol_jax.sampling import sample_functions
 from flatvol_jax.volume import (
     estimate_log_volume,
+    log_evidence,
     log_volume,
     marginal_likelihood_bound,
     prior_bound,
@@ -37,8 +38,11 @@ __all__ = [
     "flatness",
     "hessian_eigenvalues",
     "hessian_measures",
+    "kernels",
+    "log_evidence",
     "log_volume",
     "marginal_likelihood_bound",
+    "models",
     "monte_carlo_estimate",
     "monte_carlo_kernel",
     "nngp_kernel",
@@ -49,6 +53,7 @@ __all__ = [
     "sgd_sharpness",
     "sharpness",
     "study",
+    "volume",
 ]
 
 
@@ -59,3 +64,8 @@ def __getattr__(name: str):
     if name == "alpha_scale":
         return importlib.import_module("flatvol_jax.study.symmetries").alpha_scale
     raise AttributeError(f"module 'flatvol_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What is public, and nothing that is only imported."""
+    return sorted([*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__"])

@@ -79,6 +79,18 @@ def log_volume(kernel, labels, link, method, key, more, iterations):
 
 
 @fuzzed(
+    mostly(GRAM, anything((N, N), (N, N + 1), (2, N, N), (1, 1), (0, 0))),
+    mostly(X[:, 0], anything((N,), (2, N), (N + 1,), (0, N))),
+    mostly(0.1, anything((N,))),
+    few=60,
+)
+def log_evidence(kernel, targets, noise):
+    found = outcome(lambda: fv.log_evidence(kernel, targets, noise))
+    if found is not None:
+        finite(found.log_evidence, found.leave_one_out, found.variances)
+
+
+@fuzzed(
     mostly(KEY, anything((2,))),
     mostly(GRAM, anything((N, N))),
     mostly(SIGNS, anything((N,))),
