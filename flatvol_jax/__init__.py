@@ -11,7 +11,7 @@ from flatvol_jax.flatness import (
     sharpness,
 )
 from flatvol_jax.kernels import monte_carlo_estimate, monte_carlo_kernel, nngp_kernel
-from flatvol_jax.models import CNN, FCN, FlaxModel, ResNet, StaxModel
+from flatvol_jax.models import CNN, FCN, FlaxModel, Model, ResNet, StaxModel, as_model
 from flatvol_jax.runtime.placement import over_devices
 from flatvol_jax.sampling import sample_functions
 from flatvol_jax.volume import (
@@ -30,9 +30,11 @@ __all__ = [
     "CNN",
     "FCN",
     "FlaxModel",
+    "Model",
     "ResNet",
     "StaxModel",
     "alpha_scale",
+    "as_model",
     "data",
     "estimate_log_volume",
     "flatness",
