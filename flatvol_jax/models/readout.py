@@ -21,6 +21,7 @@ _AFFINE = {
     *("reshape", "squeeze", "expand_dims", "broadcast_in_dim", "transpose", "convert_element_type"),
     *("copy", "copy_p", "slice", "dynamic_slice", "gather", "rev", "neg", "add", "sub", "add_any"),
     *("mul", "div", "name", "sharding_constraint", "reduce_precision", "stop_gradient"),
+    *("pvary", "pcast"),
 }
 _ROWS = 5  # inputs of the trace that looks for the readout
 
@@ -111,8 +112,8 @@ def readout_function(
 def _flat_program(function: Callable, *arguments: Any) -> Any:
     """The closed jaxpr with the programs that it calls written out, but for loops."""
     closed = jax.make_jaxpr(function)(*arguments)
-    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in closed.jaxpr.invars]
-    return jax.make_jaxpr(functools.partial(_run, closed.jaxpr, closed.consts))(*shapes)
+    written_out = functools.partial(_run, closed.jaxpr, closed.consts)
+    return jax.make_jaxpr(written_out)(*jax.tree.leaves(arguments))
 
 
 def _run(jaxpr: Any, consts: list, *inputs: Array) -> list:
