@@ -12,7 +12,9 @@ import jax.numpy as jnp
 
 from flatvol_jax.models.functions import Functions, printed, source
 
-_CUSTOM = re.compile(r"tree_at|jax\.random\.|jr(andom)?\.(normal|uniform|truncated)|initializers")
+_CUSTOM = re.compile(
+    r"tree_at|initializers|(random|jr|jrandom)\.(normal|uniform|truncated_normal|orthogonal|glorot)"
+)
 
 
 def equinox_functions(network: Any, init: Callable | None) -> Functions:

@@ -33,9 +33,12 @@ def haiku_functions(transformed: Any, params: Any, state: Any, dtype: Any) -> Fu
     }
     keyed = "rng" in inspect.signature(transformed.apply).parameters
 
+    training = {name: not value for name, value in flags.items()}
+
     def initialised(key, input_shape):
-        found = transformed.init(key, zeros(input_shape, dtype), **flags)
-        return found if stateful else (found, {})
+        # In training mode, the only one in which a BatchNorm of Haiku's makes its state.
+        found = transformed.init(key, zeros(input_shape, dtype), **training)
+        return (found[0], _at_start(found[1])) if stateful else (found, {})
 
     def called(flags, params, state, *arguments):
         leading = (params, state) if stateful else (params,)
@@ -49,7 +52,7 @@ def haiku_functions(transformed: Any, params: Any, state: Any, dtype: Any) -> Fu
                 "spec: a Haiku network takes no mask, so every row of a batch counts. Take a batch "
                 "size that divides the number of inputs."
             )
-        return called({name: not value for name, value in flags.items()}, params, state, x)
+        return called(training, params, state, x)
 
     function = inspect.unwrap(transformed.init)
     return Functions(
@@ -64,3 +67,15 @@ def haiku_functions(transformed: Any, params: Any, state: Any, dtype: Any) -> Fu
         params=params,
         state=jax.tree.map(jnp.asarray, state) if state else {},
     )
+
+
+def _at_start(state: Any) -> Any:
+    """Running mean 0 and variance 1 of every BatchNorm, in place of those of an input of zeros."""
+
+    def value(path, leaf):
+        module, part = path[0].key.split("/")[-1], path[-1].key
+        if module not in ("mean_ema", "var_ema"):
+            return leaf
+        return jnp.full_like(leaf, part == "average" and module == "var_ema")
+
+    return jax.tree.map_with_path(value, state)

@@ -9,7 +9,6 @@ from flax.nnx.nn.linear import default_bias_init, default_embed_init, default_ke
 
 from flatvol_jax.models.functions import Functions, printed, source
 from flatvol_jax.models.modes import run_nnx
-from flatvol_jax.runtime import checks
 
 _CUSTOM = re.compile(r"\b(kernel|bias|scale|embedding|lora_[ab])_init\s*=")
 
@@ -117,7 +116,7 @@ def _check_default(module: nnx.Module) -> None:
         reason = f"{held - known} of its {held} parameters are of no layer that is known"
     if reason is not None:
         raise ValueError(
-            f"init: {checks.shown(type(module).__name__)} does not say how it was initialised "
+            f"init: {type(module).__name__} does not say how it was initialised "
             f"({reason}). Pass what builds a fresh one: init=lambda key: "
             f"{type(module).__name__}(..., rngs=nnx.Rngs(key))."
         )

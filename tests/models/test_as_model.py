@@ -1,0 +1,381 @@
+"""What fv.as_model finds in a network, what it asks for, and fv.Model of plain functions."""
+
+import subprocess
+import sys
+import textwrap
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from twin_networks import WEIGHTS, X, drawn, hidden, outputs, plain
+
+import flatvol_jax as fv
+from flatvol_jax.models import Spec
+from flatvol_jax.models.readout import features_of
+
+KEY = jax.random.key(0)
+IMAGES = np.random.default_rng(0).normal(size=(6, 8, 8, 1)).astype(np.float32)
+
+
+class Normalised(nn.Module):
+    """Convolutions, BatchNorm, dropout, and a readout whose output is indexed."""
+
+    outputs: int = 1
+    end: str = "logit"
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        x = nn.relu(nn.BatchNorm(not train, name="norm")(nn.Conv(5, (3, 3), name="conv")(x)))
+        x = nn.Dropout(0.5, deterministic=not train)(x.mean((1, 2)))
+        self.sow("intermediates", "features", x)
+        z = nn.Dense(self.outputs, bias_init=nn.initializers.normal(0.3), name="readout")(x)
+        if self.end == "sigmoid":
+            return nn.sigmoid(z)
+        return z + x[:, :1] if self.end == "skip" else 3.0 * z
+
+
+class Attention(nn.Module):
+    """Tokens, attention and a mean: the last product with weights is the readout's."""
+
+    @nn.compact
+    def __call__(self, tokens):
+        x = nn.Embed(10, 8)(tokens)
+        x = nn.LayerNorm()(x + nn.SelfAttention(2)(x))
+        return nn.Dense(1, name="readout")(x[:, 0])
+
+
+class NnxNet(nnx.Module):
+    def __init__(self, rngs, kernel_init=None):
+        more = {} if kernel_init is None else {"kernel_init": kernel_init}
+        self.conv = nnx.Conv(1, 4, (3, 3), rngs=rngs, **more)
+        self.norm = nnx.BatchNorm(4, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+        self.readout = nnx.Linear(4, 1, rngs=rngs)
+
+    def __call__(self, x):
+        x = self.dropout(nnx.relu(self.norm(self.conv(x))))
+        return self.readout(x.mean((1, 2)))
+
+
+class NnxDefault(nnx.Module):
+    def __init__(self, rngs):
+        self.conv = nnx.Conv(1, 4, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(4, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+        self.readout = nnx.Linear(4, 1, rngs=rngs)
+
+    def __call__(self, x):
+        x = self.dropout(nnx.relu(self.norm(self.conv(x))))
+        return self.readout(x.mean((1, 2)))
+
+
+def prior_agrees(model, x, networks=1500):
+    """Drawn outputs have the variance that features, sigma_w and sigma_b say."""
+
+    def one(key):
+        params = model.init(key, x.shape[1:])
+        features, output = model.features(params, x), model.apply(params, x)
+        return output**2, model.sigma_w**2 * (features**2).mean(-1) + model.sigma_b**2
+
+    squared, stated = jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(KEY, networks))
+    difference = np.asarray(squared - stated, np.float64).mean(1)
+    error = difference.std() / np.sqrt(networks)
+    assert abs(difference.mean()) < 4 * error
+    assert error < 0.15 * stated.mean()
+
+
+def drawn_parts(build, keys, layer, part):
+    return np.asarray(jax.vmap(lambda key: getattr(getattr(build(key), layer), part))(keys))
+
+
+def test_a_linen_module_needs_no_sow_and_its_scale_is_that_of_the_output():
+    module = Normalised()
+    variables = module.init(KEY, IMAGES, train=False)
+    model = fv.as_model(module, IMAGES, params=variables)
+    assert isinstance(model, Spec)
+    wanted, kept = module.apply(variables, IMAGES, train=False, mutable=["intermediates"])
+    found = model.apply(model.params, IMAGES, model.state)
+    np.testing.assert_allclose(found, wanted[:, 0], rtol=1e-6, atol=1e-6)
+    features = model.features(model.params, IMAGES, model.state)
+    np.testing.assert_array_equal(features, kept["intermediates"]["features"][0])
+    assert model.sigma_w == pytest.approx(3.0, rel=0.005)  # 3 z, LeCun's weights
+    assert model.sigma_b == pytest.approx(0.9, rel=0.01)
+    prior_agrees(model, IMAGES)
+
+
+def test_tokens_and_attention():
+    tokens = np.random.default_rng(0).integers(0, 10, size=(6, 5))
+    model = fv.as_model(Attention(), tokens)
+    assert (model.sigma_w, model.sigma_b) == (1.0, 0.0)
+    params = model.init(KEY, (5,))
+    assert model.features(params, tokens).shape == (6, 8)
+    readout = params["readout"]
+    wanted = model.features(params, tokens) @ readout["kernel"] + readout["bias"]
+    np.testing.assert_allclose(wanted[:, 0], model.apply(params, tokens), rtol=1e-5, atol=1e-6)
+
+
+def test_an_nnx_module_is_put_into_evaluation_and_stays_as_it_is():
+    network = NnxDefault(nnx.Rngs(0))
+    network.train()
+    model = fv.as_model(network, IMAGES)
+    assert (model.sigma_w, model.sigma_b) == (1.0, 0.0)
+    found = model.apply(model.params, IMAGES, model.state)
+    assert not network.dropout.deterministic
+    network.eval()
+    np.testing.assert_allclose(found, network(IMAGES)[:, 0], rtol=1e-5, atol=1e-6)
+    assert set(model.state["norm"]) == {"mean", "var"}
+    prior_agrees(model, IMAGES)
+
+
+def test_an_nnx_module_with_initialisers_of_its_own_is_asked_for_them():
+    normal = nn.initializers.normal(0.2)
+    network = NnxNet(nnx.Rngs(0), normal)
+    with pytest.raises(ValueError, match=r"NnxNet does not say .*init=lambda key: NnxNet\("):
+        fv.as_model(network, IMAGES)
+    model = fv.as_model(network, IMAGES, init=lambda key: NnxNet(nnx.Rngs(key), normal))
+    drawn_kernels = [
+        model.init(key, (8, 8, 1))["conv"]["kernel"] for key in jax.random.split(KEY, 50)
+    ]
+    assert np.std(drawn_kernels) == pytest.approx(0.2, rel=0.1)
+
+
+def test_equinox_layers_are_drawn_as_equinox_does():
+    eqx = pytest.importorskip("equinox", reason="pip install equinox")
+
+    class Net(eqx.Module):
+        conv: eqx.nn.Conv2d
+        norm: eqx.nn.LayerNorm
+        dropout: eqx.nn.Dropout
+        readout: eqx.nn.Linear
+        activation: object  # a leaf that is no array
+
+        def __init__(self, key):
+            keys = jax.random.split(key)
+            self.conv = eqx.nn.Conv2d(1, 4, 3, key=keys[0])
+            self.norm = eqx.nn.LayerNorm(4)
+            self.dropout = eqx.nn.Dropout(0.5)
+            self.readout = eqx.nn.Linear(4, 1, key=keys[1])
+            self.activation = jax.nn.relu
+
+        def __call__(self, x, *, key=None):
+            x = self.activation(self.conv(x)).mean((1, 2))
+            return self.readout(self.dropout(self.norm(x), key=key))
+
+    images = IMAGES.transpose(0, 3, 1, 2)
+    network = Net(KEY)
+    model = fv.as_model(network, images)
+    wanted = jax.vmap(eqx.nn.inference_mode(network))(images)
+    found = model.apply(model.params, images)
+    np.testing.assert_allclose(found, wanted[:, 0], rtol=1e-5, atol=1e-6)
+    prior_agrees(model, images)
+    keys = jax.random.split(KEY, 2000)
+    for layer in ("conv", "readout"):
+        for part in ("weight", "bias"):
+            ours, theirs = (
+                drawn_parts(build, keys, layer, part)
+                for build in (lambda k: model.init(k, images.shape[1:]), Net)
+            )
+            assert ours.shape == theirs.shape
+            assert ours.std() == pytest.approx(theirs.std(), rel=0.03)
+            assert np.abs(ours).max() == pytest.approx(np.abs(theirs).max(), rel=0.01)
+
+    class Own(eqx.Module):
+        weight: jax.Array
+
+        def __call__(self, x):
+            return self.weight @ x
+
+    with pytest.raises(ValueError, match=r"is of no layer that is known.*init=lambda key: Own"):
+        fv.as_model(Own(jnp.ones((1, 3))), X)
+
+
+def test_equinox_batch_norm_with_its_state():
+    eqx = pytest.importorskip("equinox", reason="pip install equinox")
+
+    class Net(eqx.Module):
+        hidden: eqx.nn.Linear
+        norm: eqx.nn.BatchNorm
+        readout: eqx.nn.Linear
+
+        def __init__(self, key):
+            keys = jax.random.split(key)
+            self.hidden = eqx.nn.Linear(3, 4, key=keys[0])
+            self.norm = eqx.nn.BatchNorm(4, "batch", mode="ema")
+            self.readout = eqx.nn.Linear(4, "scalar", key=keys[1])
+
+        def __call__(self, x, state):
+            x, state = self.norm(self.hidden(x), state)
+            return self.readout(jax.nn.relu(x)), state
+
+    def build(key):
+        return eqx.nn.make_with_state(Net)(key)
+
+    network, state = build(KEY)
+    _, state = jax.vmap(network, axis_name="batch", in_axes=(0, None), out_axes=(0, None))(X, state)
+    model = fv.as_model((network, state), X, init=build)
+    still = eqx.nn.inference_mode(network)
+    wanted = jax.vmap(lambda one: still(one, state)[0])(X)
+    np.testing.assert_allclose(model.apply(model.params, X, model.state), wanted, rtol=1e-5)
+
+
+def test_haiku_with_a_state_and_a_flag():
+    hk = pytest.importorskip("haiku", reason="pip install dm-haiku")
+
+    def forward(x, is_training):
+        x = hk.BatchNorm(True, True, 0.9, name="norm")(hk.Linear(8)(x), is_training)
+        return hk.Linear(1, name="readout")(jax.nn.relu(x))
+
+    network = hk.transform_with_state(forward)
+    params, state = network.init(KEY, X, is_training=True)
+    _, state = network.apply(params, state, None, X, is_training=True)
+    model = fv.as_model(network, X, params=params, state=state)
+    wanted, _ = network.apply(params, state, None, X, is_training=False)
+    np.testing.assert_allclose(model.apply(params, X, model.state), wanted[:, 0], rtol=1e-5)
+    trained, moved = model.train_apply(params, state, X)
+    wanted, after = network.apply(params, state, None, X, is_training=True)
+    np.testing.assert_allclose(trained, wanted[:, 0], rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), moved, after)
+    start = {name: float(np.ravel(s["average"])[0]) for name, s in model.init_state((3,)).items()}
+    assert start == {"norm/~/mean_ema": 0.0, "norm/~/var_ema": 1.0}
+    prior_agrees(model, X)
+    assert model.sigma_w == pytest.approx(0.7737413**0.5)  # truncated without a correction
+
+
+def test_a_stax_network_of_neural_tangents_keeps_its_kernel():
+    stax = fv.kernels.neural_tangents().stax
+    network = stax.serial(stax.Dense(32), stax.Relu(), stax.Dense(1, W_std=1.5, b_std=0.2))
+    model = fv.as_model(network, X)
+    assert model.sigma_w == pytest.approx(1.5, rel=0.005)
+    assert model.sigma_b == pytest.approx(0.2, rel=0.01)
+    kernel = fv.nngp_kernel(model, X)
+    np.testing.assert_allclose(kernel, network[2](X, None, "nngp"), rtol=1e-5)
+
+
+def test_plain_functions_as_a_model():
+    model, params = plain()
+    assert isinstance(model, Spec)
+    np.testing.assert_array_equal(model.apply(params, X), outputs(params, X)[:, 0])
+    np.testing.assert_array_equal(model.features(params, X), hidden(params, X))
+    kernel = fv.monte_carlo_kernel(KEY, model, X, 200)
+    assert kernel.shape == (12, 12)
+    assert repr(model) == (
+        "Model(outputs, plain functions; prior by init, sigma_w=1 (given), sigma_b=0 (given))"
+    )
+    with pytest.raises(AttributeError, match="frozen"):
+        model.sigma_w = 2.0
+    wrong = fv.Model(lambda k, s: drawn(k), outputs, hidden, sigma_w=2.0, sigma_b=0.0)
+    with pytest.raises(ValueError, match="spec: got networks whose outputs have mean square"):
+        fv.monte_carlo_kernel(KEY, wrong, X, 200)
+
+
+def test_the_readout_is_found_in_any_writing():
+    """(out, in) weights, a mapped network, a nested jit, einsum: the same features."""
+
+    def transposed(params, x):
+        return hidden(params, x) @ params[-1][0].T.T + params[-1][1]
+
+    def mapped(params, x):
+        return jax.vmap(lambda one: params[-1][0].T @ hidden(params, one) + params[-1][1])(x)
+
+    @jax.jit
+    def compiled(params, x):
+        return jax.checkpoint(lambda p, h: jnp.einsum("nh,ho->no", h, p[-1][0]) - p[-1][1])(
+            params, hidden(params, x)
+        )
+
+    def normalised(params, x):
+        weight = params[-1][0]
+        return hidden(params, x) @ (weight / jnp.linalg.norm(weight))
+
+    for apply in (transposed, mapped, compiled, normalised):
+        found = features_of(lambda p, x, state, apply=apply: apply(p, x), WEIGHTS, X, {})
+        np.testing.assert_allclose(found, hidden(WEIGHTS, X), rtol=1e-6)
+
+
+def test_without_example_inputs_vectors_are_tried():
+    module = nn.Dense(1)
+    model = fv.as_model(module, params={"kernel": np.ones((7, 1)), "bias": np.zeros(1)})
+    assert model.apply(model.params, np.ones((2, 7), np.float32)).shape == (2,)
+    with pytest.raises(ValueError, match=r"x: got None.*as_model\(network, x\)"):
+        fv.as_model(nn.Dense(1))
+
+
+@pytest.mark.parametrize("end", ["sigmoid", "skip"])
+def test_a_readout_that_is_not_found_is_asked_for(end):
+    module = Normalised(end=end)
+    with pytest.raises(
+        ValueError, match=r"features: got `\w+` of \d activations.*features=.*sigma_w="
+    ):
+        fv.as_model(module, IMAGES)
+    with pytest.raises(ValueError, match="sigma_w: features= are your own"):
+        fv.as_model(module, IMAGES, features=lambda params, x: x)
+    model = fv.as_model(
+        module, IMAGES, features=lambda p, x: x.reshape(len(x), -1), sigma_w=1.0, sigma_b=0.0
+    )
+    assert model.features(model.init(KEY, (8, 8, 1)), IMAGES).shape == (6, 64)
+
+
+def test_what_is_no_network_is_refused_with_what_to_pass():
+    cases = [
+        (lambda: fv.as_model(3), "network: got 3, wanted a linen or nnx module"),
+        (lambda: fv.as_model(nn.Dense), "network: got the class Dense, wanted a network"),
+        (lambda: fv.as_model(outputs, X), "init: got None beside a function"),
+        (lambda: fv.as_model(Normalised(outputs=2), IMAGES), r"outputs of shape \(2, 2\)"),
+        (lambda: fv.as_model(nn.Dense(1), np.ones(3)), r"x: got shape \(3,\)"),
+        (lambda: fv.as_model(nn.Dense(1), X, init=drawn), "init: .*linen modules draw themselves"),
+        (lambda: fv.as_model(nn.Dense(1), X, features=3), "features: got 3, wanted a function"),
+        (lambda: fv.Model(1, outputs, hidden, 1.0, 0.0), "init: got 1, wanted a function"),
+        (lambda: fv.Model(drawn, outputs, hidden, 0.0, 0.0), "sigma_w: got 0.0"),
+        (lambda: fv.Model(drawn, outputs, hidden, 1.0, -1.0), "sigma_b: got -1.0"),
+    ]
+    for call, message in cases:
+        with pytest.raises(ValueError, match=message):
+            call()
+    zero = nn.Dense(1, kernel_init=nn.initializers.zeros)
+    with pytest.raises(ValueError, match="sigma_w: the readout's weights are zero"):
+        fv.as_model(zero, X)
+    params = {"kernel": np.ones((7, 1)), "bias": np.zeros(1)}
+    with pytest.raises(ValueError, match=r"params: got \['kernel'\] of shape \(7, 1\), where init"):
+        fv.as_model(nn.Dense(1), X, params=params)
+
+
+def test_leaves_that_are_no_arrays_are_named():
+    class Scale:
+        """An object that is no pytree."""
+
+    params = [*WEIGHTS[:-1], (WEIGHTS[-1][0], Scale())]
+    with pytest.raises(
+        ValueError, match=r"params: got a leaf of type Scale at \[2\]\[1\].*register"
+    ):
+        fv.as_model(outputs, X, init=lambda key, shape: drawn(key), params=params)
+    with pytest.raises(ValueError, match="init: got a leaf of type str"):
+        fv.as_model(outputs, X, init=lambda key, shape: ["a"])
+
+
+def test_a_spec_is_returned_as_it_is():
+    spec = fv.FCN((4,))
+    assert fv.as_model(spec) is spec
+
+
+def test_a_network_that_sees_its_batch_is_refused():
+    def centred(params, x):
+        return outputs(params, x - x.mean(0))
+
+    model = fv.as_model(centred, X, init=lambda key, shape: drawn(key), params=WEIGHTS)
+    with pytest.raises(ValueError, match="depend on that input alone"):
+        model.apply(WEIGHTS, X)
+
+
+def test_no_framework_is_imported_before_a_network_is_of_it():
+    script = """
+    import sys, jax, numpy as np, flax.linen as nn, flatvol_jax as fv
+    fv.as_model(nn.Dense(1), np.ones((2, 3), np.float32))
+    draw = lambda key, shape: jax.random.normal(key, (*shape, 1))
+    fv.as_model(lambda p, x: x @ p, np.ones((2, 3)), init=draw)
+    loaded = {"torch", "torchax", "equinox", "haiku"} & set(sys.modules)
+    assert not loaded, loaded
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
