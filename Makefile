@@ -1,6 +1,6 @@
 # make install | sweep | reproduce | docs | test | lint        PYTHON=python3.11 chooses the interpreter
 #
-# make reproduce                                  the page of the records in results/
+# make reproduce                                  the page of the records in results/, nothing run
 # make reproduce SCALE=smoke WORKDIR=runs/smoke   everything anew, small
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,6 +9,7 @@ STAMP := $(VENV)/.installed
 
 SCALE ?= cpu
 WORKDIR ?= results
+RUN ?= $(if $(filter results,$(WORKDIR)),--norun,--run)
 
 .PHONY: install sweep reproduce docs test lint
 install: $(STAMP)
@@ -24,7 +25,7 @@ sweep: install
 	$(BIN)/python -m experiments.attack_sweep --config=configs/mnist_fcn.py:small
 
 reproduce: install
-	$(BIN)/python -m experiments.reproduce --scale=$(SCALE) --workdir=$(WORKDIR)
+	$(BIN)/python -m experiments.reproduce --scale=$(SCALE) --workdir=$(WORKDIR) $(RUN)
 
 # A file of tests goes to one process, and each process keeps to one thread of linear algebra.
 test: install lint docs

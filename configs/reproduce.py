@@ -44,15 +44,19 @@ def jobs(scale: str) -> list[Job]:
     if scale not in SCALES:
         raise ValueError(f"scale: got {scale!r}, wanted one of {', '.join(SCALES)}.")
     both = ("sgd", "adam")
-    found = [_sweep("mnist_fcn", scale, optimizer) for optimizer in OPTIMIZERS]
-    found += [_sweep("mnist_fcn_overtrain", scale, optimizer) for optimizer in both]
+    digits = "" if scale == "smoke" else "mnist"
+    found = [_sweep("mnist_fcn", scale, optimizer, digits) for optimizer in OPTIMIZERS]
+    found += [_sweep("mnist_fcn_overtrain", scale, optimizer, digits) for optimizer in both]
     found += _temporal(scale)
     boolean = "smoke" if scale == "smoke" else "paper"
     found.append(Job("boolean", "boolean", boolean, "boolean"))
     found += _sensitivity(scale)
     for config, data in (("cifar_fcn", "cifar10"), ("cifar_resnet", "cifar10")):
         found += [_sweep(config, scale, optimizer, data) for optimizer in both]
-    found += [_sweep("mnist_fcn_10k", scale, optimizer, "mnist") for optimizer in both]
+    found += [_sweep("mnist_fcn_10k", scale, optimizer, digits) for optimizer in both]
+    if scale == "cpu":
+        # One draw at the paper's size, which leaves no E2.
+        found += [_sweep("cifar_fcn", "single", optimizer, "cifar10") for optimizer in both]
     if scale != "smoke":
         # Figure S4 wants the course of every ascent, which only a small sweep keeps in results/.
         found.append(Job("attack_sweep", "mnist_fcn_ascent", "", "mnist_fcn_ascent"))
@@ -72,11 +76,11 @@ def _temporal(scale: str) -> list[Job]:
     return [
         Job("temporal", "temporal", "fig5,sum", "temporal_fig5"),
         *(
-            Job("temporal", "temporal", variant, f"temporal_{variant}_mean")
-            for variant in THROUGH_TIME
+            Job("temporal", "temporal", v, f"temporal_{v}_mean", "mnist" if v == "draws" else "")
+            for v in THROUGH_TIME
         ),
         *(
-            Job("temporal", "temporal", f"draws,{name}", f"temporal_draws_mean_{name}")
+            Job("temporal", "temporal", f"draws,{name}", f"temporal_draws_mean_{name}", "mnist")
             for name in changes
         ),
     ]
@@ -99,4 +103,5 @@ def _sensitivity_job(change: str, optimizer: str, scale: str) -> Job:
     words = [change, *(word for word in (scale, optimizer) if word not in ("cpu", "sgd"))]
     suffix = "" if optimizer == "sgd" else f"_{optimizer}"
     folder = f"sensitivity_{change}_{scale}{suffix}"
-    return Job("attack_sweep", "sensitivity", ",".join(words), folder)
+    data = "" if scale == "smoke" else "mnist"
+    return Job("attack_sweep", "sensitivity", ",".join(words), folder, data)

@@ -55,5 +55,5 @@ def get_config(variant: str = "protocol") -> ConfigDict:
     config.measures.log_volume.estimator = "ep"
     config.measures.log_volume_null.on = optimizer == "sgd"
     config.measures.hessian.on = False
-    config.measures.sgd_sharpness.on = change in ("protocol", "minibatch_reading")
+    config.measures.sgd_sharpness.on = True
     return config

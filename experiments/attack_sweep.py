@@ -15,6 +15,7 @@ from flatvol_jax.figures import sweep_pictures, write_report
 from flatvol_jax.study import claims_table, load_records, records_summary
 from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.experiment_tables import function_movement_table
+from flatvol_jax.study.protocol import protocol_note
 from flatvol_jax.study.records import at_zero_error
 
 CONFIG = define_config("configs/mnist_fcn.py", "What to run.")
@@ -41,6 +42,7 @@ def main(_) -> None:
     claims = claims_table(frame, config["scale"])
     more = {picture.shows: picture.figure for picture in pictures[1:]}
     write_report(workdir / "report.html", frame, config, context, claims, more, movement)
+    print(protocol_note(config) or "the paper's protocol")
     print("\n".join(records_summary(frame, config["scale"], claims=claims)))
     print(f"records: {workdir / 'records.jsonl'}")
     print("\n".join(drawn))

@@ -19,7 +19,7 @@ from flatvol_jax.data.prepared import prepared_folder
 from flatvol_jax.figures.paper_reproduction import write_reproduction
 from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.boolean import run_boolean
-from flatvol_jax.study.reproduction import is_finished
+from flatvol_jax.study.reproduction import is_finished, networks_so_far
 from flatvol_jax.study.temporal import run_temporal
 
 SCALE = flags.DEFINE_enum("scale", "cpu", reproduce.SCALES, "Which sizes.")
@@ -55,7 +55,8 @@ def _do(job: reproduce.Job, workdir: epath.Path, heading: str) -> tuple[str, boo
     if is_finished(config, folder):
         return "reused", True
     if not RUN.value:
-        return "no records", False
+        found, planned = networks_so_far(config, folder)
+        return (f"{found} of {planned} networks so far", True) if found else ("no records", False)
     if job.data:
         try:
             prepared_folder(job.data, DATA_DIR.value)

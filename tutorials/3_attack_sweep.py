@@ -73,7 +73,7 @@ columns = {
     "measure.error.second_test": "error",
     "measure.log_volume.heaviside": "log V",
     "measure.sharpness.best": "sharpness",
-    "is.zero_error": "fits S and A",
+    "is.zero_error": "fits S",
 }
 table = records[list(columns)].rename(columns=columns)
 print(table.groupby("|A|")[["error", "log V", "sharpness"]].mean().round(3))

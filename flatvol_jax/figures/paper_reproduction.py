@@ -25,11 +25,13 @@ from flatvol_jax.study.reproduction import (
     sensitivity_table,
     temporal_table,
 )
+from flatvol_jax.study.reproduction.sensitivity import PREFIX
 from flatvol_jax.study.reproduction.table_1 import table_1
 
 SENSITIVITY = "Sensitivity run"  # how the note of such a study begins
 JUDGED = ("draws", "smoke")  # variants of the temporal study that the claims are judged on
 FOLDER = "meta.workdir"
+FIRST_PROTOCOL = "first_protocol"  # a folder of sweeps, and a row of the sensitivities
 
 
 def write_reproduction(
@@ -66,7 +68,7 @@ def write_reproduction(
         )
     summary = _summary_figure(tables)
     pictures = list(paper_pictures(frame, scale))
-    sensitivities = sensitivity_table(frame)
+    sensitivities = sensitivity_table(pd.concat([frame, *_first_protocol(root)]))
     through_time = temporal_table(list(_scaled(records, sources)))
     write_paper_report(
         root / "report.html",
@@ -93,6 +95,13 @@ def write_reproduction(
         f"figures:     {root / 'figures'}",
         f"report:      {root / 'report.html'}",
     ]
+
+
+def _first_protocol(root: epath.Path) -> Iterator[pd.DataFrame]:
+    """Yield the sweeps of the protocol before the paper's, named as a sensitivity row."""
+    folder = root / FIRST_PROTOCOL
+    if folder.is_dir():
+        yield load_sweeps(folder).assign(**{"meta.experiment": f"{PREFIX}{FIRST_PROTOCOL}"})
 
 
 def _tables(frame: pd.DataFrame, scale: str, seed: int) -> list[ExperimentTables]:

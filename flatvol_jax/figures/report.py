@@ -14,6 +14,7 @@ from flatvol_jax.study import claims as study_claims
 from flatvol_jax.study import comparison, flatness_tables, selection
 from flatvol_jax.study.faults import fault_table
 from flatvol_jax.study.halves import halves_table
+from flatvol_jax.study.protocol import protocol_note
 
 RUN_COLUMNS = {
     "hp.train.optimizer": "optimizer",
@@ -88,6 +89,7 @@ def write_report(
         ],
         informative_below=study_claims.INFORMATIVE_BELOW,
         note=config.get("note"),
+        protocol=protocol_note(config),
         movement=[] if movement is None else _records(movement),
         statuses=_records(study_claims.status_table(frame)),
         faults=_records(fault_table(frame)),

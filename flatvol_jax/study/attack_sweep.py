@@ -25,6 +25,7 @@ from flatvol_jax.study.config_entries import check_plain, group
 from flatvol_jax.study.measures import MEASURES, chosen_measures
 from flatvol_jax.study.plan import Run, is_measured, measure_unit, plan_runs, training_unit
 from flatvol_jax.study.problem import Problem, make_problem
+from flatvol_jax.study.recorded_runs import recorded_rows
 from flatvol_jax.study.records import merge_records
 from flatvol_jax.study.shards import Shard
 from flatvol_jax.study.train_entries import train_settings
@@ -53,7 +54,8 @@ def run_attack_sweep(
 
     Args:
         config: plain data, as configs/mnist_fcn.py makes it.
-        workdir: folder of units, records and config; an earlier run's work is reused.
+        workdir: folder of units, records and config; an earlier run's work is reused, that of
+            finished records without units, too.
         data_dir: where TFDS data sets are prepared.
         progress: called as progress(units done, units in all, what is being done).
         cache: folder of kernels, which several sweeps may share; `workdir`/cache if left out.
@@ -79,6 +81,8 @@ def run_attack_sweep(
     ensembles = [runs for draw in _by_draw(plan) for runs in _groups(draw, size)]
     own = {run.run_id for runs in shard.of(ensembles) for run in runs}
     runs = [run for run in plan if run.run_id in own]
+    recorded = {} if train_only else recorded_rows(workdir, runs, measures)
+    runs = [run for run in runs if (run.run_id, run.overtrain) not in recorded]
     cache = epath.Path(workdir) / "cache" if cache is None else epath.Path(cache)
     bar = _Bar(progress, _units(runs, measures))
 
@@ -121,7 +125,7 @@ def run_attack_sweep(
             if not train_only:
                 sweep = config.get("experiment"), config.get("scale")
                 rows = merge_records(workdir, runs, measures, *sweep, shard=shard)
-    return rows
+    return [*recorded.values(), *rows]
 
 
 def _units(runs: Sequence[Run], measures: Mapping[str, Mapping[str, Any]]) -> int:

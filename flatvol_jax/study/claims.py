@@ -214,7 +214,7 @@ def volume_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def status_table(frame: pd.DataFrame) -> pd.DataFrame:
     """How many runs reached zero error and how many of their measures converged."""
-    flags = {"is.zero_error": "zero training error on S ∪ A"}
+    flags = {"is.zero_error": "zero training error"}
     names = {
         "is.ep_converged": "EP converged",
         "is.correction_reliable.heaviside": "EP's correction reliable (Heaviside)",

@@ -116,9 +116,10 @@ def _determining(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name != NETWORKS}
 
 
-def settings_label(name: str, settings: Mapping[str, Any]) -> str:
-    """Return what a measure is computed by, in short: version of its stage, hash of settings."""
-    return f"{STAGE_VERSIONS[name]}:{content_hash(_determining(settings))[:8]}"
+def settings_label(name: str, settings: Mapping[str, Any], version: int | None = None) -> str:
+    """Return what a stage is computed by, in short: its version, the hash of its settings."""
+    version = STAGE_VERSIONS[name] if version is None else version
+    return f"{version}:{content_hash(_determining(settings))[:8]}"
 
 
 def _network(run: Run) -> list:

@@ -12,6 +12,7 @@ from flatvol_jax.runtime import files
 from flatvol_jax.study.plan import Run, is_measured, measure_unit, settings_label, training_unit
 from flatvol_jax.study.record_files import FILE, read_rows, record_files, records_name
 from flatvol_jax.study.record_merge import SCHEMA, merge_rows, numbered, row_key
+from flatvol_jax.study.recorded_runs import TRAINED_BY
 from flatvol_jax.study.row_table import table_of
 from flatvol_jax.study.shards import Shard
 from flatvol_jax.study.units import arrays_path, read_row
@@ -44,7 +45,7 @@ def merge_records(
         hp = {f"hp.{name}": value for name, value in run.hp.items()}
         keys = {"run_id": run.run_id, "overtrain": run.overtrain, "transform": "none"}
         sweep = {"meta.experiment": experiment, "meta.scale": scale}
-        row = {**keys, **hp, **row, **sweep}
+        row = {**keys, **hp, **row, **sweep, TRAINED_BY: settings_label("train", {})}
         units = {
             name: measure_unit(run, name, settings)
             for name, settings in measures.items()

@@ -37,7 +37,7 @@ STATUS = {
 def usable(frame: pd.DataFrame, *measures: str) -> tuple[pd.DataFrame, dict[str, int]]:
     """Runs that enter a correlation of `measures`, and how many are left out for which reason.
 
-    A run must have reached zero training error on S ∪ A, each measure must have converged
+    A run must have reached zero training error, each measure must have converged
     (where its status is recorded) and be finite. A run counts under its first reason.
     """
     require(frame, DRAW, ATTACK_SIZE)

@@ -27,7 +27,7 @@ class Trained(NamedTuple):
         params, state: as `spec.apply` takes them; flatness moves the parameters, and with
             batch_norm = "batch" the state follows them.
         train_output, test_output: logits on S and on E1.
-        epochs: epochs to zero error on S and A; None where they are not known.
+        epochs: epochs to zero error; None where they are not known.
     """
 
     params: Any

@@ -69,7 +69,9 @@ def correlates(
         f"wholly {short} {limit}",
         f"contains {limit}",
     )
-    reach = np.ptp(np.arctanh([correlation.low, correlation.high])) / 2
+    below_one = np.nextafter(1, 0)  # tanh of a wide interval's end rounds to 1
+    ends = np.clip([correlation.low, correlation.high], -below_one, below_one)
+    reach = np.ptp(np.arctanh(ends)) / 2
     decidable = sign * float(np.tanh(np.arctanh(CORRELATES_BEYOND) + reach))
     return _verdict(claim, correlation, _below(found, ceiling), scale, note, decidable)
 

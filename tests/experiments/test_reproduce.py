@@ -121,6 +121,15 @@ def test_without_running_it_says_what_is_missing(one_job, tmp_path, capsys):
     assert one_job.command in not_run
 
 
+def test_a_sweep_under_way_is_judged_by_what_is_there(one_job, tmp_path, capsys):
+    folder = tmp_path / "mnist_fcn_smoke"
+    run_attack_sweep(tiny_config().to_dict(), folder)
+    lines = (folder / "records.jsonl").read_text().splitlines(keepends=True)
+    (folder / "records.jsonl").write_text("".join(lines[:-1]))
+    reproduced(tmp_path, capsys, scale="smoke", run=False)
+    assert "7 of 8 networks so far" in (tmp_path / "report.html").read_text()
+
+
 def test_a_workdir_without_records_ends_in_a_sentence(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "experiments.reproduce", "--norun", f"--workdir={tmp_path}"],

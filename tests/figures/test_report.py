@@ -65,6 +65,17 @@ def test_page_has_every_correlation_and_verdict_of_the_table(page, table):
     assert "do not have the errors on the halves of E2" in page
 
 
+def test_page_judges_again_on_each_half_of_e2(tmp_path, ten_draws):
+    error = "measure.error.second_test"
+    halves = ten_draws.assign(
+        **{f"{error}.half_1": ten_draws[error], f"{error}.half_2": -ten_draws[error]}
+    )
+    report.write_report(tmp_path / "r.html", halves, CONFIG, CONTEXT)
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert text.count("E2, first half") == text.count("E2, second half") == 2
+    assert "do not have the errors on the halves" not in text
+
+
 def test_page_lists_every_run_and_who_is_left_out(page, ten_draws):
     assert all(run in page for run in ten_draws["run_id"])
     stuck = int((~ten_draws["is.zero_error"]).sum())

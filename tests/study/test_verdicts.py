@@ -142,6 +142,7 @@ def test_half_width_and_decidable_effect_stand_with_each_verdict():
     assert verdicts.unchanged("c", difference(-0.05, 0.1), 0.2, "cpu").decidable == pytest.approx(
         0.2 - 0.075
     )
+    assert verdicts.correlates("c", correlation(-1.0, 1.0), 1, "cpu").decidable <= 1
     wide = verdicts.unchanged("c", difference(-0.3, 0.3), 0.2, "cpu")
     assert np.isnan(wide.decidable)
     assert "half-width 0.30, nothing decidable" in wide.reason

@@ -1,7 +1,7 @@
 """Records of every study -> the paper's claims, judged; what they depend on; where from."""
 
 from flatvol_jax.study.reproduction.claim import Evidence, PaperClaim
-from flatvol_jax.study.reproduction.finished import is_finished
+from flatvol_jax.study.reproduction.finished import is_finished, networks_so_far
 from flatvol_jax.study.reproduction.paper_claims import (
     OverviewReading,
     claims_frame,
@@ -20,6 +20,7 @@ __all__ = [
     "Provenance",
     "claims_frame",
     "is_finished",
+    "networks_so_far",
     "overview",
     "paper_claims",
     "provenance",

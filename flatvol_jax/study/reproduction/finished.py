@@ -48,6 +48,24 @@ def is_finished(config: Mapping[str, Any], workdir: epath.PathLike) -> bool:
     return _sweep(config, frame)
 
 
+def networks_so_far(config: Mapping[str, Any], workdir: epath.PathLike) -> tuple[int, int]:
+    """Return how many networks of a sweep the records of the folder have, and how many are planned.
+
+    Args:
+        config: plain data of a sweep; of any other study none are counted.
+        workdir: folder of its records.
+    """
+    path = epath.Path(workdir)
+    if "sampling" in config or "event" in config or not record_files(path):
+        return 0, 0
+    planned = {run.run_id for run in plan_runs(config)}
+    try:
+        found = set(load_records(path)["run_id"])
+    except ValueError:  # none that can be read
+        found = set()
+    return len(planned & found), len(planned)
+
+
 def _sweep(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
     wanted = {(run.run_id, run.overtrain) for run in plan_runs(config)}
     found = set(zip(frame["run_id"], frame["overtrain"].fillna(0).astype(int), strict=True))

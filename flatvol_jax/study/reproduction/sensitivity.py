@@ -23,6 +23,8 @@ NAMES = {
     "depth_1": "one hidden layer",
     "depth_3": "three hidden layers",
     "standardise": "standardised inputs",
+    "first_protocol": "our first records: |S| = 500, SGD's rate of the summed loss, no error on S "
+    "and A, ten draws of mnist5k that share digits",
     "summed_loss": "the rate is of the summed loss",
     "stop_all": "stopped at zero error on S and A",
     "fixed_order": "S and then A in fixed order",

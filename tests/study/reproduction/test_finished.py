@@ -8,7 +8,7 @@ import pytest
 
 from configs import boolean, temporal
 from flatvol_jax.study.plan import plan_runs
-from flatvol_jax.study.reproduction import is_finished
+from flatvol_jax.study.reproduction import is_finished, networks_so_far
 from flatvol_jax.study.temporal_plan import temporal_runs
 from flatvol_jax.study.units import jsonable
 
@@ -43,6 +43,15 @@ def test_a_sweep_is_finished_with_all_its_networks_and_measures(tiny, tmp_path):
     assert not is_finished(config, written(tmp_path / "unmeasured", config, unmeasured))
     failed = [{**unmeasured[0], "is.zero_error": False}, *rows[1:]]
     assert is_finished(config, written(tmp_path / "failed", config, failed))
+
+
+def test_networks_of_a_sweep_under_way_are_counted(tiny, tmp_path):
+    config = tiny(draws=2, attack_sizes=[0, 20], samples=2)
+    rows = sweep_rows(config)
+    folder = written(tmp_path / "part", config, [*rows[:3], {**rows[0], "run_id": "another"}])
+    assert networks_so_far(config, folder) == (3, 8)
+    assert networks_so_far(config, tmp_path / "nothing") == (0, 0)
+    assert networks_so_far({**config, "event": {}}, folder) == (0, 0)
 
 
 def test_another_config_is_not_finished_by_these_records(tiny, tmp_path):
