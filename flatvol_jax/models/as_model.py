@@ -1,6 +1,7 @@
 """A network of any framework as a spec."""
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -89,11 +90,14 @@ def as_model(
     functions = _functions(network, params, state, checks.function("init", init), dtype)
     apply = functools.partial(_logits, functions)
     shape = _input_shape(functions, example)
-    shapes = _shapes(functions, shape)
+    shapes = _asked(f"init of inputs of shape {shape}", lambda: _shapes(functions, shape))
     _check_params(functions, shapes[0])
     one = jax.ShapeDtypeStruct((2, *shape), dtype)
     with jax.enable_x64(False):
-        jax.eval_shape(apply, shapes[0], one, shapes[1])  # two outputs are said to be two
+        _asked(  # two outputs are said to be two
+            f"network on inputs of shape {one.shape} and type {one.dtype}",
+            lambda: jax.eval_shape(apply, shapes[0], one, shapes[1]),
+        )
         scales = _scales(functions, apply, shapes, shape, dtype, features, sigma_w, sigma_b)
     if features is None:
         return Model.of(
@@ -178,6 +182,24 @@ def _plain(apply: Callable, params: Any, init: Callable | None) -> Functions:
 
 def _logits(functions: Functions, params: Any, x: jax.Array, state: Any) -> jax.Array:
     return one_logit(functions.apply(params, x, state), x, functions.name)
+
+
+_OURS = re.compile(r"(network|init|params|spec|module|features): ")
+
+
+def _asked(part: str, call: Callable) -> Any:
+    """The result of a network's own code; an error of it says what was asked of it."""
+    try:
+        return call()
+    except Exception as error:  # whatever the code of a user raises
+        text = str(error).strip()
+        if isinstance(error, ValueError) and _OURS.match(text):
+            raise
+        first = text.splitlines()[0][:200] if text else ""
+        raise ValueError(
+            f"{part}: it raised {type(error).__name__}: {first}. Are the inputs x of the shape and "
+            "type that the network takes, and init and params those of this network?"
+        ) from error
 
 
 def _refuse(reason: str, **arguments: Any) -> None:
