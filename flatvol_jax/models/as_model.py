@@ -18,12 +18,14 @@ from flatvol_jax.models.functions import (
     numbers,
     one_logit,
     source,
+    without_addresses,
 )
 from flatvol_jax.models.model import Model
 from flatvol_jax.models.readout import features_of, readout_function
 from flatvol_jax.models.readout_prior import drawn_scales, given
 from flatvol_jax.models.spec import Spec
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.hashing import array_hash, content_hash
 
 
 def as_model(
@@ -94,9 +96,13 @@ def as_model(
     _check_params(functions, shapes[0])
     one = jax.ShapeDtypeStruct((2, *shape), dtype)
     with jax.enable_x64(False):
-        _asked(  # two outputs are said to be two
+        program = _asked(  # two outputs are said to be two
             f"network on inputs of shape {one.shape} and type {one.dtype}",
-            lambda: jax.eval_shape(apply, shapes[0], one, shapes[1]),
+            lambda: jax.make_jaxpr(apply)(shapes[0], one, shapes[1]),
+        )
+        drawn = jax.make_jaxpr(lambda key: functions.init(key, shape))(jax.random.key(0))
+        functions = functions._replace(
+            description={**functions.description, "programs": _programs_hash(program, drawn)}
         )
         scales = _scales(functions, apply, shapes, shape, dtype, features, sigma_w, sigma_b)
     if features is None:
@@ -200,6 +206,24 @@ def _asked(part: str, call: Callable) -> Any:
             f"{part}: it raised {type(error).__name__}: {first}. Are the inputs x of the shape and "
             "type that the network takes, and init and params those of this network?"
         ) from error
+
+
+def _programs_hash(*programs: Any) -> str:
+    """A hash of traced programs and the arrays in them: sources do not show what is closed over."""
+    return content_hash(
+        [
+            [without_addresses(str(program.jaxpr)), [array_hash(c) for c in _arrays(program)]]
+            for program in programs
+        ]
+    )
+
+
+def _arrays(program: Any) -> list[np.ndarray]:
+    """The constants of a program; keys by their data."""
+    return [
+        np.asarray(jax.random.key_data(c) if jnp.issubdtype(c.dtype, jax.dtypes.prng_key) else c)
+        for c in program.consts
+    ]
 
 
 def _refuse(reason: str, **arguments: Any) -> None:

@@ -110,7 +110,12 @@ def source(thing: Any) -> str:
 
 def printed(thing: Any) -> str:
     """Return what an object prints as, without addresses."""
-    return _ADDRESS.sub("", repr(thing))
+    return without_addresses(repr(thing))
+
+
+def without_addresses(text: str) -> str:
+    """Return text without the places of objects in memory."""
+    return _ADDRESS.sub("", text)
 
 
 def zeros(input_shape: tuple[int, ...], dtype: Any) -> Array:

@@ -39,7 +39,9 @@ class Model:
         features: (params, x) -> what the readout multiplies, (n, N_L).
         sigma_w: as above.
         sigma_b: as above.
-        name: stands for the functions where they are printed; the name of `apply` by default.
+        name: stands for the functions where they are printed, and in hashes beside their sources;
+            the name of `apply` by default. Where functions differ only in arrays or functions
+            that they close over, another network needs another name.
 
     Raises:
         ValueError: what is no function, sigma_w not above 0, sigma_b below 0.

@@ -15,6 +15,7 @@ from twin_networks import WEIGHTS, X, drawn, hidden, outputs, plain
 import flatvol_jax as fv
 from flatvol_jax.models import Spec
 from flatvol_jax.models.readout import features_of
+from flatvol_jax.runtime.hashing import content_hash
 
 KEY = jax.random.key(0)
 IMAGES = np.random.default_rng(0).normal(size=(6, 8, 8, 1)).astype(np.float32)
@@ -353,6 +354,30 @@ def test_leaves_that_are_no_arrays_are_named():
         fv.as_model(outputs, X, init=lambda key, shape: drawn(key), params=params)
     with pytest.raises(ValueError, match="init: got a leaf of type str"):
         fv.as_model(outputs, X, init=lambda key, shape: ["a"])
+
+
+def test_networks_are_described_apart_and_twice_alike():
+    from jax.example_libraries import stax
+
+    def network(width, scale=1.0):
+        return stax.serial(
+            stax.Dense(width), stax.Tanh, stax.Dense(1, nn.initializers.normal(scale))
+        )
+
+    def shifted(offset):
+        return lambda params, x: outputs(params, x + offset)
+
+    def init(key, shape):
+        return drawn(key)
+
+    cases = [network(4), network(5), network(4, 2.0)]
+    models = [fv.as_model(case, X, sigma_w=1.0, sigma_b=0.0) for case in cases]
+    for offset in (np.zeros(3), np.array([0.0, 0.0, 1.0])):
+        models.append(fv.as_model(shifted(offset), X, init=init, sigma_w=1.0, sigma_b=0.0))
+    hashes = [content_hash(model.describe()) for model in models]
+    assert len(set(hashes)) == len(models)
+    again = fv.as_model(network(4), X, sigma_w=1.0, sigma_b=0.0)
+    assert content_hash(again.describe()) == hashes[0]
 
 
 def test_a_spec_is_returned_as_it_is():
