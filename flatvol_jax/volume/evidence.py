@@ -124,7 +124,7 @@ def _of_matrix(kernel: np.ndarray, targets: np.ndarray, noise: np.ndarray) -> Lo
     solved = solved.T.reshape(targets.shape) / scale
     log_determinant = -np.sum(np.log(pivots)) - np.sum(np.log(scale))
     precisions = np.diagonal(dpotri(factor, lower=True, overwrite_c=True)[0]) / scale**2
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         fit = -0.5 * np.sum(targets * solved, axis=-1)
     if not np.isfinite(fit).all():
         raise NumericalFault(

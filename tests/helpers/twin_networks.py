@@ -3,6 +3,7 @@
 The prior is normal with variance 1/fan-in for weights and 0 for biases.
 """
 
+import importlib.util
 import itertools
 import math
 
@@ -64,6 +65,21 @@ def hidden(params, x):
 def outputs(params, x):
     weight, bias = params[-1]
     return hidden(params, x) @ weight + bias
+
+
+def prior_agrees(model, x, networks=1500, key=jax.random.key(0)):
+    """Drawn outputs have the variance that features, sigma_w and sigma_b say."""
+
+    def one(key):
+        params = model.init(key, x.shape[1:])
+        features, output = model.features(params, x), model.apply(params, x)
+        return output**2, model.sigma_w**2 * (features**2).mean(-1) + model.sigma_b**2
+
+    squared, stated = jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(key, networks))
+    difference = np.asarray(squared - stated, np.float64).mean(1)
+    error = difference.std() / np.sqrt(networks)
+    assert abs(difference.mean()) < 4 * error
+    assert error < 0.15 * stated.mean()
 
 
 def plain():
@@ -142,8 +158,15 @@ def stax():
     return model, model.params
 
 
+def torch_or_skip():
+    """PyTorch, where torchax is beside it, which must not be imported before it is mended."""
+    if importlib.util.find_spec("torchax") is None:
+        pytest.skip("PyTorch through torchax is not installed: pip install flatvol-jax[torch]")
+    return pytest.importorskip("torch", reason="pip install flatvol-jax[torch]")
+
+
 def torch_module():
-    torch = pytest.importorskip("torch", reason="pip install flatvol-jax[torch]")
+    torch = torch_or_skip()
 
     def build():
         layers = []

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from twin_networks import WEIGHTS, X, drawn, hidden, outputs, plain
+from twin_networks import WEIGHTS, X, drawn, hidden, outputs, plain, prior_agrees
 
 import flatvol_jax as fv
 from flatvol_jax.models import Spec
@@ -73,25 +73,6 @@ class NnxDefault(nnx.Module):
         return self.readout(x.mean((1, 2)))
 
 
-def prior_agrees(model, x, networks=1500):
-    """Drawn outputs have the variance that features, sigma_w and sigma_b say."""
-
-    def one(key):
-        params = model.init(key, x.shape[1:])
-        features, output = model.features(params, x), model.apply(params, x)
-        return output**2, model.sigma_w**2 * (features**2).mean(-1) + model.sigma_b**2
-
-    squared, stated = jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(KEY, networks))
-    difference = np.asarray(squared - stated, np.float64).mean(1)
-    error = difference.std() / np.sqrt(networks)
-    assert abs(difference.mean()) < 4 * error
-    assert error < 0.15 * stated.mean()
-
-
-def drawn_parts(build, keys, layer, part):
-    return np.asarray(jax.vmap(lambda key: getattr(getattr(build(key), layer), part))(keys))
-
-
 def test_a_linen_module_needs_no_sow_and_its_scale_is_that_of_the_output():
     module = Normalised()
     variables = module.init(KEY, IMAGES, train=False)
@@ -141,108 +122,6 @@ def test_an_nnx_module_with_initialisers_of_its_own_is_asked_for_them():
         model.init(key, (8, 8, 1))["conv"]["kernel"] for key in jax.random.split(KEY, 50)
     ]
     assert np.std(drawn_kernels) == pytest.approx(0.2, rel=0.1)
-
-
-def test_equinox_layers_are_drawn_as_equinox_does():
-    eqx = pytest.importorskip("equinox", reason="pip install equinox")
-
-    class Net(eqx.Module):
-        conv: eqx.nn.Conv2d
-        norm: eqx.nn.LayerNorm
-        dropout: eqx.nn.Dropout
-        readout: eqx.nn.Linear
-        activation: object  # a leaf that is no array
-
-        def __init__(self, key):
-            keys = jax.random.split(key)
-            self.conv = eqx.nn.Conv2d(1, 4, 3, key=keys[0])
-            self.norm = eqx.nn.LayerNorm(4)
-            self.dropout = eqx.nn.Dropout(0.5)
-            self.readout = eqx.nn.Linear(4, 1, key=keys[1])
-            self.activation = jax.nn.relu
-
-        def __call__(self, x, *, key=None):
-            x = self.activation(self.conv(x)).mean((1, 2))
-            return self.readout(self.dropout(self.norm(x), key=key))
-
-    images = IMAGES.transpose(0, 3, 1, 2)
-    network = Net(KEY)
-    model = fv.as_model(network, images)
-    wanted = jax.vmap(eqx.nn.inference_mode(network))(images)
-    found = model.apply(model.params, images)
-    np.testing.assert_allclose(found, wanted[:, 0], rtol=1e-5, atol=1e-6)
-    prior_agrees(model, images)
-    keys = jax.random.split(KEY, 2000)
-    for layer in ("conv", "readout"):
-        for part in ("weight", "bias"):
-            ours, theirs = (
-                drawn_parts(build, keys, layer, part)
-                for build in (lambda k: model.init(k, images.shape[1:]), Net)
-            )
-            assert ours.shape == theirs.shape
-            assert ours.std() == pytest.approx(theirs.std(), rel=0.03)
-            assert np.abs(ours).max() == pytest.approx(np.abs(theirs).max(), rel=0.01)
-
-    class Own(eqx.Module):
-        weight: jax.Array
-
-        def __call__(self, x):
-            return self.weight @ x
-
-    with pytest.raises(ValueError, match=r"is of no layer that is known.*init=lambda key: Own"):
-        fv.as_model(Own(jnp.ones((1, 3))), X)
-
-
-def test_equinox_batch_norm_with_its_state():
-    eqx = pytest.importorskip("equinox", reason="pip install equinox")
-
-    class Net(eqx.Module):
-        hidden: eqx.nn.Linear
-        norm: eqx.nn.BatchNorm
-        readout: eqx.nn.Linear
-
-        def __init__(self, key):
-            keys = jax.random.split(key)
-            self.hidden = eqx.nn.Linear(3, 4, key=keys[0])
-            self.norm = eqx.nn.BatchNorm(4, "batch", mode="ema")
-            self.readout = eqx.nn.Linear(4, "scalar", key=keys[1])
-
-        def __call__(self, x, state):
-            x, state = self.norm(self.hidden(x), state)
-            return self.readout(jax.nn.relu(x)), state
-
-    def build(key):
-        return eqx.nn.make_with_state(Net)(key)
-
-    network, state = build(KEY)
-    _, state = jax.vmap(network, axis_name="batch", in_axes=(0, None), out_axes=(0, None))(X, state)
-    model = fv.as_model((network, state), X, init=build)
-    still = eqx.nn.inference_mode(network)
-    wanted = jax.vmap(lambda one: still(one, state)[0])(X)
-    np.testing.assert_allclose(model.apply(model.params, X, model.state), wanted, rtol=1e-5)
-
-
-def test_haiku_with_a_state_and_a_flag():
-    hk = pytest.importorskip("haiku", reason="pip install dm-haiku")
-
-    def forward(x, is_training):
-        x = hk.BatchNorm(True, True, 0.9, name="norm")(hk.Linear(8)(x), is_training)
-        return hk.Linear(1, name="readout")(jax.nn.relu(x))
-
-    network = hk.transform_with_state(forward)
-    params, state = network.init(KEY, X, is_training=True)
-    _, state = network.apply(params, state, None, X, is_training=True)
-    model = fv.as_model(network, X, params=params, state=state)
-    wanted, _ = network.apply(params, state, None, X, is_training=False)
-    np.testing.assert_allclose(model.apply(params, X, model.state), wanted[:, 0], rtol=1e-5)
-    trained, moved = model.train_apply(params, state, X)
-    wanted, after = network.apply(params, state, None, X, is_training=True)
-    np.testing.assert_allclose(trained, wanted[:, 0], rtol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), moved, after)
-    start = {name: float(np.ravel(s["average"])[0]) for name, s in model.init_state((3,)).items()}
-    assert start == {"norm/~/mean_ema": 0.0, "norm/~/var_ema": 1.0}
-    prior_agrees(model, X)
-    assert model.sigma_w == pytest.approx(0.7737413**0.5)  # truncated without a correction
 
 
 def test_a_stax_network_of_neural_tangents_keeps_its_kernel():

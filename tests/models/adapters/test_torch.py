@@ -1,5 +1,6 @@
 """PyTorch modules through torchax: outputs, gradients and Hessian products to 1e-12; refusals."""
 
+import importlib.util
 import os
 
 import jax
@@ -8,8 +9,12 @@ import pytest
 
 import flatvol_jax as fv
 
+if importlib.util.find_spec("torchax") is None:
+    pytest.skip(
+        "PyTorch through torchax is not installed: pip install flatvol-jax[torch]",
+        allow_module_level=True,
+    )
 torch = pytest.importorskip("torch", reason="pip install flatvol-jax[torch]")
-pytest.importorskip("sympy", reason="pip install flatvol-jax[torch]")
 nn = torch.nn
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(0)
