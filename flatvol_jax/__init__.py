@@ -19,6 +19,7 @@ from flatvol_jax.volume import (
     log_evidence,
     log_volume,
     marginal_likelihood_bound,
+    orthant_probability,
     prior_bound,
 )
 
@@ -48,6 +49,7 @@ __all__ = [
     "monte_carlo_estimate",
     "monte_carlo_kernel",
     "nngp_kernel",
+    "orthant_probability",
     "over_devices",
     "prior_bound",
     "sample_functions",

@@ -108,6 +108,40 @@ def estimate_log_volume(key, kernel, labels, particles, replicates, batch_size, 
 
 
 @fuzzed(
+    mostly(GRAM, anything((N, N), (N, N + 1), (2, N, N), (1, 1), (0, 0))),
+    mostly(np.array([0, 2, 1, 2]), anything((N,), (2, N), (N, 3), (N + 1,), (0, N))),
+    mostly(3, st.sampled_from([1, 2, 0, -1, 3.0, True, "3", None, 4])),
+    mostly("ep", st.sampled_from(["ep_corrected", "certified", "EP"]), SCALARS),
+    mostly(KEY, anything((2,))),
+    st.one_of(
+        st.just({}), st.dictionaries(st.sampled_from(["tolerance", "start", "mesh"]), SCALARS)
+    ),
+    few=60,
+)
+def log_volume_of_classes(kernel, labels, classes, method, key, more):
+    more = {"particles": 8, "replicates": 2, **more}
+    found = outcome(
+        lambda: fv.log_volume(kernel, labels, method=method, key=key, classes=classes, **more)
+    )
+    checked_volume(found, {"converged", *CERTIFIED})
+
+
+@fuzzed(
+    mostly(GRAM, anything((N, N), (N, N + 1), (2, N, N), (1, 1), (0, 0))),
+    mostly(None, anything((N,), (N + 1,)), SCALARS),
+    mostly(KEY, anything((2,))),
+    mostly(None, st.sampled_from(["ep", "ep_corrected", "certified", "EP"]), SCALARS),
+    few=60,
+)
+def orthant_probability(covariance, lower, key, method):
+    found = outcome(
+        lambda: fv.orthant_probability(covariance, lower, key, method, particles=8, replicates=2)
+    )
+    if found is not None and found.status in ("converged", "exact", *CERTIFIED):
+        assert found.log_probability < 1e-6
+
+
+@fuzzed(
     mostly(FCN, SCALARS),
     mostly(X, anything((N, 3), (N,), (N, 3, 1))),
     mostly(None, anything((N, 3), (2, 3))),

@@ -8,6 +8,7 @@ from flatvol_jax.volume.function_volume import METHODS, estimate_log_volume, log
 from flatvol_jax.volume.inputs import checked_kernel, checked_labels
 from flatvol_jax.volume.kernel_error import KernelEstimate
 from flatvol_jax.volume.links import LINK_VARIANCE
+from flatvol_jax.volume.orthant import OrthantProbability, orthant_probability
 from flatvol_jax.volume.result import LogVolume
 from flatvol_jax.volume.sampling import CERTIFIED, CERTIFIED_GIVEN_KERNEL, Estimate
 from flatvol_jax.volume.splitting import Splitting, splitting_log_volume
@@ -23,6 +24,7 @@ __all__ = [
     "KernelEstimate",
     "LogEvidence",
     "LogVolume",
+    "OrthantProbability",
     "Sites",
     "Splitting",
     "checked_kernel",
@@ -31,6 +33,7 @@ __all__ = [
     "log_evidence",
     "log_volume",
     "marginal_likelihood_bound",
+    "orthant_probability",
     "prior_bound",
     "splitting_log_volume",
 ]

@@ -27,7 +27,9 @@ _EPSILON = float(np.finfo(np.float64).eps)
 class LogVolume(NamedTuple):
     """log V(f) of one labelling or of many, with what is known of its quality.
 
-    The leading shape of every field is `labels.shape[:-1]`.
+    The leading shape of every field is `labels.shape[:-1]`. With C > 2 classes sites and cavities
+    are of the differences f_{i,y_i} - f_ic, (..., n, C), all 0 at the label itself; under probit
+    of the outputs with their noise.
 
     Attributes:
         log_volume: log V(f) by the method asked for, nats.

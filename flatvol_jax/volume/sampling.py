@@ -80,7 +80,7 @@ class Estimate(NamedTuple):
 
 def sampling_estimate(
     key: Array,
-    kernel: Array,
+    kernel: Array | None,
     labels: Array,
     ep: EP,
     posterior: Posterior,
@@ -88,12 +88,13 @@ def sampling_estimate(
     particles: int,
     replicates: int,
     rounding_error: float = 0.0,
+    prior_mean: Array | None = None,
 ) -> Estimate:
     """Estimate P(y) by sequential importance sampling, the hardest coordinates first.
 
     Args:
         key: for all draws.
-        kernel: K, (n, n) float64.
+        kernel: K, (n, n) float64; only "prior" needs it.
         labels: ±1, (n,) float64.
         ep: a run of EP on them, at its fixed point or not.
         posterior: the Gaussian of its sites.
@@ -103,13 +104,14 @@ def sampling_estimate(
         particles: N, of one replicate.
         replicates: R.
         rounding_error: nats, what the rounding of K does to log V; in the standard error.
+        prior_mean: of the outputs, (n,), which "prior" samples from; 0 where left out. The
+            posterior knows of it.
     """
-    if proposal == "auto":
-        proposal = "prior" if ep.log_volume > _COUNTABLE else "ep"
+    proposal = chosen_proposal(proposal, ep)
     precision, shift = ep.sites.precision, labels * ep.sites.shift
     if proposal == "prior":
         precision = shift = jnp.zeros_like(labels)
-        posterior = Posterior(shift, kernel, 0.0)
+        posterior = Posterior(shift if prior_mean is None else prior_mean, kernel, 0.0)
     order = jnp.argsort(labels * ep.cavities.mean / jnp.sqrt(ep.cavities.variance))
     runs = twisted_importance_sampling(
         key,
@@ -122,7 +124,14 @@ def sampling_estimate(
     )
     runs = jax.device_get(runs)
     normaliser = float(posterior.log_normaliser)
-    return _combined(runs, normaliser, particles, proposal, rounding_error)
+    return combined_replicates(runs, normaliser, particles, proposal, rounding_error)
+
+
+def chosen_proposal(proposal: str, ep: EP) -> str:
+    """Return "ep" or "prior": what "auto" means for this run of EP."""
+    if proposal == "auto":
+        return "prior" if ep.log_volume > _COUNTABLE else "ep"
+    return proposal
 
 
 @jax.jit
@@ -133,7 +142,7 @@ def _signed_factor(covariance: Array, labels: Array, order: Array) -> Array:
     return jnp.linalg.cholesky(ordered, symmetrize_input=False)
 
 
-def _combined(
+def combined_replicates(
     runs: Replicates, log_normaliser: float, particles: int, proposal: str, rounding_error: float
 ) -> Estimate:
     """One estimate from independent replicates, with what its error is worth."""
