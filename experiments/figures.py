@@ -17,7 +17,7 @@ from flatvol_jax.figures import formatting, paper_figure, save_figure
 from flatvol_jax.figures.paper_layout import FIGURES
 from flatvol_jax.figures.paper_studies import STUDIES, study_figures
 from flatvol_jax.runtime import checks, files
-from flatvol_jax.study.records import load_sweeps
+from flatvol_jax.study.engine.records import load_sweeps
 
 NAMES = [*FIGURES, *STUDIES]
 FIGURE = flags.DEFINE_string("figure", "all", f"One of {', '.join(NAMES)}, or all.")

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from flatvol_jax.figures import style
 from flatvol_jax.figures.formatting import correlation, number
 from flatvol_jax.figures.scatter import Look, write_title
-from flatvol_jax.study import selection, statistics
+from flatvol_jax.study.analysis import selection, statistics
 
 PART, RANK, MINORITY = "meta.part", "function.rank", "function.minority"
 MINIMA, TRIED, EPOCH = "measure.minima", "measure.minima.tried", "overtrain"

@@ -11,7 +11,7 @@ from flatvol_jax.figures import style
 from flatvol_jax.figures.boolean import Quantity, drawn, measured, part
 from flatvol_jax.figures.formatting import number
 from flatvol_jax.figures.scatter import Look, write_title
-from flatvol_jax.study import selection
+from flatvol_jax.study.analysis import selection
 
 KEYS = ["meta.system", "target.name", "hp.train.optimizer"]
 FOUND = Quantity("measure.log_p_optimizer", "log₁₀ P_optimizer(f | S)", "ln")

@@ -37,7 +37,7 @@ from flatvol_jax.figures.boolean_width import (
 from flatvol_jax.figures.report import flatten
 from flatvol_jax.figures.sweep import Picture
 from flatvol_jax.runtime import files
-from flatvol_jax.study import selection
+from flatvol_jax.study.analysis import selection
 
 FILE = "report.html"
 LISTED = 20  # functions in the table

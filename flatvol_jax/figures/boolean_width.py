@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from flatvol_jax.figures import style
 from flatvol_jax.figures.boolean import RANK, VOLUME, Quantity, drawn, function_rows, part
 from flatvol_jax.figures.scatter import Look, norm_bar, write_title
-from flatvol_jax.study import selection
+from flatvol_jax.study.analysis import selection
 
 FUNCTION, WIDTH = "function.id", "hp.model.width"
 ESTIMATE = Quantity("measure.log_volume.estimate", "", "ln")

@@ -8,15 +8,15 @@ from etils import epath
 
 from flatvol_jax.figures import forest, page, scatter
 from flatvol_jax.runtime import files
-from flatvol_jax.study.claims import CEILING, NULL, PROBIT
-from flatvol_jax.study.experiment_tables import (
+from flatvol_jax.study.analysis.claims import CEILING, NULL, PROBIT
+from flatvol_jax.study.analysis.experiment_tables import (
     ExperimentTables,
     function_movement_table,
     zero_error_table,
 )
-from flatvol_jax.study.optimizer_table import SGD
-from flatvol_jax.study.selection import DRAW
-from flatvol_jax.study.verdicts import UNCHANGED_WITHIN
+from flatvol_jax.study.analysis.optimizer_table import SGD
+from flatvol_jax.study.analysis.selection import DRAW
+from flatvol_jax.study.analysis.verdicts import UNCHANGED_WITHIN
 
 # What stands beside log V in every table: the other link, the null, the ceiling.
 BESIDE = (PROBIT.column, NULL.column, CEILING.column)

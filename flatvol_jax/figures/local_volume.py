@@ -17,7 +17,7 @@ from flatvol_jax.figures.scatter import (
     colour_bar,
     correlation_lines,
 )
-from flatvol_jax.study import claims, selection, statistics
+from flatvol_jax.study.analysis import claims, selection, statistics
 
 BASIN, COEFFICIENT = "measure.basin_volume", "measure.learning_coefficient"
 LABELS = {

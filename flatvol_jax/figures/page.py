@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
 from flatvol_jax.figures import formatting, scatter, style
-from flatvol_jax.study import verdicts
+from flatvol_jax.study.analysis import verdicts
 
 FILTERS = (
     *("number", "correlation", "interval", "signed", "signed_interval"),

@@ -35,7 +35,7 @@ from flatvol_jax.figures.scatter import (
     write_title,
 )
 from flatvol_jax.runtime import checks
-from flatvol_jax.study import selection
+from flatvol_jax.study.analysis import selection
 
 PORTRAIT, LANDSCAPE, NARROW = 7.1, 10.2, 1.7  # inches: of a page, of a panel among many
 ROW_HEIGHT, BAR_HEIGHT = 2.3, 0.5  # inches, with titles and labels

@@ -7,8 +7,8 @@ import pandas as pd
 
 from flatvol_jax.figures.paper_layout import System
 from flatvol_jax.runtime import checks
-from flatvol_jax.study import claims, selection
-from flatvol_jax.study.names import OPTIMIZERS, SYSTEMS
+from flatvol_jax.study.analysis import claims, selection
+from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
 
 EXPERIMENT, SCALE, FOLDER = "meta.experiment", "meta.scale", "meta.workdir"
 OVERTRAIN, CHANGED = "overtrain", "measure.function.changed"

@@ -13,9 +13,13 @@ from flatvol_jax.figures.paper_pictures import PaperPicture, paper_pictures
 from flatvol_jax.figures.paper_report import write_paper_report
 from flatvol_jax.figures.scatter import png_bytes
 from flatvol_jax.runtime import files
-from flatvol_jax.study.experiment_tables import ExperimentTables, experiment_tables, of_scale
-from flatvol_jax.study.names import SYSTEMS
-from flatvol_jax.study.records import load_records, load_sweeps
+from flatvol_jax.study.analysis.experiment_tables import (
+    ExperimentTables,
+    experiment_tables,
+    of_scale,
+)
+from flatvol_jax.study.analysis.names import SYSTEMS
+from flatvol_jax.study.engine.records import load_records, load_sweeps
 from flatvol_jax.study.reproduction import (
     Provenance,
     claims_frame,

@@ -12,7 +12,7 @@ from flatvol_jax.figures.boolean import (
     volume_sharpness_figure,
 )
 from flatvol_jax.figures.temporal import temporal_figure
-from flatvol_jax.study.records import load_records
+from flatvol_jax.study.engine.records import load_records
 
 
 class Study(NamedTuple):

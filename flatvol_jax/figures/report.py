@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from flatvol_jax.figures import page, scatter
 from flatvol_jax.runtime import files
-from flatvol_jax.study import claims as study_claims
-from flatvol_jax.study import comparison, flatness_tables, selection
-from flatvol_jax.study.faults import fault_table
-from flatvol_jax.study.halves import halves_table
+from flatvol_jax.study.analysis import claims as study_claims
+from flatvol_jax.study.analysis import comparison, flatness_tables, selection
+from flatvol_jax.study.analysis.faults import fault_table
+from flatvol_jax.study.analysis.halves import halves_table
 from flatvol_jax.study.protocol import protocol_note
 
 RUN_COLUMNS = {

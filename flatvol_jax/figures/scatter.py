@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from flatvol_jax.figures import style
 from flatvol_jax.runtime import files
-from flatvol_jax.study import claims, selection, statistics
+from flatvol_jax.study.analysis import claims, selection, statistics
 
 
 class Coordinate(NamedTuple):

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from flatvol_jax.figures import style
-from flatvol_jax.study import claims, selection
-from flatvol_jax.study.records import load_arrays
+from flatvol_jax.study.analysis import claims, selection
+from flatvol_jax.study.engine.records import load_arrays
 
 NAME = "measure.spectral_density"
 WIDTH = 0.01  # of the Gaussian, in units of the largest eigenvalue of all that is drawn

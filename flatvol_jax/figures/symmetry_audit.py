@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from flatvol_jax.figures import style
-from flatvol_jax.study import claims, selection
+from flatvol_jax.study.analysis import claims, selection
 from flatvol_jax.study.audit_table import (
     CHANGES,
     LOG_PRODUCT,

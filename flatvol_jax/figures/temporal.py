@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from flatvol_jax.figures import style
 from flatvol_jax.figures.formatting import number
 from flatvol_jax.figures.scatter import Look, write_title
-from flatvol_jax.study import selection
+from flatvol_jax.study.analysis import selection
 
 RUN, EPOCH, TRANSFORM, EVENT = "run_id", "epoch", "transform", "measure.epochs.event"
 ZERO, SIDE, UNSCALED = "measure.epochs.zero_error", "meta.event", "none"

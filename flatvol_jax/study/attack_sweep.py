@@ -21,17 +21,17 @@ from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.runtime.spread import spread
-from flatvol_jax.study.config_entries import check_plain, group
+from flatvol_jax.study.engine.config_entries import check_plain, group
+from flatvol_jax.study.engine.plan import Run, is_measured, measure_unit, plan_runs, training_unit
+from flatvol_jax.study.engine.recorded_runs import recorded_rows
+from flatvol_jax.study.engine.records import merge_records
+from flatvol_jax.study.engine.shards import Shard
+from flatvol_jax.study.engine.units import read_row, split_arrays, write_unit
+from flatvol_jax.study.engine.workdir import open_workdir
 from flatvol_jax.study.measures import MEASURES, chosen_measures
-from flatvol_jax.study.plan import Run, is_measured, measure_unit, plan_runs, training_unit
 from flatvol_jax.study.problem import Problem, make_problem
-from flatvol_jax.study.recorded_runs import recorded_rows
-from flatvol_jax.study.records import merge_records
-from flatvol_jax.study.shards import Shard
 from flatvol_jax.study.train_entries import train_settings
 from flatvol_jax.study.training_units import read_trained, run_key, train_group
-from flatvol_jax.study.units import read_row, split_arrays, write_unit
-from flatvol_jax.study.workdir import open_workdir
 from flatvol_jax.volume import checked_kernel
 
 Progress = Callable[[float, int, str], None]

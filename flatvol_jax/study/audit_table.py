@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study import claims
-from flatvol_jax.study.claims import Measure
-from flatvol_jax.study.selection import numbers, require
+from flatvol_jax.study.analysis import claims
+from flatvol_jax.study.analysis.claims import Measure
+from flatvol_jax.study.analysis.selection import numbers, require
 
 UNCHANGED_WITHIN = 1e-3  # relative; float32 parameters and searches leave 1e-5 or so
 WITHIN_ERROR = 4.0  # joint standard errors of the estimate as trained and as transformed

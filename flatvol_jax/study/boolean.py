@@ -15,12 +15,12 @@ from flatvol_jax.study.boolean_minima import find_minima, minima_columns
 from flatvol_jax.study.boolean_posterior import boolean_posterior_rows
 from flatvol_jax.study.boolean_system import make_system
 from flatvol_jax.study.boolean_work import Progress, Work
-from flatvol_jax.study.config_entries import check_plain, group
+from flatvol_jax.study.engine.config_entries import check_plain, group
+from flatvol_jax.study.engine.records import write_records
+from flatvol_jax.study.engine.units import jsonable
+from flatvol_jax.study.engine.workdir import open_workdir
 from flatvol_jax.study.mnist_posterior import mnist_posterior_rows
-from flatvol_jax.study.records import write_records
 from flatvol_jax.study.train_entries import train_settings
-from flatvol_jax.study.units import jsonable
-from flatvol_jax.study.workdir import open_workdir
 
 
 def run_boolean(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
-from flatvol_jax.study import selection, statistics
+from flatvol_jax.study.analysis import selection, statistics
 
 DIRECT, ESTIMATE = "measure.log_volume.direct", "measure.log_volume.estimate"
 EP = "measure.log_volume.heaviside"

@@ -12,14 +12,8 @@ from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.boolean_system import BooleanSystem
-from flatvol_jax.study.source_commit import source_commit
-from flatvol_jax.study.units import (
-    Unit,
-    arrays_path,
-    read_row,
-    read_unit_arrays,
-    write_unit,
-)
+from flatvol_jax.study.engine.source_commit import source_commit
+from flatvol_jax.study.engine.units import Unit, arrays_path, read_row, read_unit_arrays, write_unit
 
 Progress = Callable[[float, int, str], None]
 

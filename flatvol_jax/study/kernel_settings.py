@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flatvol_jax.runtime import checks
-from flatvol_jax.study.config_entries import group
+from flatvol_jax.study.engine.config_entries import group
 
 METHODS = ("analytic", "monte_carlo")
 

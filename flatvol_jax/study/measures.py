@@ -14,7 +14,8 @@ import jax
 from flatvol_jax import flatness
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.baselines import measure_baselines
-from flatvol_jax.study.config_entries import entries, group
+from flatvol_jax.study.engine.config_entries import entries, group
+from flatvol_jax.study.engine.plan import NETWORKS
 from flatvol_jax.study.flatness_measures import (
     ASCENT_MODES,
     measure_hessian,
@@ -30,7 +31,6 @@ from flatvol_jax.study.local_volume_measures import (
     measure_basin_volume,
     measure_learning_coefficient,
 )
-from flatvol_jax.study.plan import NETWORKS
 from flatvol_jax.study.problem import Problem
 from flatvol_jax.study.trained import Trained
 from flatvol_jax.study.volume_measures import (

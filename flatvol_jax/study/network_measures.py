@@ -13,16 +13,16 @@ from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.study.engine.plan import STAGE_VERSIONS, plan_runs
+from flatvol_jax.study.engine.records import write_records
+from flatvol_jax.study.engine.source_commit import source_commit
+from flatvol_jax.study.engine.units import Unit, jsonable
+from flatvol_jax.study.engine.workdir import open_workdir
 from flatvol_jax.study.given_network import answered, measured_columns
 from flatvol_jax.study.measures import chosen_measures
 from flatvol_jax.study.network_files import read_network
-from flatvol_jax.study.plan import STAGE_VERSIONS, plan_runs
 from flatvol_jax.study.problem import Problem, make_problem
-from flatvol_jax.study.records import write_records
-from flatvol_jax.study.source_commit import source_commit
 from flatvol_jax.study.training_units import run_key
-from flatvol_jax.study.units import Unit, jsonable
-from flatvol_jax.study.workdir import open_workdir
 
 Progress = Callable[[float, int, str], None]
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")

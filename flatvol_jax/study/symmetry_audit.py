@@ -17,18 +17,18 @@ from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.study.engine.plan import STAGE_VERSIONS, Run, plan_runs, training_unit
+from flatvol_jax.study.engine.records import write_records
+from flatvol_jax.study.engine.source_commit import source_commit
+from flatvol_jax.study.engine.units import Unit, read_row
+from flatvol_jax.study.engine.workdir import open_workdir
 from flatvol_jax.study.given_network import answered, measured_columns
 from flatvol_jax.study.measures import chosen_measures
 from flatvol_jax.study.network_measures import own_data
-from flatvol_jax.study.plan import STAGE_VERSIONS, Run, plan_runs, training_unit
 from flatvol_jax.study.problem import Problem, make_problem
-from flatvol_jax.study.records import write_records
-from flatvol_jax.study.source_commit import source_commit
 from flatvol_jax.study.symmetries import alpha_scale, permute_units, rectified_layer
 from flatvol_jax.study.trained import Trained
 from flatvol_jax.study.training_units import read_trained, run_key
-from flatvol_jax.study.units import Unit, read_row
-from flatvol_jax.study.workdir import open_workdir
 
 SYMMETRIES = ("layer", "unit", "permutation")
 

@@ -16,10 +16,18 @@ from etils import epath
 
 from flatvol_jax.models import Params
 from flatvol_jax.runtime.preemption import safe_point
-from flatvol_jax.study.config_entries import check_plain, group
+from flatvol_jax.study.engine.config_entries import check_plain, group
+from flatvol_jax.study.engine.records import write_records
+from flatvol_jax.study.engine.shards import Shard
+from flatvol_jax.study.engine.units import (
+    arrays_path,
+    jsonable,
+    read_row,
+    read_unit_arrays,
+    write_unit,
+)
+from flatvol_jax.study.engine.workdir import open_workdir
 from flatvol_jax.study.problem import Problem, make_problem
-from flatvol_jax.study.records import write_records
-from flatvol_jax.study.shards import Shard
 from flatvol_jax.study.temporal_measures import (
     Volumes,
     hessian_arrays,
@@ -49,14 +57,6 @@ from flatvol_jax.study.temporal_rows import (
 from flatvol_jax.study.temporal_segments import Answers, Segments
 from flatvol_jax.study.train_entries import train_settings
 from flatvol_jax.study.training_units import run_key
-from flatvol_jax.study.units import (
-    arrays_path,
-    jsonable,
-    read_row,
-    read_unit_arrays,
-    write_unit,
-)
-from flatvol_jax.study.workdir import open_workdir
 from flatvol_jax.volume import checked_kernel
 
 Progress = Callable[[float, int, str], None]

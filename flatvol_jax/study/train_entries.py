@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flatvol_jax.study.config_entries import built
+from flatvol_jax.study.engine.config_entries import built
 from flatvol_jax.training import TrainSettings
 
 # What a config means that lacks an entry: it is older than the entry.

@@ -13,12 +13,12 @@ from flatvol_jax.models import apply_in_batches, parameter_shapes
 from flatvol_jax.runtime.checkpoints import Checkpoint
 from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study.parameters import STATE, arrays_to_parameters, parameters_to_arrays
-from flatvol_jax.study.plan import Run, training_unit
+from flatvol_jax.study.engine.parameters import STATE, arrays_to_parameters, parameters_to_arrays
+from flatvol_jax.study.engine.plan import Run, training_unit
+from flatvol_jax.study.engine.source_commit import source_commit
+from flatvol_jax.study.engine.units import read_row, read_unit_arrays, row_path, write_unit
 from flatvol_jax.study.problem import Problem
-from flatvol_jax.study.source_commit import source_commit
 from flatvol_jax.study.trained import Trained, function_state
-from flatvol_jax.study.units import read_row, read_unit_arrays, row_path, write_unit
 from flatvol_jax.training import TrainedEnsemble, TrainSettings, train_ensemble
 
 PARTS = ("train", "test", "second_test")

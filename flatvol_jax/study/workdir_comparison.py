@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from flatvol_jax.study import comparison, selection, statistics
-from flatvol_jax.study.claims import MEASURES
-from flatvol_jax.study.plan import flatten
-from flatvol_jax.study.records import load_records
-from flatvol_jax.study.selection import ATTACK_SIZE, DRAW
+from flatvol_jax.study.analysis import comparison, selection, statistics
+from flatvol_jax.study.analysis.claims import MEASURES
+from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW
+from flatvol_jax.study.engine.plan import flatten
+from flatvol_jax.study.engine.records import load_records
 
 SAMPLE, OVERTRAIN = "hp.sample", "overtrain"
 KEY = ["run_id", OVERTRAIN, "transform", "epoch"]

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.study import records
+from flatvol_jax.study.engine import records
 
 BASELINES = ("gp_disagreement", "nn_disagreement", "label_norm", "margin", "parameter_norm")
 

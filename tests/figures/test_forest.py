@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from flatvol_jax.figures.forest import forest_figure
-from flatvol_jax.study.claims import claims_table
+from flatvol_jax.study.analysis.claims import claims_table
 
 
 @pytest.fixture(scope="module")

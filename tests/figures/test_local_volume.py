@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from flatvol_jax.figures import local_volume, scatter
-from flatvol_jax.study import selection, statistics
+from flatvol_jax.study.analysis import selection, statistics
 
 BASIN, COEFFICIENT = "measure.basin_volume", "measure.learning_coefficient"
 

@@ -4,7 +4,7 @@ import jinja2
 import pytest
 
 from flatvol_jax.figures import page, scatter
-from flatvol_jax.study import verdicts
+from flatvol_jax.study.analysis import verdicts
 
 
 def test_inline_svg_is_one_element_with_its_own_ids(one_draw):

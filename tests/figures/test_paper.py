@@ -8,7 +8,7 @@ from scipy import stats
 from flatvol_jax.figures import scatter
 from flatvol_jax.figures.paper import paper_figure
 from flatvol_jax.figures.paper_layout import FIGURES
-from flatvol_jax.study import selection, statistics
+from flatvol_jax.study.analysis import selection, statistics
 
 VOLUME, SHARPNESS = "measure.log_volume.heaviside", "measure.sharpness.best"
 ERROR = "measure.error.second_test"

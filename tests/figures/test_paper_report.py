@@ -16,8 +16,8 @@ from flatvol_jax.figures.formatting import signed, signed_interval
 from flatvol_jax.figures.paper_pictures import ORDER, paper_pictures
 from flatvol_jax.figures.paper_report import write_paper_report
 from flatvol_jax.figures.schematic import NAMES, REGIONS, schematic_figure
-from flatvol_jax.study import verdicts
-from flatvol_jax.study.experiment_tables import experiment_tables
+from flatvol_jax.study.analysis import verdicts
+from flatvol_jax.study.analysis.experiment_tables import experiment_tables
 from flatvol_jax.study.reproduction import (
     Provenance,
     paper_claims,

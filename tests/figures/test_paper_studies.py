@@ -5,7 +5,7 @@ import pytest
 
 from flatvol_jax.figures.paper_layout import FIGURES
 from flatvol_jax.figures.paper_studies import STUDIES, study_figures
-from flatvol_jax.study.records import load_sweeps, write_records
+from flatvol_jax.study.engine.records import load_sweeps, write_records
 
 
 def write(folder, frame):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from flatvol_jax.figures import report, scatter
-from flatvol_jax.study import claims, verdicts
+from flatvol_jax.study.analysis import claims, verdicts
 
 CONFIG = {"seed": 0, "hp": {"train": {"optimizer": "sgd<script>"}, "sizes": (0, 50)}}
 CONTEXT = {

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from configs.mnist_fcn import get_config
-from flatvol_jax.study import claims, load_records
+from flatvol_jax.study import load_records
+from flatvol_jax.study.analysis import claims
 from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.study.engine.plan import measure_unit, plan_runs, training_unit
+from flatvol_jax.study.engine.units import read_row, read_unit_arrays, row_path
 from flatvol_jax.study.measures import MEASURES, chosen_measures
-from flatvol_jax.study.plan import measure_unit, plan_runs, training_unit
-from flatvol_jax.study.units import read_row, read_unit_arrays, row_path
 
 
 @pytest.fixture(scope="module")

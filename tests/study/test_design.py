@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from flatvol_jax.study import comparison, statistics
-from flatvol_jax.study.design import (
+from flatvol_jax.study.analysis import comparison, statistics
+from flatvol_jax.study.analysis.design import (
     BROKEN,
     ERROR,
     FLATNESS,

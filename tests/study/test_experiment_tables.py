@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.study import comparison
-from flatvol_jax.study.experiment_tables import (
+from flatvol_jax.study.analysis import comparison
+from flatvol_jax.study.analysis.experiment_tables import (
     experiment_tables,
     flat_table,
     function_movement_table,

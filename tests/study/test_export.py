@@ -8,7 +8,7 @@ import pytest
 from known_sweeps import SHARPNESS, known_sweep
 
 from flatvol_jax.study import export_records
-from flatvol_jax.study.records import write_records
+from flatvol_jax.study.engine.records import write_records
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.study import attack_sweep, load_records, records_summary
+from flatvol_jax.study.analysis.faults import fault_table
 from flatvol_jax.study.attack_sweep import run_attack_sweep
-from flatvol_jax.study.faults import fault_table
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 
 from flatvol_jax.study import load_records
 from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.study.engine.plan import plan_runs
 from flatvol_jax.study.network_files import read_network
 from flatvol_jax.study.network_measures import measure_network, network_summary
-from flatvol_jax.study.plan import plan_runs
 from flatvol_jax.study.problem import make_problem
 from flatvol_jax.study.training_units import read_trained
 

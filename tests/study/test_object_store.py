@@ -14,10 +14,10 @@ from flatvol_jax.runtime.cache import cached_arrays
 from flatvol_jax.runtime.checkpoints import Checkpoint
 from flatvol_jax.sampling.chunk_files import ChunkFiles
 from flatvol_jax.sampling.tables import Table
-from flatvol_jax.study.records import load_records, load_sweeps, write_records
-from flatvol_jax.study.shards import Shard
-from flatvol_jax.study.units import Unit, read_row, read_unit_arrays, row_path, write_unit
-from flatvol_jax.study.workdir import open_workdir
+from flatvol_jax.study.engine.records import load_records, load_sweeps, write_records
+from flatvol_jax.study.engine.shards import Shard
+from flatvol_jax.study.engine.units import Unit, read_row, read_unit_arrays, row_path, write_unit
+from flatvol_jax.study.engine.workdir import open_workdir
 
 UNIT = Unit("train", "abc")
 

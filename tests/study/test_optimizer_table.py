@@ -5,14 +5,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from flatvol_jax.study import comparison, statistics
-from flatvol_jax.study.claims import claims_table
-from flatvol_jax.study.optimizer_table import (
-    COLUMNS,
-    optimizer_table,
-    primary_claims,
-)
-from flatvol_jax.study.verdicts import UNCHANGED_WITHIN
+from flatvol_jax.study.analysis import comparison, statistics
+from flatvol_jax.study.analysis.claims import claims_table
+from flatvol_jax.study.analysis.optimizer_table import COLUMNS, optimizer_table, primary_claims
+from flatvol_jax.study.analysis.verdicts import UNCHANGED_WITHIN
 
 VOLUME, SHARPNESS = "measure.log_volume.heaviside", "measure.sharpness.best"
 ERROR = "measure.error.second_test"

@@ -11,7 +11,7 @@ from flatvol_jax.kernels import analytic, nngp_kernel
 from flatvol_jax.models import FCN
 from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.baselines import measure_baselines
-from flatvol_jax.study.parameters import arrays_to_parameters, parameters_to_arrays
+from flatvol_jax.study.engine.parameters import arrays_to_parameters, parameters_to_arrays
 from flatvol_jax.study.problem import make_problem, model_spec
 from flatvol_jax.study.trained import Trained
 

@@ -4,9 +4,9 @@ import gzip
 
 import pandas as pd
 
-from flatvol_jax.study.record_files import record_files, records_name
-from flatvol_jax.study.records import load_records, load_sweeps, write_records
-from flatvol_jax.study.shards import Shard
+from flatvol_jax.study.engine.record_files import record_files, records_name
+from flatvol_jax.study.engine.records import load_records, load_sweeps, write_records
+from flatvol_jax.study.engine.shards import Shard
 
 
 def row(run_id, **columns):

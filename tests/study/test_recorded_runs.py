@@ -97,7 +97,7 @@ def test_other_settings_of_a_measure_are_computed(workdir, monkeypatch, entry):
 
 
 def test_a_raised_version_of_training_is_done_again(workdir, monkeypatch):
-    from flatvol_jax.study import plan
+    from flatvol_jax.study.engine import plan
 
     monkeypatch.setitem(plan.STAGE_VERSIONS, "train", plan.STAGE_VERSIONS["train"] + 1)
     done = trained_runs(monkeypatch)

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from configs.mnist_fcn import get_config
-from flatvol_jax.study.plan import measure_unit, plan_runs, settings_label, training_unit
-from flatvol_jax.study.record_merge import SCHEMA
-from flatvol_jax.study.records import FILE, load_records, load_sweeps, merge_records
-from flatvol_jax.study.units import row_path, write_unit
+from flatvol_jax.study.engine.plan import measure_unit, plan_runs, settings_label, training_unit
+from flatvol_jax.study.engine.record_merge import SCHEMA
+from flatvol_jax.study.engine.records import FILE, load_records, load_sweeps, merge_records
+from flatvol_jax.study.engine.units import row_path, write_unit
 
 MEASURES = {"hessian": {"k": 5}, "baselines": {}}
 

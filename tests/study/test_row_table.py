@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.study.records import FILE, load_records
-from flatvol_jax.study.row_table import table_of
+from flatvol_jax.study.engine.records import FILE, load_records
+from flatvol_jax.study.engine.row_table import table_of
 
 RESULTS = Path(__file__).parents[2] / "results"
 VALUES = (None, True, 2, -3, 2**53 + 1, 2**63, -(2**70), 1.5, math.nan, "a", "b", [1, 2], {"x": 1})

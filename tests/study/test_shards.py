@@ -1,6 +1,6 @@
 import pytest
 
-from flatvol_jax.study.shards import Shard, parse_shard
+from flatvol_jax.study.engine.shards import Shard, parse_shard
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 20])

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from flatvol_jax.study import comparison, resampling, selection, statistics
+from flatvol_jax.study.analysis import comparison, resampling, selection, statistics
 
 
 def frame_of(x, y, draws=None, sizes=None, **columns):

@@ -12,6 +12,7 @@ import flatvol_jax as fv
 from configs.temporal import LOSSES, VARIANTS, get_config
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study import temporal, temporal_measures, temporal_segments
+from flatvol_jax.study.engine.units import read_row, read_unit_arrays, write_unit
 from flatvol_jax.study.problem import make_problem
 from flatvol_jax.study.temporal import run_temporal
 from flatvol_jax.study.temporal_plan import (
@@ -23,7 +24,6 @@ from flatvol_jax.study.temporal_plan import (
     temporal_runs,
 )
 from flatvol_jax.study.trained import batch_loss
-from flatvol_jax.study.units import read_row, read_unit_arrays, write_unit
 
 ALPHAS = (4.0, 5.9, 1 / 5.9)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flatvol_jax.runtime import files
-from flatvol_jax.study.units import (
+from flatvol_jax.study.engine.units import (
     Unit,
     jsonable,
     read_row,

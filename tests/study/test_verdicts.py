@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.study import claims, verdicts
-from flatvol_jax.study.comparison import Difference
-from flatvol_jax.study.statistics import Correlation
+from flatvol_jax.study.analysis import claims, verdicts
+from flatvol_jax.study.analysis.comparison import Difference
+from flatvol_jax.study.analysis.statistics import Correlation
 
 
 def correlation(low, high, draws=10, undefined=0):

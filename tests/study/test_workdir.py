@@ -9,7 +9,7 @@ import pytest
 
 from configs.mnist_fcn import get_config
 from flatvol_jax.runtime import files
-from flatvol_jax.study.workdir import environment, open_workdir
+from flatvol_jax.study.engine.workdir import environment, open_workdir
 
 
 @pytest.fixture
@@ -158,5 +158,5 @@ def test_the_environment_names_what_ran(monkeypatch):
     found = environment()
     assert found["versions"]["jax"].count(".") == 2
     assert {"commit", "python", "machine", "versions"} == found.keys()
-    monkeypatch.setattr("flatvol_jax.study.workdir._PACKAGES", ("no-such-package",))
+    monkeypatch.setattr("flatvol_jax.study.engine.workdir._PACKAGES", ("no-such-package",))
     assert environment()["versions"] == {"no-such-package": None}

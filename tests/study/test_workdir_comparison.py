@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from known_sweeps import ERROR, SHARPNESS, known_sweep
 
-from flatvol_jax.study import comparison
-from flatvol_jax.study.records import write_records
-from flatvol_jax.study.units import jsonable
+from flatvol_jax.study.analysis import comparison
+from flatvol_jax.study.engine.records import write_records
+from flatvol_jax.study.engine.units import jsonable
 from flatvol_jax.study.workdir_comparison import compare_workdirs, comparison_summary
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study import resampling, selection, statistics
+from flatvol_jax.study.analysis import resampling, selection, statistics
 from flatvol_jax.study.boolean_summary import DIRECT, SHARPNESS
 from flatvol_jax.study.reproduction.claim import (
     ONE_SYSTEM,

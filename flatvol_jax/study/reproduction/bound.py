@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from flatvol_jax.study import selection
-from flatvol_jax.study.claims import BOUNDS, INFORMATIVE_BELOW, OPTIMIZER
-from flatvol_jax.study.experiment_tables import ExperimentTables
-from flatvol_jax.study.names import SYSTEMS
+from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.analysis.claims import BOUNDS, INFORMATIVE_BELOW, OPTIMIZER
+from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
+from flatvol_jax.study.analysis.names import SYSTEMS
+from flatvol_jax.study.analysis.selection import DRAW
+from flatvol_jax.study.analysis.statistics import CONDITIONAL
+from flatvol_jax.study.analysis.verdicts import FAILS, LEAST_DRAWS
 from flatvol_jax.study.reproduction.claim import NO_VERDICT, Evidence, PaperClaim, conditional
 from flatvol_jax.study.reproduction.sweeps import subject
-from flatvol_jax.study.selection import DRAW
-from flatvol_jax.study.statistics import CONDITIONAL
-from flatvol_jax.study.verdicts import FAILS, LEAST_DRAWS
 
 
 def bound_claims(tables: Sequence[ExperimentTables]) -> Iterator[PaperClaim]:

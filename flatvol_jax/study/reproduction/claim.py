@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flatvol_jax.study import verdicts
-from flatvol_jax.study.comparison import Difference
-from flatvol_jax.study.statistics import CONDITIONAL, Correlation
+from flatvol_jax.study.analysis import verdicts
+from flatvol_jax.study.analysis.comparison import Difference
+from flatvol_jax.study.analysis.statistics import CONDITIONAL, Correlation
 
 ONE_SYSTEM = "conditional on this system"
 NO_VERDICT = "no verdict"

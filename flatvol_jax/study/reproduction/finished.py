@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from flatvol_jax.study import selection
+from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.engine.plan import NETWORKS, plan_runs, settings_label
+from flatvol_jax.study.engine.record_files import record_files
+from flatvol_jax.study.engine.records import load_records
+from flatvol_jax.study.engine.units import jsonable
 from flatvol_jax.study.measures import chosen_measures
-from flatvol_jax.study.plan import NETWORKS, plan_runs, settings_label
-from flatvol_jax.study.record_files import record_files
-from flatvol_jax.study.records import load_records
 from flatvol_jax.study.temporal_plan import temporal_runs
-from flatvol_jax.study.units import jsonable
 
 # Entries of a config that say what is computed; measures may have been added to it since.
 DETERMINING = ("hp", "sweep", "event", "trajectory", "sampling", "widths", "minima", "posterior")

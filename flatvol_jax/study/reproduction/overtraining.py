@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study import comparison, selection, statistics, verdicts
-from flatvol_jax.study.claims import LOG_VOLUME, MEASURES, OPTIMIZER, SHARPNESS, Measure
-from flatvol_jax.study.experiment_tables import CHANGED, OVERTRAIN, ExperimentTables
+from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
+from flatvol_jax.study.analysis.claims import LOG_VOLUME, MEASURES, OPTIMIZER, SHARPNESS, Measure
+from flatvol_jax.study.analysis.experiment_tables import CHANGED, OVERTRAIN, ExperimentTables
+from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW
+from flatvol_jax.study.analysis.statistics import POOLED, WITHIN
 from flatvol_jax.study.reproduction.claim import (
     Evidence,
     PaperClaim,
@@ -18,8 +20,6 @@ from flatvol_jax.study.reproduction.claim import (
     unchanged,
 )
 from flatvol_jax.study.reproduction.sweeps import subject
-from flatvol_jax.study.selection import ATTACK_SIZE, DRAW
-from flatvol_jax.study.statistics import POOLED, WITHIN
 from flatvol_jax.study.temporal_summary import RELAXED
 
 EXPERIMENT = "mnist_fcn_overtrain"

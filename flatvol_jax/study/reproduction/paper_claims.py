@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.experiment_tables import ExperimentTables
+from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
 from flatvol_jax.study.reproduction.boolean import boolean_claims
 from flatvol_jax.study.reproduction.bound import bound_claims
 from flatvol_jax.study.reproduction.claim import PaperClaim, Reading

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from flatvol_jax.study import selection
+from flatvol_jax.study.analysis import selection
 
 
 class Provenance(NamedTuple):

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study import comparison, selection, statistics, verdicts
-from flatvol_jax.study.claims import (
+from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
+from flatvol_jax.study.analysis.claims import (
     LOG_VOLUME,
     MEASURES,
     NULL,
@@ -16,9 +16,10 @@ from flatvol_jax.study.claims import (
     Measure,
     ceilings,
 )
-from flatvol_jax.study.experiment_tables import ExperimentTables
-from flatvol_jax.study.names import OPTIMIZERS, SYSTEMS
-from flatvol_jax.study.optimizer_table import NOT_BROKEN, SGD
+from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
+from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
+from flatvol_jax.study.analysis.optimizer_table import NOT_BROKEN, SGD
+from flatvol_jax.study.analysis.statistics import POOLED, READINGS, WITHIN
 from flatvol_jax.study.reproduction.claim import (
     Evidence,
     PaperClaim,
@@ -29,7 +30,6 @@ from flatvol_jax.study.reproduction.claim import (
     exceeds,
     of_difference,
 )
-from flatvol_jax.study.statistics import POOLED, READINGS, WITHIN
 
 FOLLOWED = (
     "measure.hessian.spectral_norm",

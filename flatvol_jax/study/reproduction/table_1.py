@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study import selection
+from flatvol_jax.study.analysis import selection
 
 
 class Row(NamedTuple):

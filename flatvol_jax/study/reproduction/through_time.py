@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study import comparison, selection, statistics
-from flatvol_jax.study.claims import LOG_VOLUME, SHARPNESS
+from flatvol_jax.study.analysis import comparison, selection, statistics
+from flatvol_jax.study.analysis.claims import LOG_VOLUME, SHARPNESS
+from flatvol_jax.study.analysis.selection import DRAW
 from flatvol_jax.study.reproduction.claim import (
     Evidence,
     PaperClaim,
@@ -16,7 +17,6 @@ from flatvol_jax.study.reproduction.claim import (
     of_difference,
     unchanged,
 )
-from flatvol_jax.study.selection import DRAW
 from flatvol_jax.study.temporal_summary import RELAXED
 
 WHO = "FCN on MNIST, SGD"

@@ -3,7 +3,7 @@
 import numpy as np
 from known_sweeps import known_sweep
 
-from flatvol_jax.study.experiment_tables import experiment_tables
+from flatvol_jax.study.analysis.experiment_tables import experiment_tables
 from flatvol_jax.study.reproduction.bound import bound_claims
 
 

@@ -9,8 +9,8 @@ import pytest
 from known_sweeps import ERROR, SHARPNESS, VOLUME, known_sweep
 from scipy import stats
 
-from flatvol_jax.study import statistics
-from flatvol_jax.study.experiment_tables import experiment_tables
+from flatvol_jax.study.analysis import statistics
+from flatvol_jax.study.analysis.experiment_tables import experiment_tables
 from flatvol_jax.study.reproduction import (
     SENTENCES,
     claims_frame,

@@ -8,7 +8,7 @@ from pathlib import Path
 @functools.cache
 def source_commit() -> str | None:
     """Return the commit, with "-dirty" where files differ from it; None outside a source tree."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return None
     ask = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]

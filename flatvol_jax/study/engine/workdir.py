@@ -12,10 +12,10 @@ from etils import epath
 
 from flatvol_jax.runtime import files
 from flatvol_jax.runtime.locks import folder_lock
-from flatvol_jax.study.plan import flatten
-from flatvol_jax.study.record_files import record_files
-from flatvol_jax.study.source_commit import source_commit
-from flatvol_jax.study.units import jsonable
+from flatvol_jax.study.engine.plan import flatten
+from flatvol_jax.study.engine.record_files import record_files
+from flatvol_jax.study.engine.source_commit import source_commit
+from flatvol_jax.study.engine.units import jsonable
 
 _PACKAGES = (
     "flatvol-jax",

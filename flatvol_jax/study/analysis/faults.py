@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from flatvol_jax.study.selection import STATUS
+from flatvol_jax.study.analysis.selection import STATUS
 
 FAULT = "is.fault."  # then the measure; meta.fault.MEASURE says what it was
 

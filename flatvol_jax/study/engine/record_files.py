@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from etils import epath
 
-from flatvol_jax.study.shards import Shard
+from flatvol_jax.study.engine.shards import Shard
 
 FILE = "records.jsonl"
 _NAME = re.compile(r"records(?:-(\d+)-of-(\d+))?\.jsonl(\.gz)?")

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study import comparison, statistics, verdicts
-from flatvol_jax.study.claims import (
+from flatvol_jax.study.analysis import comparison, statistics, verdicts
+from flatvol_jax.study.analysis.claims import (
     LOG_VOLUME,
     MEASURES,
     OPTIMIZER,
@@ -31,7 +31,7 @@ from flatvol_jax.study.claims import (
     judgement_cells,
     optimizer_names,
 )
-from flatvol_jax.study.selection import (
+from flatvol_jax.study.analysis.selection import (
     ATTACK_SIZE,
     DRAW,
     error_column,
@@ -40,7 +40,7 @@ from flatvol_jax.study.selection import (
     require,
     usable,
 )
-from flatvol_jax.study.statistics import READINGS, WITHIN
+from flatvol_jax.study.analysis.statistics import READINGS, WITHIN
 
 SGD = "sgd"
 SAMPLE = "hp.sample"

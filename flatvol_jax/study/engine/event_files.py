@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from flatvol_jax.study.records import load_arrays, load_records
+from flatvol_jax.study.engine.records import load_arrays, load_records
 
 FOLDER = "tensorboard"
 CURVES = ("loss", "errors")  # of the arrays of a training unit, an entry an epoch

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.selection import numbers, usable
+from flatvol_jax.study.analysis.selection import numbers, usable
 
 BEST, SGD = "measure.sharpness.best", "measure.sharpness.sgd"
 

@@ -9,13 +9,19 @@ import pandas as pd
 from etils import epath
 
 from flatvol_jax.runtime import files
-from flatvol_jax.study.plan import Run, is_measured, measure_unit, settings_label, training_unit
-from flatvol_jax.study.record_files import FILE, read_rows, record_files, records_name
-from flatvol_jax.study.record_merge import SCHEMA, merge_rows, numbered, row_key
-from flatvol_jax.study.recorded_runs import TRAINED_BY
-from flatvol_jax.study.row_table import table_of
-from flatvol_jax.study.shards import Shard
-from flatvol_jax.study.units import arrays_path, read_row
+from flatvol_jax.study.engine.plan import (
+    Run,
+    is_measured,
+    measure_unit,
+    settings_label,
+    training_unit,
+)
+from flatvol_jax.study.engine.record_files import FILE, read_rows, record_files, records_name
+from flatvol_jax.study.engine.record_merge import SCHEMA, merge_rows, numbered, row_key
+from flatvol_jax.study.engine.recorded_runs import TRAINED_BY
+from flatvol_jax.study.engine.row_table import table_of
+from flatvol_jax.study.engine.shards import Shard
+from flatvol_jax.study.engine.units import arrays_path, read_row
 
 SETTINGS = "meta.settings."
 

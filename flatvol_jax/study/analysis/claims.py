@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from flatvol_jax.runtime import checks
-from flatvol_jax.study import comparison, statistics, verdicts
-from flatvol_jax.study.faults import fault_lines
-from flatvol_jax.study.selection import (
+from flatvol_jax.study.analysis import comparison, statistics, verdicts
+from flatvol_jax.study.analysis.faults import fault_lines
+from flatvol_jax.study.analysis.selection import (
     ATTACK_SIZE,
     STATUS,
     error_column,
@@ -18,7 +18,7 @@ from flatvol_jax.study.selection import (
     require,
     usable,
 )
-from flatvol_jax.study.statistics import POOLED, READINGS, WITHIN
+from flatvol_jax.study.analysis.statistics import POOLED, READINGS, WITHIN
 
 OPTIMIZER = "hp.train.optimizer"
 BOUNDS = {

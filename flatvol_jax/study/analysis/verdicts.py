@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from flatvol_jax.runtime import checks
-from flatvol_jax.study.comparison import Difference
-from flatvol_jax.study.statistics import CONDITIONAL, Correlation
+from flatvol_jax.study.analysis.comparison import Difference
+from flatvol_jax.study.analysis.statistics import CONDITIONAL, Correlation
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided at this scale"
 UNDECIDABLE = "undecidable at this |E1|"

@@ -5,10 +5,10 @@ from typing import Any
 
 from etils import epath
 
-from flatvol_jax.study.plan import Run, is_measured, settings_label, training_unit
-from flatvol_jax.study.record_files import read_rows, record_files
-from flatvol_jax.study.record_merge import SCHEMA
-from flatvol_jax.study.units import row_path
+from flatvol_jax.study.engine.plan import Run, is_measured, settings_label, training_unit
+from flatvol_jax.study.engine.record_files import read_rows, record_files
+from flatvol_jax.study.engine.record_merge import SCHEMA
+from flatvol_jax.study.engine.units import row_path
 
 TRAINED_BY = "meta.settings.train"
 

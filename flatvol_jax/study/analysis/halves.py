@@ -7,9 +7,9 @@ two disjoint halves, it does not hang on which images E2 has.
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.claims import claims_table
-from flatvol_jax.study.optimizer_table import optimizer_table, primary_claims
-from flatvol_jax.study.selection import numbers
+from flatvol_jax.study.analysis.claims import claims_table
+from flatvol_jax.study.analysis.optimizer_table import optimizer_table, primary_claims
+from flatvol_jax.study.analysis.selection import numbers
 
 HALVES = {
     "measure.error.second_test.half_1": "E2, first half",

@@ -7,11 +7,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.claims import OPTIMIZER, claims_table, holm_together, optimizer_names
-from flatvol_jax.study.halves import halves_table
-from flatvol_jax.study.optimizer_table import SAMPLE, optimizer_table, primary_claims
-from flatvol_jax.study.selection import ATTACK_SIZE, DRAW, numbers, require
-from flatvol_jax.study.statistics import READINGS
+from flatvol_jax.study.analysis.claims import (
+    OPTIMIZER,
+    claims_table,
+    holm_together,
+    optimizer_names,
+)
+from flatvol_jax.study.analysis.halves import halves_table
+from flatvol_jax.study.analysis.optimizer_table import SAMPLE, optimizer_table, primary_claims
+from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW, numbers, require
+from flatvol_jax.study.analysis.statistics import READINGS
 
 EXPERIMENT, SCALE, WORKDIR = "meta.experiment", "meta.scale", "meta.workdir"
 OVERTRAIN = "overtrain"

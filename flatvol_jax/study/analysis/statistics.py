@@ -22,8 +22,8 @@ import pandas as pd
 from scipy import stats
 
 from flatvol_jax.runtime import checks
-from flatvol_jax.study import resampling
-from flatvol_jax.study.selection import ATTACK_SIZE, DRAW, numbers
+from flatvol_jax.study.analysis import resampling
+from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW, numbers
 
 CONDITIONAL = "conditional on this S, E"
 POOLED, WITHIN = READINGS = ("pooled", "within")

@@ -7,7 +7,7 @@ import pandas as pd
 from etils import epath
 
 from flatvol_jax.runtime import files
-from flatvol_jax.study.records import load_sweeps
+from flatvol_jax.study.engine.records import load_sweeps
 
 SUFFIXES = (".csv", ".parquet")
 

@@ -8,8 +8,8 @@ import pandas as pd
 from scipy import stats
 
 from flatvol_jax.runtime import checks
-from flatvol_jax.study import statistics
-from flatvol_jax.study.selection import ATTACK_SIZE, DRAW, require
+from flatvol_jax.study.analysis import statistics
+from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW, require
 
 
 class Difference(NamedTuple):

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import content_hash
-from flatvol_jax.study.config_entries import check_plain, entries, group
-from flatvol_jax.study.units import Unit
+from flatvol_jax.study.engine.config_entries import check_plain, entries, group
+from flatvol_jax.study.engine.units import Unit
 
 # Raise a number when the meaning of a stage's result changes: old units are then computed anew.
 STAGE_VERSIONS = {
