@@ -28,10 +28,10 @@ from flatvol_jax.study.engine.records import merge_records
 from flatvol_jax.study.engine.shards import Shard
 from flatvol_jax.study.engine.units import read_row, split_arrays, write_unit
 from flatvol_jax.study.engine.workdir import open_workdir
-from flatvol_jax.study.measures import MEASURES, chosen_measures
-from flatvol_jax.study.problem import Problem, make_problem
-from flatvol_jax.study.train_entries import train_settings
-from flatvol_jax.study.training_units import read_trained, run_key, train_group
+from flatvol_jax.study.measures.problem import Problem, make_problem
+from flatvol_jax.study.measures.registry import MEASURES, chosen_measures
+from flatvol_jax.study.measures.train_entries import train_settings
+from flatvol_jax.study.measures.training_units import read_trained, run_key, train_group
 from flatvol_jax.volume import checked_kernel
 
 Progress = Callable[[float, int, str], None]

@@ -19,8 +19,8 @@ from flatvol_jax.study.engine.config_entries import check_plain, group
 from flatvol_jax.study.engine.records import write_records
 from flatvol_jax.study.engine.units import jsonable
 from flatvol_jax.study.engine.workdir import open_workdir
+from flatvol_jax.study.measures.train_entries import train_settings
 from flatvol_jax.study.mnist_posterior import mnist_posterior_rows
-from flatvol_jax.study.train_entries import train_settings
 
 
 def run_boolean(

@@ -9,9 +9,9 @@ from etils import epath
 
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.boolean_system import BooleanSystem
-from flatvol_jax.study.measures import MEASURES
-from flatvol_jax.study.train_entries import train_settings
-from flatvol_jax.study.trained import Trained
+from flatvol_jax.study.measures.registry import MEASURES
+from flatvol_jax.study.measures.train_entries import train_settings
+from flatvol_jax.study.measures.trained import Trained
 from flatvol_jax.training import train_ensemble
 
 COLUMNS = {

@@ -13,7 +13,7 @@ from flatvol_jax import data
 from flatvol_jax.kernels import nngp_kernel
 from flatvol_jax.models import FCN
 from flatvol_jax.runtime import checks
-from flatvol_jax.study.problem import Problem, model_spec
+from flatvol_jax.study.measures.problem import Problem, model_spec
 
 ENCODINGS = ("01", "signs")
 

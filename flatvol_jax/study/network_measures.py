@@ -18,11 +18,11 @@ from flatvol_jax.study.engine.records import write_records
 from flatvol_jax.study.engine.source_commit import source_commit
 from flatvol_jax.study.engine.units import Unit, jsonable
 from flatvol_jax.study.engine.workdir import open_workdir
-from flatvol_jax.study.given_network import answered, measured_columns
-from flatvol_jax.study.measures import chosen_measures
-from flatvol_jax.study.network_files import read_network
-from flatvol_jax.study.problem import Problem, make_problem
-from flatvol_jax.study.training_units import run_key
+from flatvol_jax.study.measures.given_network import answered, measured_columns
+from flatvol_jax.study.measures.network_files import read_network
+from flatvol_jax.study.measures.problem import Problem, make_problem
+from flatvol_jax.study.measures.registry import chosen_measures
+from flatvol_jax.study.measures.training_units import run_key
 
 Progress = Callable[[float, int, str], None]
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")

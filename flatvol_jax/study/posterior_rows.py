@@ -10,9 +10,9 @@ import numpy as np
 from flatvol_jax.models import Spec
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.sampling.packing import function_ids, pack_labels
+from flatvol_jax.study.measures.train_entries import train_settings
 from flatvol_jax.study.optimizer_samples import OptimizerSample, optimizer_functions
 from flatvol_jax.study.posterior_comparison import Slope, TotalVariation
-from flatvol_jax.study.train_entries import train_settings
 
 
 class LogProbability(NamedTuple):

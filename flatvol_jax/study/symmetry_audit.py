@@ -22,13 +22,13 @@ from flatvol_jax.study.engine.records import write_records
 from flatvol_jax.study.engine.source_commit import source_commit
 from flatvol_jax.study.engine.units import Unit, read_row
 from flatvol_jax.study.engine.workdir import open_workdir
-from flatvol_jax.study.given_network import answered, measured_columns
-from flatvol_jax.study.measures import chosen_measures
+from flatvol_jax.study.measures.given_network import answered, measured_columns
+from flatvol_jax.study.measures.problem import Problem, make_problem
+from flatvol_jax.study.measures.registry import chosen_measures
+from flatvol_jax.study.measures.symmetries import alpha_scale, permute_units, rectified_layer
+from flatvol_jax.study.measures.trained import Trained
+from flatvol_jax.study.measures.training_units import read_trained, run_key
 from flatvol_jax.study.network_measures import own_data
-from flatvol_jax.study.problem import Problem, make_problem
-from flatvol_jax.study.symmetries import alpha_scale, permute_units, rectified_layer
-from flatvol_jax.study.trained import Trained
-from flatvol_jax.study.training_units import read_trained, run_key
 
 SYMMETRIES = ("layer", "unit", "permutation")
 

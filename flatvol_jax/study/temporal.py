@@ -27,7 +27,9 @@ from flatvol_jax.study.engine.units import (
     write_unit,
 )
 from flatvol_jax.study.engine.workdir import open_workdir
-from flatvol_jax.study.problem import Problem, make_problem
+from flatvol_jax.study.measures.problem import Problem, make_problem
+from flatvol_jax.study.measures.train_entries import train_settings
+from flatvol_jax.study.measures.training_units import run_key
 from flatvol_jax.study.temporal_measures import (
     Volumes,
     hessian_arrays,
@@ -55,8 +57,6 @@ from flatvol_jax.study.temporal_rows import (
     sharpness_columns,
 )
 from flatvol_jax.study.temporal_segments import Answers, Segments
-from flatvol_jax.study.train_entries import train_settings
-from flatvol_jax.study.training_units import run_key
 from flatvol_jax.volume import checked_kernel
 
 Progress = Callable[[float, int, str], None]

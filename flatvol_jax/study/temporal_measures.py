@@ -13,11 +13,11 @@ from flatvol_jax.models import Params
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.engine.units import Unit, read_row, read_unit_arrays, write_unit
-from flatvol_jax.study.flatness_measures import measure_hessian, measure_sgd_sharpness
-from flatvol_jax.study.kernel_settings import kernel_settings
-from flatvol_jax.study.problem import Problem
+from flatvol_jax.study.measures.flatness import measure_hessian, measure_sgd_sharpness
+from flatvol_jax.study.measures.kernel_settings import kernel_settings
+from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.trained import Trained, train_loss
 from flatvol_jax.study.temporal_plan import STAGE_VERSIONS
-from flatvol_jax.study.trained import Trained, train_loss
 from flatvol_jax.volume import Cavities, log_volume
 
 SHARPNESS = ("value", "first_order", "second_order", "remainder", "on_face", "converged")

@@ -9,7 +9,7 @@ from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.study.engine.plan import Run, plan_runs
 from flatvol_jax.study.engine.units import Unit
-from flatvol_jax.study.symmetries import rectified_layer
+from flatvol_jax.study.measures.symmetries import rectified_layer
 from flatvol_jax.study.symmetry_audit import Transform
 from flatvol_jax.volume import LINK_VARIANCE
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flatvol_jax.study.problem import Problem
+from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.temporal_plan import Segment
 
 

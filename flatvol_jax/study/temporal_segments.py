@@ -13,11 +13,11 @@ from flatvol_jax.models import Params, Spec, apply_in_batches
 from flatvol_jax.study.engine.parameters import arrays_to_parameters, parameters_to_arrays
 from flatvol_jax.study.engine.source_commit import source_commit
 from flatvol_jax.study.engine.units import read_row, read_unit_arrays, row_path, write_unit
-from flatvol_jax.study.problem import Problem
-from flatvol_jax.study.symmetries import alpha_scale
+from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.symmetries import alpha_scale
+from flatvol_jax.study.measures.train_entries import train_settings
+from flatvol_jax.study.measures.training_units import run_key
 from flatvol_jax.study.temporal_plan import Segment
-from flatvol_jax.study.train_entries import train_settings
-from flatvol_jax.study.training_units import run_key
 from flatvol_jax.training import (
     Trajectory,
     advance_trajectory,

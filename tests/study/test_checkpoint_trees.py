@@ -10,8 +10,8 @@ from flax import nnx
 from flax.training import train_state
 
 import flatvol_jax as fv
-from flatvol_jax.study.checkpoint_trees import network_of_tree
-from flatvol_jax.study.network_files import read_network
+from flatvol_jax.study.measures.checkpoint_trees import network_of_tree
+from flatvol_jax.study.measures.network_files import read_network
 
 SHAPE = (5,)
 

@@ -10,10 +10,10 @@ import flatvol_jax as fv
 from configs.mnist_fcn import get_config
 from flatvol_jax.flatness.objective import flat_loss, hessian_product
 from flatvol_jax.runtime.precision import to_float64
-from flatvol_jax.study.flatness_measures import measure_hessian, weight_paths
-from flatvol_jax.study.local_volume_measures import measure_basin_volume
-from flatvol_jax.study.problem import make_problem
-from flatvol_jax.study.trained import Trained, train_loss, train_losses
+from flatvol_jax.study.measures.flatness import measure_hessian, weight_paths
+from flatvol_jax.study.measures.local_volume import measure_basin_volume
+from flatvol_jax.study.measures.problem import make_problem
+from flatvol_jax.study.measures.trained import Trained, train_loss, train_losses
 from flatvol_jax.training import TrainSettings, train_ensemble
 
 

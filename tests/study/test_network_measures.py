@@ -8,10 +8,10 @@ import pytest
 from flatvol_jax.study import load_records
 from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.engine.plan import plan_runs
-from flatvol_jax.study.network_files import read_network
+from flatvol_jax.study.measures.network_files import read_network
+from flatvol_jax.study.measures.problem import make_problem
+from flatvol_jax.study.measures.training_units import read_trained
 from flatvol_jax.study.network_measures import measure_network, network_summary
-from flatvol_jax.study.problem import make_problem
-from flatvol_jax.study.training_units import read_trained
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_ones_own_data_take_the_place_of_the_draw(sweep, tmp_path):
 
 
 def test_a_module_of_ones_own_is_found_by_its_name():
-    from flatvol_jax.study.problem import model_spec
+    from flatvol_jax.study.measures.problem import model_spec
 
     named = {"name": "flax", "features": "x", "sigma_w": 1.0, "sigma_b": 0.0}
     dense = model_spec({**named, "module": "flax.linen:Dense", "arguments": {"features": 1}})

@@ -7,7 +7,7 @@ import pytest
 from configs.mnist_fcn import get_config
 from flatvol_jax.study.engine import plan
 from flatvol_jax.study.engine.plan import flatten, measure_unit, plan_runs, training_unit
-from flatvol_jax.study.measures import MEASURES
+from flatvol_jax.study.measures.registry import MEASURES
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import flatvol_jax as fv
-from flatvol_jax.study.symmetries import permute_units
+from flatvol_jax.study.measures.symmetries import permute_units
 
 SPECS = {
     "fcn": (fv.FCN((7, 5, 6)), (9,)),

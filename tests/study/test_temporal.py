@@ -13,7 +13,8 @@ from configs.temporal import LOSSES, VARIANTS, get_config
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study import temporal, temporal_measures, temporal_segments
 from flatvol_jax.study.engine.units import read_row, read_unit_arrays, write_unit
-from flatvol_jax.study.problem import make_problem
+from flatvol_jax.study.measures.problem import make_problem
+from flatvol_jax.study.measures.trained import batch_loss
 from flatvol_jax.study.temporal import run_temporal
 from flatvol_jax.study.temporal_plan import (
     NONE,
@@ -23,7 +24,6 @@ from flatvol_jax.study.temporal_plan import (
     make_schedule,
     temporal_runs,
 )
-from flatvol_jax.study.trained import batch_loss
 
 ALPHAS = (4.0, 5.9, 1 / 5.9)
 

@@ -16,7 +16,7 @@ from flatvol_jax.study.engine.plan import NETWORKS, plan_runs, settings_label
 from flatvol_jax.study.engine.record_files import record_files
 from flatvol_jax.study.engine.records import load_records
 from flatvol_jax.study.engine.units import jsonable
-from flatvol_jax.study.measures import chosen_measures
+from flatvol_jax.study.measures.registry import chosen_measures
 from flatvol_jax.study.temporal_plan import temporal_runs
 
 # Entries of a config that say what is computed; measures may have been added to it since.

@@ -12,8 +12,8 @@ from flatvol_jax import flatness
 from flatvol_jax.flatness.paths import leaf_at
 from flatvol_jax.models import Spec, float64_inputs
 from flatvol_jax.runtime.precision import float64_scope, to_float64
-from flatvol_jax.study.problem import Problem
-from flatvol_jax.study.trained import Trained, batch_loss, host_float64, train_loss
+from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.trained import Trained, batch_loss, host_float64, train_loss
 
 CRITERIA = ("function", "loss", "kl")
 PRECONDITIONERS = ("none", "curvature")

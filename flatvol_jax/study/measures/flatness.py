@@ -6,8 +6,8 @@ import numpy as np
 from flatvol_jax import flatness
 from flatvol_jax.models.spec import Path, Spec
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study.problem import Problem
-from flatvol_jax.study.trained import (
+from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.trained import (
     Trained,
     batch_loss,
     evaluation_mode_loss,

@@ -13,10 +13,10 @@ import jax
 
 from flatvol_jax import flatness
 from flatvol_jax.runtime import checks
-from flatvol_jax.study.baselines import measure_baselines
 from flatvol_jax.study.engine.config_entries import entries, group
 from flatvol_jax.study.engine.plan import NETWORKS
-from flatvol_jax.study.flatness_measures import (
+from flatvol_jax.study.measures.baselines import measure_baselines
+from flatvol_jax.study.measures.flatness import (
     ASCENT_MODES,
     measure_hessian,
     measure_scale_invariant,
@@ -24,16 +24,16 @@ from flatvol_jax.study.flatness_measures import (
     measure_sharpness,
     measure_spectral_density,
 )
-from flatvol_jax.study.kernel_settings import kernel_settings
-from flatvol_jax.study.local_volume_measures import (
+from flatvol_jax.study.measures.kernel_settings import kernel_settings
+from flatvol_jax.study.measures.local_volume import (
     CRITERIA,
     PRECONDITIONERS,
     measure_basin_volume,
     measure_learning_coefficient,
 )
-from flatvol_jax.study.problem import Problem
-from flatvol_jax.study.trained import Trained
-from flatvol_jax.study.volume_measures import (
+from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.trained import Trained
+from flatvol_jax.study.measures.volume import (
     measure_kernel_error,
     measure_log_volume,
     measure_log_volume_null,

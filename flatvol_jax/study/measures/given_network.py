@@ -9,9 +9,9 @@ import numpy as np
 
 from flatvol_jax.models import Params, apply_in_batches
 from flatvol_jax.study.engine.units import Unit, read_row, split_arrays, write_unit
-from flatvol_jax.study.measures import MEASURES
-from flatvol_jax.study.problem import Problem
-from flatvol_jax.study.trained import Trained
+from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.registry import MEASURES
+from flatvol_jax.study.measures.trained import Trained
 
 
 def answered(problem: Problem, params: Params, state: Any, epochs: int | None) -> Trained:

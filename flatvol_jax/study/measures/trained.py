@@ -17,7 +17,7 @@ from flatvol_jax.models import (
     check_running_statistics,
     float64_inputs,
 )
-from flatvol_jax.study.problem import Problem
+from flatvol_jax.study.measures.problem import Problem
 
 
 class Trained(NamedTuple):

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 from scipy.linalg import cho_solve
 
-from flatvol_jax.study.problem import Problem
-from flatvol_jax.study.trained import Trained
+from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.trained import Trained
 
 
 def measure_baselines(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:

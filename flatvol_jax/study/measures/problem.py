@@ -25,8 +25,8 @@ from flatvol_jax.models import CNN, FCN, ResNet, Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.engine.config_entries import built, group
-from flatvol_jax.study.kernel_settings import kernel_settings
-from flatvol_jax.study.user_model import user_model
+from flatvol_jax.study.measures.kernel_settings import kernel_settings
+from flatvol_jax.study.measures.user_model import user_model
 from flatvol_jax.volume import Cavities, log_volume
 
 MODELS = {"cnn": CNN, "fcn": FCN, "resnet": ResNet, "flax": user_model}

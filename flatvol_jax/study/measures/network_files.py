@@ -9,7 +9,12 @@ from etils import epath
 
 from flatvol_jax.models import Spec, parameter_shapes
 from flatvol_jax.runtime import files
-from flatvol_jax.study.checkpoint_trees import NOT_A_NETWORK, network_of_tree, shapes, shown
+from flatvol_jax.study.measures.checkpoint_trees import (
+    NOT_A_NETWORK,
+    network_of_tree,
+    shapes,
+    shown,
+)
 
 _NAMED = 8  # files or checkpoints that an error names
 

@@ -17,8 +17,8 @@ from flatvol_jax.study.engine.parameters import STATE, arrays_to_parameters, par
 from flatvol_jax.study.engine.plan import Run, training_unit
 from flatvol_jax.study.engine.source_commit import source_commit
 from flatvol_jax.study.engine.units import read_row, read_unit_arrays, row_path, write_unit
-from flatvol_jax.study.problem import Problem
-from flatvol_jax.study.trained import Trained, function_state
+from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.trained import Trained, function_state
 from flatvol_jax.training import TrainedEnsemble, TrainSettings, train_ensemble
 
 PARTS = ("train", "test", "second_test")

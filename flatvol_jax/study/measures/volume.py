@@ -5,8 +5,8 @@ import numpy as np
 
 from flatvol_jax.kernels import jackknife
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study.problem import Problem
-from flatvol_jax.study.trained import Trained
+from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.trained import Trained
 from flatvol_jax.volume import (
     CERTIFIED,
     CERTIFIED_GIVEN_KERNEL,
