@@ -14,7 +14,6 @@ from absl import flags, logging
 from etils import epath
 
 from flatvol_jax.figures import save_figure
-from flatvol_jax.figures.sweep import Picture
 from flatvol_jax.runtime import processes
 from flatvol_jax.runtime.preemption import Stopped, stop_on
 from flatvol_jax.runtime.progress import progress_bar
@@ -22,6 +21,7 @@ from flatvol_jax.study.engine.record_files import record_files, records_name
 from flatvol_jax.study.engine.records import merge_shards
 from flatvol_jax.study.engine.shards import Shard, parse_shard
 from flatvol_jax.study.engine.workdir import environment
+from flatvol_jax.study.sweep.pictures import Picture
 
 BEGAN = time.perf_counter()
 AGAIN = os.EX_TEMPFAIL  # 75: stopped by SIGTERM, all is on disk, the same command goes on

@@ -14,11 +14,11 @@ from experiments.running import (
     report_context,
     save_pictures,
 )
-from flatvol_jax.figures import temporal_pictures, write_temporal_report
 from flatvol_jax.runtime import files
 from flatvol_jax.study import load_records
-from flatvol_jax.study.temporal import run_temporal
-from flatvol_jax.study.temporal_summary import branch_table, largest_alpha, temporal_summary
+from flatvol_jax.study.temporal.report import temporal_pictures, write_temporal_report
+from flatvol_jax.study.temporal.run import run_temporal
+from flatvol_jax.study.temporal.summary import branch_table, largest_alpha, temporal_summary
 
 CONFIG = define_config("configs/temporal.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")

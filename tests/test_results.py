@@ -15,7 +15,7 @@ from flatvol_jax.figures.paper_pictures import ORDER
 from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.study import load_records
 from flatvol_jax.study.analysis.verdicts import rules_hash
-from flatvol_jax.study.boolean_summary import complement_test, constants_share
+from flatvol_jax.study.boolean.summary import complement_test, constants_share
 from flatvol_jax.study.engine.record_files import read_rows, record_files
 from flatvol_jax.study.reproduction import is_finished
 

@@ -1,12 +1,12 @@
 """records -> pictures and the report; reads nothing else."""
 
-from flatvol_jax.figures.boolean_report import boolean_pictures, write_boolean_report
 from flatvol_jax.figures.paper import paper_figure
-from flatvol_jax.figures.report import write_report
 from flatvol_jax.figures.scatter import attack_sweep_figure, save_figure
-from flatvol_jax.figures.sweep import sweep_pictures
-from flatvol_jax.figures.symmetry_audit import symmetry_audit_figure
-from flatvol_jax.figures.temporal_report import temporal_pictures, write_temporal_report
+from flatvol_jax.study.audit.figure import symmetry_audit_figure
+from flatvol_jax.study.boolean.report import boolean_pictures, write_boolean_report
+from flatvol_jax.study.sweep.pictures import sweep_pictures
+from flatvol_jax.study.sweep.report import write_report
+from flatvol_jax.study.temporal.report import temporal_pictures, write_temporal_report
 
 __all__ = [
     "attack_sweep_figure",

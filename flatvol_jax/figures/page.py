@@ -23,13 +23,13 @@ def render_page(template: str, context: Mapping[str, Any], **content: Any) -> st
     """A page of page.html.j2's look, self-contained: the content, what was run, the rules.
 
     Args:
-        template: file name of a template that extends page.html.j2.
+        template: path in the package of a template that extends page.html.j2.
         context: `command`, `commit`, `versions` (name -> version), `wall_seconds`, `scale`,
             `title`; what is missing is shown as a dash.
         content: what the template itself wants.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("flatvol_jax.figures", ""),
+        loader=jinja2.PackageLoader("flatvol_jax", ""),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

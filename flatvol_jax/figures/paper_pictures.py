@@ -7,13 +7,13 @@ import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures.maximisation import maximisation_figure
 from flatvol_jax.figures.paper import paper_figure
 from flatvol_jax.figures.paper_layout import FIGURES
 from flatvol_jax.figures.paper_records import FOLDER, networks, sweep
 from flatvol_jax.figures.paper_studies import STUDIES, study_figures
 from flatvol_jax.figures.schematic import schematic_figure
 from flatvol_jax.study.engine.records import load_records
+from flatvol_jax.study.sweep.maximisation import maximisation_figure
 
 ORDER = ("1", "2", "3", "4", "5", *(f"S{number}" for number in range(1, 19)))
 ASCENT = "how far the maximisation of the loss is from its end"

@@ -55,7 +55,7 @@ def write_paper_report(
     """
     of_folder = {of.folder: (of, command, fate) for of, command, fate in studies}
     text = page.render_page(
-        "paper_report.html.j2",
+        "paper/report.html.j2",
         {"title": "Why flatness correlates with generalisation: every figure and claim", **context},
         overview=overview(claims),
         sentences=SENTENCES,

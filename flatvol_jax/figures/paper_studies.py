@@ -6,13 +6,13 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures.boolean import (
+from flatvol_jax.study.boolean.figures import (
     sharpness_norm_figure,
     volume_norm_figure,
     volume_sharpness_figure,
 )
-from flatvol_jax.figures.temporal import temporal_figure
 from flatvol_jax.study.engine.records import load_records
+from flatvol_jax.study.temporal.figure import temporal_figure
 
 
 class Study(NamedTuple):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from flatvol_jax.figures.alpha_sweep import alpha_sweep_figure
-from flatvol_jax.study.temporal_summary import branch_table
+from flatvol_jax.study.temporal.alpha_sweep import alpha_sweep_figure
+from flatvol_jax.study.temporal.summary import branch_table
 
 ALPHAS = (0.1, 0.5, 2.0, 4.0, 8.0)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flatvol_jax.figures import boolean_posterior
+from flatvol_jax.study.boolean import posterior_figure as boolean_posterior
 
 FOUND, BAYES = "measure.log_p_optimizer", "measure.log_p_bayes"
 KEYS = ["meta.system", "target.name", "hp.train.optimizer"]

@@ -4,7 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from flatvol_jax.figures import boolean_report, boolean_width
+from flatvol_jax.study.boolean import report as boolean_report
+from flatvol_jax.study.boolean import width_figure as boolean_width
 
 CONTEXT = {
     "command": "python -m experiments.boolean --config=a&b",

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.figures import boolean_width
+from flatvol_jax.study.boolean import width_figure as boolean_width
 
 VOLUME, WIDTH = "measure.log_volume.direct", "hp.model.width"
 COLUMNS = ["10", "40", "160", "∞", "EP"]

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.figures.comparison import write_comparison
 from flatvol_jax.study.analysis import verdicts
 from flatvol_jax.study.analysis.experiment_tables import experiment_tables
+from flatvol_jax.study.sweep.comparison import write_comparison
 
 CONTEXT = {"command": "python -m experiments.compare --workdir=a&b", "scale": "cpu"}
 

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.figures import maximisation, scatter
+from flatvol_jax.figures import scatter
+from flatvol_jax.study.sweep import maximisation
 
 LOSS = 0.05
 SGD = np.array([0.9, 0.99, 0.99, 1.0])  # of a rise of 0.01, after each epoch

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from flatvol_jax.figures import report, scatter
+from flatvol_jax.figures import scatter
 from flatvol_jax.study.analysis import claims, verdicts
+from flatvol_jax.study.sweep import report
 
 CONFIG = {"seed": 0, "hp": {"train": {"optimizer": "sgd<script>"}, "sizes": (0, 50)}}
 CONTEXT = {

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from flatvol_jax.figures import scatter, spectrum
+from flatvol_jax.figures import scatter
+from flatvol_jax.study.sweep import spectrum
 
 NAME = "measure.spectral_density"
 NODES = np.array([[-0.5, 0.0, 2.0], [-0.4, 0.1, 2.0]])

@@ -1,4 +1,4 @@
-from flatvol_jax.figures.sweep import sweep_pictures
+from flatvol_jax.study.sweep.pictures import sweep_pictures
 
 
 def test_pictures_that_have_no_data_are_left_out(one_draw, tmp_path):

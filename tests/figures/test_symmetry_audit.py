@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from flatvol_jax.figures import scatter
-from flatvol_jax.figures.symmetry_audit import FLAT, symmetry_audit_figure
+from flatvol_jax.study.audit.figure import FLAT, symmetry_audit_figure
 
 ALPHAS = (1 / 16, 1 / 4, 4.0, 16.0)
 

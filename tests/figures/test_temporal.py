@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.figures import temporal
-from flatvol_jax.figures.temporal import branches_of, scaling_name, temporal_figure
+from flatvol_jax.study.temporal import figure as temporal
+from flatvol_jax.study.temporal.figure import branches_of, scaling_name, temporal_figure
 
 BLUE, ORANGE = temporal.FLAT, temporal.VOLUME
 UP, DOWN = "layer 1, alpha 5.9", "layer 1, alpha 0.169492"

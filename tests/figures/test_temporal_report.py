@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from flatvol_jax.figures import temporal_report
+from flatvol_jax.study.temporal import report as temporal_report
 
 CONTEXT = {
     "command": "python -m experiments.temporal --config=a&b",

@@ -13,10 +13,10 @@ import pytest
 from configs.mnist_fcn import get_config
 from flatvol_jax.study import load_records
 from flatvol_jax.study.analysis import claims
-from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.engine.plan import measure_unit, plan_runs, training_unit
 from flatvol_jax.study.engine.units import read_row, read_unit_arrays, row_path
 from flatvol_jax.study.measures.registry import MEASURES, chosen_measures
+from flatvol_jax.study.sweep.run import run_attack_sweep
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.study.audit_table import audit_summary, audit_table, ratios
+from flatvol_jax.study.audit.table import audit_summary, audit_table, ratios
 
 
 @pytest.fixture

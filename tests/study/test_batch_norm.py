@@ -13,7 +13,6 @@ from configs.cifar_resnet import get_config as cifar_resnet
 from configs.mnist_fcn import get_config
 from flatvol_jax.kernels import monte_carlo_estimate
 from flatvol_jax.models import batch_state
-from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.engine.plan import plan_runs, training_unit
 from flatvol_jax.study.engine.units import read_unit_arrays
 from flatvol_jax.study.measures import problem as problems
@@ -21,6 +20,7 @@ from flatvol_jax.study.measures.flatness import measure_sgd_sharpness
 from flatvol_jax.study.measures.problem import make_problem
 from flatvol_jax.study.measures.trained import batch_loss, host_float64, train_loss, train_losses
 from flatvol_jax.study.measures.training_units import read_trained
+from flatvol_jax.study.sweep.run import run_attack_sweep
 
 CHOICES = ("running", "batch")
 

@@ -11,11 +11,12 @@ import scipy.stats
 import flatvol_jax as fv
 from configs.boolean import get_config
 from flatvol_jax.sampling.packing import function_ids
-from flatvol_jax.study import boolean_minima, load_records
-from flatvol_jax.study.boolean import run_boolean
-from flatvol_jax.study.boolean_minima import find_minima, minima_columns
-from flatvol_jax.study.boolean_summary import boolean_summary, complement_test, constants_share
-from flatvol_jax.study.boolean_system import make_system
+from flatvol_jax.study import load_records
+from flatvol_jax.study.boolean import minima as boolean_minima
+from flatvol_jax.study.boolean.minima import find_minima, minima_columns
+from flatvol_jax.study.boolean.run import run_boolean
+from flatvol_jax.study.boolean.summary import boolean_summary, complement_test, constants_share
+from flatvol_jax.study.boolean.system import make_system
 
 
 def small():

@@ -6,9 +6,9 @@ from flatvol_jax import data
 from flatvol_jax.kernels import nngp_kernel
 from flatvol_jax.models import FCN
 from flatvol_jax.sampling import draw_functions
-from flatvol_jax.study.boolean_posterior import boolean_posterior_rows
-from flatvol_jax.study.posterior_rows import function_ids
-from flatvol_jax.study.posterior_targets import train_rows
+from flatvol_jax.study.boolean.posterior import boolean_posterior_rows
+from flatvol_jax.study.boolean.posterior_rows import function_ids
+from flatvol_jax.study.boolean.posterior_targets import train_rows
 
 SPEC = FCN((12,), 1.0, 0.3)
 X = data.load("boolean7").x[:16, 3:]  # the cube of four bits

@@ -6,7 +6,7 @@ import pytest
 
 import flatvol_jax as fv
 from flatvol_jax.runtime import files
-from flatvol_jax.study.certificate import certify, check_certificate
+from flatvol_jax.study.single.certificate import certify, check_certificate
 
 
 @pytest.fixture(scope="module")

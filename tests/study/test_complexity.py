@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from flatvol_jax.study.complexity import count_words, lempel_ziv_complexity
+from flatvol_jax.study.boolean.complexity import count_words, lempel_ziv_complexity
 
 
 def labels(text):

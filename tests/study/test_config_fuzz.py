@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from malformed import MANY, SCALARS, outcome, run
 
 from configs.mnist_fcn import get_config
-from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.engine.plan import plan_runs
 from flatvol_jax.study.measures.registry import chosen_measures
+from flatvol_jax.study.sweep.run import run_attack_sweep
 
 CONFIG = json.loads(get_config("smoke").to_json())
 

@@ -7,9 +7,9 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
-from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.engine.event_files import write_events
 from flatvol_jax.study.engine.records import load_arrays, load_records
+from flatvol_jax.study.sweep.run import run_attack_sweep
 
 
 def scalars(folder):

@@ -5,9 +5,9 @@ import pytest
 
 from configs.mnist_fcn import get_config
 from flatvol_jax.kernels import monte_carlo_estimate, nngp_kernel
-from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.measures.problem import make_problem
 from flatvol_jax.study.measures.registry import chosen_measures
+from flatvol_jax.study.sweep.run import run_attack_sweep
 
 SAMPLES = {"samples": 40, "groups": 4}
 

@@ -5,13 +5,13 @@ import pytest
 from flatvol_jax import data
 from flatvol_jax.kernels import nngp_kernel
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study.mnist_posterior import (
+from flatvol_jax.study.boolean.mnist_posterior import (
     SPEC,
     all_functions,
     log_posterior,
     mnist_posterior_rows,
 )
-from flatvol_jax.study.posterior_rows import function_ids
+from flatvol_jax.study.boolean.posterior_rows import function_ids
 
 KEY = jax.random.key(0)
 

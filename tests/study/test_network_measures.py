@@ -6,12 +6,12 @@ import orbax.checkpoint as ocp
 import pytest
 
 from flatvol_jax.study import load_records
-from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.engine.plan import plan_runs
 from flatvol_jax.study.measures.network_files import read_network
 from flatvol_jax.study.measures.problem import make_problem
 from flatvol_jax.study.measures.training_units import read_trained
-from flatvol_jax.study.network_measures import measure_network, network_summary
+from flatvol_jax.study.single.measure import measure_network, network_summary
+from flatvol_jax.study.sweep.run import run_attack_sweep
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 
 from flatvol_jax import data
 from flatvol_jax.models import FCN
-from flatvol_jax.study.optimizer_samples import optimizer_functions
+from flatvol_jax.study.boolean.optimizer_samples import optimizer_functions
 from flatvol_jax.training import TrainSettings, train_ensemble
 
 SPEC = FCN((8,), 1.0, 0.1)

@@ -8,9 +8,9 @@ import pytest
 
 from configs.mnist_fcn import get_config
 from flatvol_jax.study import load_records
-from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.engine.plan import plan_runs, training_unit
 from flatvol_jax.study.engine.units import read_row, read_unit_arrays, row_path, write_unit
+from flatvol_jax.study.sweep.run import run_attack_sweep
 
 EPOCHS = (2, 5)
 

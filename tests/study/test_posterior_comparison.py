@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from flatvol_jax.study.posterior_comparison import (
+from flatvol_jax.study.boolean.posterior_comparison import (
     fitted_functions,
     known_total_variation,
     sample_total_variation,

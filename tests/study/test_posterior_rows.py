@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from flatvol_jax.study.optimizer_samples import OptimizerSample
-from flatvol_jax.study.posterior_comparison import Slope, TotalVariation
-from flatvol_jax.study.posterior_rows import (
+from flatvol_jax.study.boolean.optimizer_samples import OptimizerSample
+from flatvol_jax.study.boolean.posterior_comparison import Slope, TotalVariation
+from flatvol_jax.study.boolean.posterior_rows import (
     LogProbability,
     count_functions,
     function_ids,

@@ -5,7 +5,7 @@ import pytest
 from flatvol_jax import data
 from flatvol_jax.models import FCN
 from flatvol_jax.sampling import draw_functions, most_frequent
-from flatvol_jax.study.posterior_targets import target_labels, train_rows
+from flatvol_jax.study.boolean.posterior_targets import target_labels, train_rows
 
 X = data.load("boolean7").x
 

@@ -9,11 +9,11 @@ from configs.mnist_fcn import get_config
 from flatvol_jax import data
 from flatvol_jax.kernels import analytic, nngp_kernel
 from flatvol_jax.models import FCN
-from flatvol_jax.study.attack_sweep import run_attack_sweep
 from flatvol_jax.study.engine.parameters import arrays_to_parameters, parameters_to_arrays
 from flatvol_jax.study.measures.baselines import measure_baselines
 from flatvol_jax.study.measures.problem import make_problem, model_spec
 from flatvol_jax.study.measures.trained import Trained
+from flatvol_jax.study.sweep.run import run_attack_sweep
 
 SIZES = {"train_size": 40, "attack_pool_size": 25, "test_size": 30, "second_test_size": 100}
 PARTS = ("train", "attack", "test", "second_test")

@@ -3,7 +3,7 @@
 import pytest
 
 from configs import cifar_fcn, mnist_fcn, sensitivity
-from flatvol_jax.study.protocol import departures, protocol_note
+from flatvol_jax.study.sweep.protocol import departures, protocol_note
 from flatvol_jax.training import OPTIMIZERS
 
 

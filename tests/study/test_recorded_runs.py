@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from configs import mnist_fcn
-from flatvol_jax.study import attack_sweep
-from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.study.sweep import run as attack_sweep
+from flatvol_jax.study.sweep.run import run_attack_sweep
 
 ON = ("log_volume", "baselines")
 

@@ -10,7 +10,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from flatvol_jax.study import load_records
-from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.study.sweep.run import run_attack_sweep
 
 
 @pytest.fixture

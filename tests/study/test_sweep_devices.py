@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.study.sweep.run import run_attack_sweep
 
 SCRIPT = """
 import json, sys

@@ -11,12 +11,19 @@ import pytest
 import flatvol_jax as fv
 from configs.temporal import LOSSES, VARIANTS, get_config
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study import temporal, temporal_measures, temporal_segments
 from flatvol_jax.study.engine.units import read_row, read_unit_arrays, write_unit
 from flatvol_jax.study.measures.problem import make_problem
 from flatvol_jax.study.measures.trained import batch_loss
-from flatvol_jax.study.temporal import run_temporal
-from flatvol_jax.study.temporal_plan import (
+from flatvol_jax.study.temporal import (
+    measures as temporal_measures,
+)
+from flatvol_jax.study.temporal import (
+    run as temporal,
+)
+from flatvol_jax.study.temporal import (
+    segments as temporal_segments,
+)
+from flatvol_jax.study.temporal.plan import (
     NONE,
     Schedule,
     Segment,
@@ -24,6 +31,7 @@ from flatvol_jax.study.temporal_plan import (
     make_schedule,
     temporal_runs,
 )
+from flatvol_jax.study.temporal.run import run_temporal
 
 ALPHAS = (4.0, 5.9, 1 / 5.9)
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from flatvol_jax.study.temporal_summary import branch_table, largest_alpha, temporal_summary
+from flatvol_jax.study.temporal.summary import branch_table, largest_alpha, temporal_summary
 
 
 def row(epoch, transform="none", differs=0, volume=-100.0, alpha=None, **more):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from flatvol_jax.study.analysis import resampling, selection, statistics
-from flatvol_jax.study.boolean_summary import DIRECT, SHARPNESS
+from flatvol_jax.study.boolean.summary import DIRECT, SHARPNESS
 from flatvol_jax.study.reproduction.claim import (
     ONE_SYSTEM,
     Evidence,

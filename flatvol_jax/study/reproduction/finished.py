@@ -17,7 +17,7 @@ from flatvol_jax.study.engine.record_files import record_files
 from flatvol_jax.study.engine.records import load_records
 from flatvol_jax.study.engine.units import jsonable
 from flatvol_jax.study.measures.registry import chosen_measures
-from flatvol_jax.study.temporal_plan import temporal_runs
+from flatvol_jax.study.temporal.plan import temporal_runs
 
 # Entries of a config that say what is computed; measures may have been added to it since.
 DETERMINING = ("hp", "sweep", "event", "trajectory", "sampling", "widths", "minima", "posterior")

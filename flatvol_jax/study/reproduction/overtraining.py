@@ -20,7 +20,7 @@ from flatvol_jax.study.reproduction.claim import (
     unchanged,
 )
 from flatvol_jax.study.reproduction.sweeps import subject
-from flatvol_jax.study.temporal_summary import RELAXED
+from flatvol_jax.study.temporal.summary import RELAXED
 
 EXPERIMENT = "mnist_fcn_overtrain"
 FOLLOWED = (

@@ -17,7 +17,7 @@ from flatvol_jax.study.reproduction.claim import (
     of_difference,
     unchanged,
 )
-from flatvol_jax.study.temporal_summary import RELAXED
+from flatvol_jax.study.temporal.summary import RELAXED
 
 WHO = "FCN on MNIST, SGD"
 CONTINUES_WITHIN = 0.1  # of log10 sharpness: a quarter of the value

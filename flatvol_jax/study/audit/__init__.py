@@ -1,0 +1,1 @@
+"""The symmetry audit: its run, table and figure."""

@@ -1,0 +1,1 @@
+"""The Boolean system: run, summary, figures and report."""

@@ -1,0 +1,1 @@
+"""One network or labelling by itself: measured, certified."""

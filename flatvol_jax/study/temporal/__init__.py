@@ -1,0 +1,1 @@
+"""Flatness and volume through time: run, summary, figures and report."""
