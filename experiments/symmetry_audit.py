@@ -9,7 +9,6 @@ from etils import epath
 
 from experiments.flag_help import define_config, parse_flags
 from experiments.running import long_work
-from flatvol_jax.figures import save_figure
 from flatvol_jax.runtime import files
 from flatvol_jax.study import audit_summary, load_records
 from flatvol_jax.study.audit import table as audit_table
@@ -17,6 +16,7 @@ from flatvol_jax.study.audit.figure import symmetry_audit_figure
 from flatvol_jax.study.audit.run import run_symmetry_audit
 from flatvol_jax.study.measures.network_files import parameters_of_arrays
 from flatvol_jax.study.measures.problem import model_spec
+from flatvol_jax.study.report.scatter import save_figure
 
 CONFIG = define_config("configs/symmetry_audit.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")

@@ -11,13 +11,13 @@ import pytest
 import scipy.stats
 
 from configs import reproduce
-from flatvol_jax.figures.paper_pictures import ORDER
+from flatvol_jax.paper.finished import is_finished
+from flatvol_jax.paper.pictures import ORDER
 from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.study import load_records
 from flatvol_jax.study.analysis.verdicts import rules_hash
 from flatvol_jax.study.boolean.summary import complement_test, constants_share
 from flatvol_jax.study.engine.record_files import read_rows, record_files
-from flatvol_jax.study.reproduction import is_finished
 
 ROOT = Path(__file__).parents[1]
 BOOLEAN = ROOT / "results" / "boolean"

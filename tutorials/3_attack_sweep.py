@@ -46,7 +46,7 @@ import numpy as np
 
 import flatvol_jax as fv
 from configs import mnist_fcn
-from flatvol_jax.figures import attack_sweep_figure
+from flatvol_jax.study.report.scatter import attack_sweep_figure
 from flatvol_jax.study.sweep.run import run_attack_sweep
 
 # %% [markdown]

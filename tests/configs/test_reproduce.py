@@ -5,9 +5,9 @@ import importlib
 import pytest
 
 from configs import base, measure, reproduce, sensitivity, temporal
-from flatvol_jax.figures.paper_layout import FIGURES
+from flatvol_jax.paper import sensitivity as table
+from flatvol_jax.paper.layout import FIGURES
 from flatvol_jax.study.engine.plan import flatten
-from flatvol_jax.study.reproduction import sensitivity as table
 from flatvol_jax.training import OPTIMIZERS
 
 

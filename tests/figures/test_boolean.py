@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from flatvol_jax.figures import scatter
 from flatvol_jax.study.boolean import figures
+from flatvol_jax.study.report import scatter
 
 VOLUME, BEST = "measure.log_volume.direct", "measure.sharpness.best"
 ASCENT, NORM = "measure.sharpness.sgd", "measure.hessian.spectral_norm"

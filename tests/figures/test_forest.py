@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.figures.forest import forest_figure
 from flatvol_jax.study.analysis.claims import claims_table
+from flatvol_jax.study.report.forest import forest_figure
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.figures import formatting
+from flatvol_jax.study.report import formatting
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.figures import scatter
 from flatvol_jax.study.analysis import selection, statistics
+from flatvol_jax.study.report import scatter
 from flatvol_jax.study.sweep import local_volume
 
 BASIN, COEFFICIENT = "measure.basin_volume", "measure.learning_coefficient"

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.figures import scatter
+from flatvol_jax.study.report import scatter
 from flatvol_jax.study.sweep import maximisation
 
 LOSS = 0.05

@@ -3,8 +3,8 @@ import xml.etree.ElementTree as ElementTree
 import jinja2
 import pytest
 
-from flatvol_jax.figures import page, scatter
 from flatvol_jax.study.analysis import verdicts
+from flatvol_jax.study.report import page, scatter
 
 
 def test_inline_svg_is_one_element_with_its_own_ids(one_draw):

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from flatvol_jax.figures import scatter
-from flatvol_jax.figures.paper import paper_figure
-from flatvol_jax.figures.paper_layout import FIGURES
+from flatvol_jax.paper.layout import FIGURES
+from flatvol_jax.paper.scatter_figures import paper_figure
 from flatvol_jax.study.analysis import selection, statistics
+from flatvol_jax.study.report import scatter
 
 VOLUME, SHARPNESS = "measure.log_volume.heaviside", "measure.sharpness.best"
 ERROR = "measure.error.second_test"

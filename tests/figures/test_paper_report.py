@@ -10,21 +10,18 @@ import pandas as pd
 import pytest
 from known_sweeps import known_sweep
 
-from flatvol_jax.figures import page
-from flatvol_jax.figures.claims_markdown import claims_markdown
-from flatvol_jax.figures.formatting import signed, signed_interval
-from flatvol_jax.figures.paper_pictures import ORDER, paper_pictures
-from flatvol_jax.figures.paper_report import write_paper_report
-from flatvol_jax.figures.schematic import NAMES, REGIONS, schematic_figure
+from flatvol_jax.paper.claims.paper_claims import paper_claims
+from flatvol_jax.paper.claims_markdown import claims_markdown
+from flatvol_jax.paper.pictures import ORDER, paper_pictures
+from flatvol_jax.paper.provenance import Provenance
+from flatvol_jax.paper.report import write_paper_report
+from flatvol_jax.paper.schematic import NAMES, REGIONS, schematic_figure
+from flatvol_jax.paper.sensitivity import sensitivity_table, temporal_table
+from flatvol_jax.paper.table_1 import table_1
 from flatvol_jax.study.analysis import verdicts
 from flatvol_jax.study.analysis.experiment_tables import experiment_tables
-from flatvol_jax.study.reproduction import (
-    Provenance,
-    paper_claims,
-    sensitivity_table,
-    temporal_table,
-)
-from flatvol_jax.study.reproduction.table_1 import table_1
+from flatvol_jax.study.report import page
+from flatvol_jax.study.report.formatting import signed, signed_interval
 
 
 @pytest.fixture(scope="module")

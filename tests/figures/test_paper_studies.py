@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from flatvol_jax.figures.paper_layout import FIGURES
-from flatvol_jax.figures.paper_studies import STUDIES, study_figures
+from flatvol_jax.paper.layout import FIGURES
+from flatvol_jax.paper.studies import STUDIES, study_figures
 from flatvol_jax.study.engine.records import load_sweeps, write_records
 
 

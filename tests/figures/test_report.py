@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from flatvol_jax.figures import scatter
 from flatvol_jax.study.analysis import claims, verdicts
+from flatvol_jax.study.report import scatter
 from flatvol_jax.study.sweep import report
 
 CONFIG = {"seed": 0, "hp": {"train": {"optimizer": "sgd<script>"}, "sizes": (0, 50)}}

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from flatvol_jax.figures import scatter, style
+from flatvol_jax.study.report import scatter, style
 
 
 def test_points_are_log10_against_accuracy_on_e2(one_draw):

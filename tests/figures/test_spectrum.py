@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from flatvol_jax.figures import scatter
+from flatvol_jax.study.report import scatter
 from flatvol_jax.study.sweep import spectrum
 
 NAME = "measure.spectral_density"

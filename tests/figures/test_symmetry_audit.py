@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.figures import scatter
 from flatvol_jax.study.audit.figure import FLAT, symmetry_audit_figure
+from flatvol_jax.study.report import scatter
 
 ALPHAS = (1 / 16, 1 / 4, 4.0, 16.0)
 

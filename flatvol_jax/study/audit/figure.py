@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from flatvol_jax.figures import style
 from flatvol_jax.study.analysis import claims, selection
 from flatvol_jax.study.audit.table import (
     CHANGES,
@@ -19,6 +18,7 @@ from flatvol_jax.study.audit.table import (
     audit_table,
     ratios,
 )
+from flatvol_jax.study.report import style
 
 SYMMETRY, LAYER, ALPHA = "transform.symmetry", "transform.layer", "transform.alpha"
 NAMES = {"layer": "layer {} scaled by α", "unit": "units of layer {} scaled by αᶻ, z in [−1, 1]"}

@@ -5,7 +5,7 @@ measure does along the way says nothing about generalisation.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,39 +21,15 @@ from flatvol_jax.study.engine.records import write_records
 from flatvol_jax.study.engine.source_commit import source_commit
 from flatvol_jax.study.engine.units import Unit, read_row
 from flatvol_jax.study.engine.workdir import open_workdir
-from flatvol_jax.study.measures.given_network import answered, measured_columns
+from flatvol_jax.study.measures.given_network import answered, measured_columns, own_data
 from flatvol_jax.study.measures.problem import Problem, make_problem
 from flatvol_jax.study.measures.registry import chosen_measures
-from flatvol_jax.study.measures.symmetries import alpha_scale, permute_units, rectified_layer
+from flatvol_jax.study.measures.symmetries import rectified_layer
 from flatvol_jax.study.measures.trained import Trained
-from flatvol_jax.study.measures.training_units import read_trained, run_key
-from flatvol_jax.study.single.measure import own_data
-from flatvol_jax.study.sweep.run import run_attack_sweep
+from flatvol_jax.study.measures.training_units import read_trained, run_key, train_alone
+from flatvol_jax.study.measures.transforms import Transform, transformed
 
 SYMMETRIES = ("layer", "unit", "permutation")
-
-
-class Transform(NamedTuple):
-    """A reparametrisation.
-
-    Attributes:
-        symmetry: "none"; "layer", all units of the layer by α; "unit", each unit by α^z, z
-            uniform in [-1, 1], drawn once for each layer; "permutation" of the layer's units.
-        layer: from 1; None for "none".
-        alpha: None for "none" and "permutation".
-    """
-
-    symmetry: str
-    layer: int | None = None
-    alpha: float | None = None
-
-    @property
-    def name(self) -> str:
-        """A row's transform, as "layer 1, alpha 4"."""
-        if self.symmetry == "none":
-            return "none"
-        alpha = "" if self.alpha is None else f", alpha {self.alpha:.6g}"
-        return f"{self.symmetry} {self.layer}{alpha}"
 
 
 def plan_transforms(config: Mapping[str, Any], spec: Spec) -> list[Transform]:
@@ -69,28 +45,6 @@ def plan_transforms(config: Mapping[str, Any], spec: Spec) -> list[Transform]:
             scales = [None] if symmetry == "permutation" else alphas
             transforms += [Transform(symmetry, layer, alpha) for alpha in scales]
     return transforms
-
-
-def transformed(key: jax.Array, spec: Spec, params: Params, transform: Transform) -> Params:
-    """The parameters in the transform's form; `key` draws the units' exponents and orders."""
-    if transform.symmetry == "none":
-        return params
-    units = np.shape(_leaf(params, rectified_layer(spec, transform.layer).incoming[0]))[-1]
-    key = named_key(key, transform.symmetry, transform.layer)
-    if transform.symmetry == "permutation":
-        order = np.asarray(jax.random.permutation(key, units))
-        return permute_units(spec, params, transform.layer, order)
-    alpha = transform.alpha
-    if transform.symmetry == "unit":
-        exponents = np.asarray(jax.random.uniform(key, (units,), minval=-1.0, maxval=1.0))
-        alpha = alpha ** exponents.astype(np.float64)
-    return alpha_scale(spec, params, transform.layer, alpha)
-
-
-def _leaf(params: Params, path: tuple[str, ...]) -> Any:
-    for name in path:
-        params = params[name]
-    return params
 
 
 def run_symmetry_audit(
@@ -126,7 +80,7 @@ def run_symmetry_audit(
             )
         problem = own_data(problem, arrays)
     transforms = plan_transforms(config, problem.spec)
-    trained, row = _network(config, workdir, data_dir, problem, run, params)
+    trained, row = _network(config, workdir, problem, run, params)
     network = array_hash(*map(np.asarray, jax.tree.leaves(trained.params)))
     if params is not None:
         row = _given_row(config, problem, run, trained, network, arrays is not None)
@@ -163,12 +117,13 @@ def _unit(network: str, transform: Transform, name: str, settings: Mapping[str, 
     return Unit(name, content_hash(determined_by))
 
 
-def _network(config, workdir, data_dir, problem: Problem, run: Run, params):
+def _network(config, workdir, problem: Problem, run: Run, params):
     """Return the network, and the columns that all rows share of one that is trained here."""
     if params is not None:
         state = problem.spec.init_state(problem.train_x.shape[1:])
         return answered(problem, params, state, None), {}
-    run_attack_sweep(config, workdir, data_dir, train_only=True)
+    with open_workdir(workdir, config) as workdir:
+        train_alone(workdir, config, problem, run)
     trained = read_trained(workdir, problem, run)
     if trained is None:
         raise ValueError(

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from flatvol_jax.figures import style
-from flatvol_jax.figures.formatting import correlation, number
-from flatvol_jax.figures.scatter import Look, write_title
 from flatvol_jax.study.analysis import selection, statistics
+from flatvol_jax.study.report import style
+from flatvol_jax.study.report.formatting import correlation, number
+from flatvol_jax.study.report.scatter import Look, write_title
 
 PART, RANK, MINORITY = "meta.part", "function.rank", "function.minority"
 MINIMA, TRIED, EPOCH = "measure.minima", "measure.minima.tried", "overtrain"

@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures import style
-from flatvol_jax.figures.formatting import number
-from flatvol_jax.figures.scatter import Look, write_title
 from flatvol_jax.study.analysis import selection
 from flatvol_jax.study.boolean.figures import Quantity, drawn, measured, part
+from flatvol_jax.study.report import style
+from flatvol_jax.study.report.formatting import number
+from flatvol_jax.study.report.scatter import Look, write_title
 
 KEYS = ["meta.system", "target.name", "hp.train.optimizer"]
 FOUND = Quantity("measure.log_p_optimizer", "log₁₀ P_optimizer(f | S)", "ln")

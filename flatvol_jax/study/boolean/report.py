@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 from etils import epath
 
-from flatvol_jax.figures import page, scatter
 from flatvol_jax.runtime import files
 from flatvol_jax.study.analysis import selection
 from flatvol_jax.study.boolean.figures import (
@@ -36,8 +35,9 @@ from flatvol_jax.study.boolean.width_figure import (
     width_figure,
     width_table,
 )
-from flatvol_jax.study.sweep.pictures import Picture
-from flatvol_jax.study.sweep.report import flatten
+from flatvol_jax.study.engine.plan import flatten
+from flatvol_jax.study.report import page, scatter
+from flatvol_jax.study.report.pictures import Picture, drawn_pictures
 
 FILE = "report.html"
 LISTED = 20  # functions in the table
@@ -74,7 +74,7 @@ def boolean_pictures(frame: pd.DataFrame) -> list[Picture]:
             posterior_figure(frame),
         ),
     ]
-    return [Picture(*candidate) for candidate in candidates if candidate[-1] is not None]
+    return drawn_pictures(candidates)
 
 
 def write_boolean_report(

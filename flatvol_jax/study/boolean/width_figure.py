@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures import style
-from flatvol_jax.figures.scatter import Look, norm_bar, write_title
 from flatvol_jax.study.analysis import selection
 from flatvol_jax.study.boolean.figures import RANK, VOLUME, Quantity, drawn, function_rows, part
+from flatvol_jax.study.report import style
+from flatvol_jax.study.report.scatter import Look, norm_bar, write_title
 
 FUNCTION, WIDTH = "function.id", "hp.model.width"
 ESTIMATE = Quantity("measure.log_volume.estimate", "", "ln")

@@ -1,5 +1,6 @@
-"""A network that comes from outside: its answers on S and E1, and measures of it as units."""
+"""A network that comes from outside: its data, answers on S and E1, measures of it as units."""
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +8,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from flatvol_jax.models import Params, apply_in_batches
+from flatvol_jax.models import Params, apply_in_batches, network_inputs
+from flatvol_jax.runtime import checks
 from flatvol_jax.study.engine.units import Unit, read_row, split_arrays, write_unit
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.measures.trained import Trained
+
+ARRAYS = ("train_x", "train_y", "test_x", "test_y")
+SECOND = ("second_test_x", "second_test_y")
 
 
 def answered(problem: Problem, params: Params, state: Any, epochs: int | None) -> Trained:
@@ -34,3 +39,31 @@ def measured_columns(
         measured[f"meta.{unit.stage}.seconds"] = time.perf_counter() - began
         write_unit(workdir, unit, *split_arrays(measured))
     return read_row(workdir, unit)
+
+
+def own_data(problem: Problem, arrays: Mapping[str, np.ndarray]) -> Problem:
+    """Return the problem with a user's S, E1 and, where given, E2."""
+    missing = [name for name in ARRAYS if name not in arrays]
+    if missing:
+        raise ValueError(
+            f"data: got the arrays {', '.join(arrays) or 'none'}; wanted {', '.join(ARRAYS)}, and "
+            f"{', '.join(SECOND)} for a second test set."
+        )
+    parts = {}
+    for part in ("train", "test", "second_test"):
+        x, y = arrays.get(f"{part}_x"), arrays.get(f"{part}_y")
+        if x is None or y is None:
+            x, y = parts["train_x"][:0], np.zeros(0)
+        x, y = network_inputs(problem.spec, f"{part}_x", x), checks.finite(f"{part}_y", y)
+        if len(x) != len(y) or not np.isin(y, (-1, 1)).all():
+            raise ValueError(
+                f"{part}_x, {part}_y: got {x.shape} and {y.shape} with labels "
+                f"{np.unique(y)[:4]}, wanted (n, ...) and (n,) labels -1 and +1."
+            )
+        parts |= {f"{part}_x": x, f"{part}_y": y.astype(np.int8)}
+    return dataclasses.replace(
+        problem,
+        **parts,
+        attack_x=parts["train_x"][:0],
+        attack_y=parts["train_y"][:0],
+    )

@@ -10,14 +10,17 @@ from etils import epath
 
 from flatvol_jax import data
 from flatvol_jax.models import apply_in_batches, parameter_shapes
+from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.checkpoints import Checkpoint
 from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.study.engine.config_entries import check_plain, group
 from flatvol_jax.study.engine.parameters import STATE, arrays_to_parameters, parameters_to_arrays
 from flatvol_jax.study.engine.plan import Run, training_unit
 from flatvol_jax.study.engine.source_commit import source_commit
 from flatvol_jax.study.engine.units import read_row, read_unit_arrays, row_path, write_unit
 from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.train_entries import train_settings
 from flatvol_jax.study.measures.trained import Trained, function_state
 from flatvol_jax.training import TrainedEnsemble, TrainSettings, train_ensemble
 
@@ -35,7 +38,7 @@ def train_group(
     config: Mapping[str, Any],
     problem: Problem,
     settings: TrainSettings,
-    group: Sequence[Run],
+    networks: Sequence[Run],
     size: int,
     units: Sequence[Run],
     progress: Callable[[float], None],
@@ -47,7 +50,7 @@ def train_group(
         config: of the sweep.
         problem: of the draw.
         settings: hp.train.
-        group: the networks, at most `size`.
+        networks: what the ensemble trains, at most `size`.
         size: members; the program is compiled for this number.
         units: what is to be written of them, each at zero error or some epochs later.
         progress: called with the share that is done.
@@ -56,7 +59,7 @@ def train_group(
         ValueError: a network that is stored at zero error and came out otherwise this time.
         Stopped: a stop was asked for; training goes on from a checkpoint.
     """
-    members = [group[min(i, len(group) - 1)] for i in range(size)]
+    members = [networks[min(i, len(networks) - 1)] for i in range(size)]
     m, pool = len(problem.train_y), len(problem.attack_y)
     use = np.zeros((size, m + pool), bool)
     use[:, :m] = True
@@ -85,7 +88,7 @@ def train_group(
     )
     seconds = {"meta.train.seconds": (time.perf_counter() - began) / len(units)}
     seconds |= {"meta.commit": source_commit()}
-    places = {run.run_id: i for i, run in enumerate(group)}
+    places = {run.run_id: i for i, run in enumerate(networks)}
     for run in units:
         i = places[run.run_id]
         if run.overtrain:
@@ -96,6 +99,32 @@ def train_group(
             row, arrays = _at_zero_error(problem, ensemble, i)
         write_unit(workdir, training_unit(run), row | seconds, arrays)
     checkpoint.drop()
+
+
+def ensemble_size(config: Mapping[str, Any], settings: TrainSettings) -> int:
+    """Return how many networks the config trains as one ensemble.
+
+    Raises:
+        ValueError: a number that is no count, or no multiple of hp.train.vmap_size.
+    """
+    size = checks.count("ensemble", group(config, "", "ensemble")["ensemble"])
+    if size % settings.vmap_size:
+        raise ValueError(
+            f"ensemble: got {size} runs and hp.train.vmap_size = {settings.vmap_size}, wanted a "
+            "multiple of it: a batch of another shape would round otherwise."
+        )
+    return size
+
+
+def train_alone(
+    workdir: epath.PathLike, config: Mapping[str, Any], problem: Problem, run: Run
+) -> None:
+    """Train one network as a sweep of this config would, where its unit is not there yet."""
+    check_plain(config)
+    settings = train_settings(group(config, "hp.train"))
+    size = ensemble_size(config, settings)
+    if read_row(workdir, training_unit(run)) is None:
+        train_group(workdir, config, problem, settings, [run], size, [run], lambda _: None)
 
 
 def read_trained(workdir: epath.PathLike, problem: Problem, run: Run) -> Trained | None:

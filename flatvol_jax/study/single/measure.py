@@ -1,6 +1,5 @@
 """Score one network that was trained elsewhere, as a sweep scores its own."""
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from flatvol_jax.models import apply_in_batches, check_evaluation, network_inputs
+from flatvol_jax.models import apply_in_batches, check_evaluation
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.preemption import safe_point
@@ -18,15 +17,13 @@ from flatvol_jax.study.engine.records import write_records
 from flatvol_jax.study.engine.source_commit import source_commit
 from flatvol_jax.study.engine.units import Unit, jsonable
 from flatvol_jax.study.engine.workdir import open_workdir
-from flatvol_jax.study.measures.given_network import answered, measured_columns
+from flatvol_jax.study.measures.given_network import answered, measured_columns, own_data
 from flatvol_jax.study.measures.network_files import read_network
 from flatvol_jax.study.measures.problem import Problem, make_problem
 from flatvol_jax.study.measures.registry import chosen_measures
 from flatvol_jax.study.measures.training_units import run_key
 
 Progress = Callable[[float, int, str], None]
-ARRAYS = ("train_x", "train_y", "test_x", "test_y")
-SECOND = ("second_test_x", "second_test_y")
 FITTED_ONLY = ("measure.bound.", "measure.log_volume_null.")  # of functions that fit S
 ROWS = (
     ("measure.error.train", "error on S", ""),
@@ -161,31 +158,3 @@ def _errors(problem: Problem, network) -> dict[str, Any]:
         "measure.error.second_test": share(second, problem.second_test_y),
         "is.zero_error": train == 0,
     }
-
-
-def own_data(problem: Problem, arrays: Mapping[str, np.ndarray]) -> Problem:
-    """Return the problem with a user's S, E1 and, where given, E2."""
-    missing = [name for name in ARRAYS if name not in arrays]
-    if missing:
-        raise ValueError(
-            f"data: got the arrays {', '.join(arrays) or 'none'}; wanted {', '.join(ARRAYS)}, and "
-            f"{', '.join(SECOND)} for a second test set."
-        )
-    parts = {}
-    for part in ("train", "test", "second_test"):
-        x, y = arrays.get(f"{part}_x"), arrays.get(f"{part}_y")
-        if x is None or y is None:
-            x, y = parts["train_x"][:0], np.zeros(0)
-        x, y = network_inputs(problem.spec, f"{part}_x", x), checks.finite(f"{part}_y", y)
-        if len(x) != len(y) or not np.isin(y, (-1, 1)).all():
-            raise ValueError(
-                f"{part}_x, {part}_y: got {x.shape} and {y.shape} with labels "
-                f"{np.unique(y)[:4]}, wanted (n, ...) and (n,) labels -1 and +1."
-            )
-        parts |= {f"{part}_x": x, f"{part}_y": y.astype(np.int8)}
-    return dataclasses.replace(
-        problem,
-        **parts,
-        attack_x=parts["train_x"][:0],
-        attack_y=parts["train_y"][:0],
-    )

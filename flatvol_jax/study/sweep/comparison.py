@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 from etils import epath
 
-from flatvol_jax.figures import forest, page, scatter
 from flatvol_jax.runtime import files
 from flatvol_jax.study.analysis.claims import CEILING, NULL, PROBIT
 from flatvol_jax.study.analysis.experiment_tables import (
@@ -17,6 +16,7 @@ from flatvol_jax.study.analysis.experiment_tables import (
 from flatvol_jax.study.analysis.optimizer_table import SGD
 from flatvol_jax.study.analysis.selection import DRAW
 from flatvol_jax.study.analysis.verdicts import UNCHANGED_WITHIN
+from flatvol_jax.study.report import forest, page, scatter
 
 # What stands beside log V in every table: the other link, the null, the ceiling.
 BESIDE = (PROBIT.column, NULL.column, CEILING.column)

@@ -9,15 +9,15 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from flatvol_jax.figures import style
-from flatvol_jax.figures.scatter import (
+from flatvol_jax.study.analysis import claims, selection, statistics
+from flatvol_jax.study.report import style
+from flatvol_jax.study.report.scatter import (
     SHARPNESS,
     VOLUME,
     attack_size_norm,
     colour_bar,
     correlation_lines,
 )
-from flatvol_jax.study.analysis import claims, selection, statistics
 
 BASIN, COEFFICIENT = "measure.basin_volume", "measure.learning_coefficient"
 LABELS = {

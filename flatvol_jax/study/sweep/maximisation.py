@@ -9,10 +9,10 @@ from etils import epath
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures import style
-from flatvol_jax.figures.scatter import attack_size_norm, colour_bar
 from flatvol_jax.study.analysis import selection
 from flatvol_jax.study.engine.records import load_arrays
+from flatvol_jax.study.report import style
+from flatvol_jax.study.report.scatter import attack_size_norm, colour_bar
 
 LEAST = 1e-4  # a running maximum closer to its end than this share of its rise has arrived
 SETTLED = 0.01  # the share of the rise that the last tenth may still add

@@ -1,23 +1,13 @@
 """All figures that the records of an attack sweep allow, by name."""
 
-from typing import NamedTuple
-
 import pandas as pd
 from etils import epath
-from matplotlib.figure import Figure
 
-from flatvol_jax.figures.scatter import attack_sweep_figure
+from flatvol_jax.study.report.pictures import Picture, drawn_pictures
+from flatvol_jax.study.report.scatter import attack_sweep_figure
 from flatvol_jax.study.sweep.local_volume import local_volume_figure
 from flatvol_jax.study.sweep.maximisation import maximisation_figure
 from flatvol_jax.study.sweep.spectrum import spectrum_figure
-
-
-class Picture(NamedTuple):
-    """A figure, the stem of its file, and what it shows."""
-
-    name: str
-    shows: str
-    figure: Figure
 
 
 def sweep_pictures(frame: pd.DataFrame, workdir: epath.PathLike) -> list[Picture]:
@@ -45,4 +35,4 @@ def sweep_pictures(frame: pd.DataFrame, workdir: epath.PathLike) -> list[Picture
             local_volume_figure(frame),
         ),
     ]
-    return [Picture(*candidate) for candidate in candidates if candidate[-1] is not None]
+    return drawn_pictures(candidates)

@@ -1,6 +1,6 @@
 """One self-contained report.html: what was run, the figure, verdicts, tables, the rules."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import markupsafe
@@ -8,12 +8,13 @@ import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures import page, scatter
 from flatvol_jax.runtime import files
 from flatvol_jax.study.analysis import claims as study_claims
 from flatvol_jax.study.analysis import comparison, flatness_tables, selection
 from flatvol_jax.study.analysis.faults import fault_table
 from flatvol_jax.study.analysis.halves import halves_table
+from flatvol_jax.study.engine.plan import flatten
+from flatvol_jax.study.report import page, scatter
 from flatvol_jax.study.sweep.protocol import protocol_note
 
 RUN_COLUMNS = {
@@ -96,15 +97,6 @@ def write_report(
         table=_run_table(frame),
     )
     files.write_text(path, text)
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of nested plain data, in order."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _beside(claims: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
@@ -31,7 +30,12 @@ from flatvol_jax.study.engine.workdir import open_workdir
 from flatvol_jax.study.measures.problem import Problem, make_problem
 from flatvol_jax.study.measures.registry import MEASURES, chosen_measures
 from flatvol_jax.study.measures.train_entries import train_settings
-from flatvol_jax.study.measures.training_units import read_trained, run_key, train_group
+from flatvol_jax.study.measures.training_units import (
+    ensemble_size,
+    read_trained,
+    run_key,
+    train_group,
+)
 from flatvol_jax.volume import checked_kernel
 
 Progress = Callable[[float, int, str], None]
@@ -44,7 +48,6 @@ def run_attack_sweep(
     progress: Progress | None = None,
     cache: epath.PathLike | None = None,
     shard: Shard = Shard(),
-    train_only: bool = False,
 ) -> list[dict[str, Any]]:
     """Do what is missing of the sweep in `workdir`, write its records, return their rows.
 
@@ -61,7 +64,6 @@ def run_attack_sweep(
         cache: folder of kernels, which several sweeps may share; `workdir`/cache if left out.
         shard: of several processes, this one: it does its share of the networks and writes
             records of its own, which reading merges.
-        train_only: measure nothing and write no records: whoever calls does.
 
     Raises:
         ValueError: a config that does not fit the data or itself, a workdir of another config
@@ -69,19 +71,14 @@ def run_attack_sweep(
         Stopped: a stop was asked for (`runtime.preemption`); what is finished is on disk.
     """
     check_plain(config)
-    measures = {} if train_only else chosen_measures(config)
+    measures = chosen_measures(config)
     settings = train_settings(group(config, "hp.train"))
-    size = checks.count("ensemble", group(config, "", "ensemble")["ensemble"])
-    if size % settings.vmap_size:
-        raise ValueError(
-            f"ensemble: got {size} runs and hp.train.vmap_size = {settings.vmap_size}, wanted a "
-            "multiple of it: a batch of another shape would round otherwise."
-        )
+    size = ensemble_size(config, settings)
     plan = plan_runs(config)
     ensembles = [runs for draw in _by_draw(plan) for runs in _groups(draw, size)]
     own = {run.run_id for runs in shard.of(ensembles) for run in runs}
     runs = [run for run in plan if run.run_id in own]
-    recorded = {} if train_only else recorded_rows(workdir, runs, measures)
+    recorded = recorded_rows(workdir, runs, measures)
     runs = [run for run in runs if (run.run_id, run.overtrain) not in recorded]
     cache = epath.Path(workdir) / "cache" if cache is None else epath.Path(cache)
     bar = _Bar(progress, _units(runs, measures))
@@ -96,7 +93,6 @@ def run_attack_sweep(
     # is too large for memory before anything is trained.
     first = runs[0].draw if runs else 0
     problem = problem_of(first)
-    rows = []
     with open_workdir(workdir, config, shard.name) as workdir:
         try:
             if runs:
@@ -122,9 +118,8 @@ def run_attack_sweep(
                 _train(workdir, config, problem, settings, untrained, size, bar)
                 _measure_all(workdir, config, problem, unmeasured, measures, bar)
         finally:
-            if not train_only:
-                sweep = config.get("experiment"), config.get("scale")
-                rows = merge_records(workdir, runs, measures, *sweep, shard=shard)
+            sweep = config.get("experiment"), config.get("scale")
+            rows = merge_records(workdir, runs, measures, *sweep, shard=shard)
     return [*recorded.values(), *rows]
 
 

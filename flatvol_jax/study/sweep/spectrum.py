@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from flatvol_jax.figures import style
 from flatvol_jax.study.analysis import claims, selection
 from flatvol_jax.study.engine.records import load_arrays
+from flatvol_jax.study.report import style
 
 NAME = "measure.spectral_density"
 WIDTH = 0.01  # of the Gaussian, in units of the largest eigenvalue of all that is drawn

@@ -5,8 +5,8 @@ from typing import Any
 
 from etils import epath
 
-from flatvol_jax.figures import page
 from flatvol_jax.runtime import files
+from flatvol_jax.study.report import page
 from flatvol_jax.study.sweep.workdir_comparison import WorkdirComparison
 
 

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from flatvol_jax.figures import style
-from flatvol_jax.figures.scatter import Look, write_title
+from flatvol_jax.study.report import style
+from flatvol_jax.study.report.scatter import Look, write_title
 from flatvol_jax.study.temporal.summary import branch_table
 
 LEAST_ALPHAS = 5  # fewer are drawn through time, by temporal.py

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 
-from flatvol_jax.figures import style
-from flatvol_jax.figures.formatting import number
-from flatvol_jax.figures.scatter import Look, write_title
 from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.report import style
+from flatvol_jax.study.report.formatting import number
+from flatvol_jax.study.report.scatter import Look, write_title
 
 RUN, EPOCH, TRANSFORM, EVENT = "run_id", "epoch", "transform", "measure.epochs.event"
 ZERO, SIDE, UNSCALED = "measure.epochs.zero_error", "meta.event", "none"

@@ -7,10 +7,10 @@ from flatvol_jax.flatness import READINGS
 from flatvol_jax.models import Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import content_hash
-from flatvol_jax.study.audit.run import Transform
 from flatvol_jax.study.engine.plan import Run, plan_runs
 from flatvol_jax.study.engine.units import Unit
 from flatvol_jax.study.measures.symmetries import rectified_layer
+from flatvol_jax.study.measures.transforms import Transform
 from flatvol_jax.volume import LINK_VARIANCE
 
 NONE = Transform("none")

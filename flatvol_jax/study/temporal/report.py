@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 from etils import epath
 
-from flatvol_jax.figures import page, scatter
 from flatvol_jax.runtime import files
-from flatvol_jax.study.sweep.pictures import Picture
-from flatvol_jax.study.sweep.report import flatten
+from flatvol_jax.study.engine.plan import flatten
+from flatvol_jax.study.report import page, scatter
+from flatvol_jax.study.report.pictures import Picture, drawn_pictures
 from flatvol_jax.study.temporal.alpha_sweep import alpha_sweep_figure
 from flatvol_jax.study.temporal.figure import scaling_name, temporal_figure
 from flatvol_jax.study.temporal.summary import branch_table, largest_alpha
@@ -36,7 +36,7 @@ def temporal_pictures(frame: pd.DataFrame) -> list[Picture]:
             alpha_sweep_figure(frame),
         ),
     ]
-    return [Picture(*candidate) for candidate in candidates if candidate[-1] is not None]
+    return drawn_pictures(candidates)
 
 
 def write_temporal_report(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.study.reproduction.boolean import boolean_claims
+from flatvol_jax.paper.claims.boolean import boolean_claims
 
 SYSTEM = "conditional on this system"
 

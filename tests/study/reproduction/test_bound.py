@@ -3,8 +3,8 @@
 import numpy as np
 from known_sweeps import known_sweep
 
+from flatvol_jax.paper.claims.bound import bound_claims
 from flatvol_jax.study.analysis.experiment_tables import experiment_tables
-from flatvol_jax.study.reproduction.bound import bound_claims
 
 
 def claims_of(printed, split, draws=10):

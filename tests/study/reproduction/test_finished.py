@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from configs import boolean, temporal
+from flatvol_jax.paper.finished import is_finished, networks_so_far
 from flatvol_jax.study.engine.plan import plan_runs
 from flatvol_jax.study.engine.units import jsonable
-from flatvol_jax.study.reproduction import is_finished, networks_so_far
 from flatvol_jax.study.temporal.plan import temporal_runs
 
 

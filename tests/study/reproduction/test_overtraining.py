@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from known_sweeps import ERROR, SHARPNESS, VOLUME, known_sweep
 
+from flatvol_jax.paper.claims.overtraining import overtraining_claims
 from flatvol_jax.study.analysis.experiment_tables import experiment_tables
 from flatvol_jax.study.analysis.verdicts import FAILS, HOLDS
-from flatvol_jax.study.reproduction.overtraining import overtraining_claims
 
 EPOCHS = (0, 100, 500)
 

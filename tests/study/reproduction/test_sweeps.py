@@ -6,10 +6,10 @@ import pytest
 from known_sweeps import ERROR, SHARPNESS, VOLUME, known_sweep
 from scipy import stats
 
+from flatvol_jax.paper.claims.sweeps import sweep_claims
 from flatvol_jax.study.analysis import statistics
 from flatvol_jax.study.analysis.experiment_tables import experiment_tables
 from flatvol_jax.study.analysis.verdicts import FAILS, HOLDS, UNDECIDED
-from flatvol_jax.study.reproduction.sweeps import sweep_claims
 
 NORM = "measure.hessian.spectral_norm"
 

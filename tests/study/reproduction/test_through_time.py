@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flatvol_jax.paper.claims.through_time import branch_name, temporal_claims
+from flatvol_jax.paper.sensitivity import temporal_table
 from flatvol_jax.study.analysis.verdicts import FAILS, HOLDS
-from flatvol_jax.study.reproduction.sensitivity import temporal_table
-from flatvol_jax.study.reproduction.through_time import branch_name, temporal_claims
 
 VOLUME, SHARPNESS = "measure.log_volume.heaviside", "measure.sharpness.best"
 ZERO, EVENT, END = 40, 60, 100

@@ -12,9 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures import style
-from flatvol_jax.figures.paper_layout import FIGURES, LOG_PRODUCT, Layout, Panel, System
-from flatvol_jax.figures.paper_records import (
+from flatvol_jax.paper.layout import FIGURES, LOG_PRODUCT, Layout, Panel, System
+from flatvol_jax.paper.records import (
     OVERTRAIN,
     PRODUCT_COUNT,
     SCALE,
@@ -25,7 +24,10 @@ from flatvol_jax.figures.paper_records import (
     overtrained_lines,
     sweep,
 )
-from flatvol_jax.figures.scatter import (
+from flatvol_jax.runtime import checks
+from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.report import style
+from flatvol_jax.study.report.scatter import (
     Look,
     PanelNumbers,
     attack_size_norm,
@@ -34,8 +36,6 @@ from flatvol_jax.figures.scatter import (
     write_inside,
     write_title,
 )
-from flatvol_jax.runtime import checks
-from flatvol_jax.study.analysis import selection
 
 PORTRAIT, LANDSCAPE, NARROW = 7.1, 10.2, 1.7  # inches: of a page, of a panel among many
 ROW_HEIGHT, BAR_HEIGHT = 2.3, 0.5  # inches, with titles and labels

@@ -5,12 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
-from flatvol_jax.study.analysis.claims import LOG_VOLUME, MEASURES, OPTIMIZER, SHARPNESS, Measure
-from flatvol_jax.study.analysis.experiment_tables import CHANGED, OVERTRAIN, ExperimentTables
-from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW
-from flatvol_jax.study.analysis.statistics import POOLED, WITHIN
-from flatvol_jax.study.reproduction.claim import (
+from flatvol_jax.paper.claims.claim import (
     Evidence,
     PaperClaim,
     correlates,
@@ -19,7 +14,12 @@ from flatvol_jax.study.reproduction.claim import (
     of_difference,
     unchanged,
 )
-from flatvol_jax.study.reproduction.sweeps import subject
+from flatvol_jax.paper.claims.sweeps import subject
+from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
+from flatvol_jax.study.analysis.claims import LOG_VOLUME, MEASURES, OPTIMIZER, SHARPNESS, Measure
+from flatvol_jax.study.analysis.experiment_tables import CHANGED, OVERTRAIN, ExperimentTables
+from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW
+from flatvol_jax.study.analysis.statistics import POOLED, WITHIN
 from flatvol_jax.study.temporal.summary import RELAXED
 
 EXPERIMENT = "mnist_fcn_overtrain"

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from flatvol_jax.figures.scatter import SHARPNESS, VOLUME, Coordinate
 from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
+from flatvol_jax.study.report.scatter import SHARPNESS, VOLUME, Coordinate
 
 SPECTRAL_NORM = Coordinate(
     "measure.hessian.spectral_norm", "log₁₀ spectral norm of the Hessian", False

@@ -5,10 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.analysis import comparison, selection, statistics
-from flatvol_jax.study.analysis.claims import LOG_VOLUME, SHARPNESS
-from flatvol_jax.study.analysis.selection import DRAW
-from flatvol_jax.study.reproduction.claim import (
+from flatvol_jax.paper.claims.claim import (
     Evidence,
     PaperClaim,
     correlates,
@@ -17,6 +14,9 @@ from flatvol_jax.study.reproduction.claim import (
     of_difference,
     unchanged,
 )
+from flatvol_jax.study.analysis import comparison, selection, statistics
+from flatvol_jax.study.analysis.claims import LOG_VOLUME, SHARPNESS
+from flatvol_jax.study.analysis.selection import DRAW
 from flatvol_jax.study.temporal.summary import RELAXED
 
 WHO = "FCN on MNIST, SGD"

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from flatvol_jax.paper.claims.boolean import boolean_claims
+from flatvol_jax.paper.claims.bound import bound_claims
+from flatvol_jax.paper.claims.claim import PaperClaim, Reading
+from flatvol_jax.paper.claims.overtraining import overtraining_claims
+from flatvol_jax.paper.claims.sentences import SENTENCES, Sentence
+from flatvol_jax.paper.claims.sweeps import sweep_claims
+from flatvol_jax.paper.claims.through_time import temporal_claims
 from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
-from flatvol_jax.study.reproduction.boolean import boolean_claims
-from flatvol_jax.study.reproduction.bound import bound_claims
-from flatvol_jax.study.reproduction.claim import PaperClaim, Reading
-from flatvol_jax.study.reproduction.overtraining import overtraining_claims
-from flatvol_jax.study.reproduction.sentences import SENTENCES, Sentence
-from flatvol_jax.study.reproduction.sweeps import sweep_claims
-from flatvol_jax.study.reproduction.through_time import temporal_claims
 
 
 class OverviewReading(NamedTuple):

@@ -7,17 +7,15 @@ import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures import page
-from flatvol_jax.figures.paper_pictures import PaperPicture
+from flatvol_jax.paper import sensitivity
+from flatvol_jax.paper.claims.claim import PaperClaim
+from flatvol_jax.paper.claims.paper_claims import overview
+from flatvol_jax.paper.claims.sentences import SENTENCES
+from flatvol_jax.paper.pictures import PaperPicture
+from flatvol_jax.paper.provenance import Provenance
+from flatvol_jax.paper.table_1 import Row
 from flatvol_jax.runtime import files
-from flatvol_jax.study.reproduction import (
-    SENTENCES,
-    PaperClaim,
-    Provenance,
-    overview,
-    sensitivity,
-)
-from flatvol_jax.study.reproduction.table_1 import Row
+from flatvol_jax.study.report import page
 
 SUMMARY = (
     "How log V(f) and sharpness correlate with the error, by optimizer: pooled over |A|, as the "

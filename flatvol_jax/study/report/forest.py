@@ -6,11 +6,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures import formatting, style
 from flatvol_jax.study.analysis import verdicts
 from flatvol_jax.study.analysis.claims import LOG_VOLUME, SHARPNESS, Measure
 from flatvol_jax.study.analysis.names import OPTIMIZERS
 from flatvol_jax.study.analysis.statistics import POOLED, WITHIN
+from flatvol_jax.study.report import formatting, style
 
 MEASURES = (LOG_VOLUME, SHARPNESS)
 APART = {POOLED: -0.14, WITHIN: 0.14}  # of a row's height, downwards

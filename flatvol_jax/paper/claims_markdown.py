@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flatvol_jax.figures.formatting import DASH, signed
-from flatvol_jax.study.reproduction import OverviewReading, PaperClaim, overview
+from flatvol_jax.paper.claims.claim import PaperClaim
+from flatvol_jax.paper.claims.paper_claims import OverviewReading, overview
+from flatvol_jax.study.report.formatting import DASH, signed
 
 
 def claims_markdown(claims: Sequence[PaperClaim]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.figures.paper_layout import System
+from flatvol_jax.paper.layout import System
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.analysis import claims, selection
 from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS

@@ -7,11 +7,13 @@ import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures.claims_markdown import claims_markdown
-from flatvol_jax.figures.forest import forest_figure
-from flatvol_jax.figures.paper_pictures import PaperPicture, paper_pictures
-from flatvol_jax.figures.paper_report import write_paper_report
-from flatvol_jax.figures.scatter import png_bytes
+from flatvol_jax.paper.claims.paper_claims import claims_frame, overview, paper_claims
+from flatvol_jax.paper.claims_markdown import claims_markdown
+from flatvol_jax.paper.pictures import PaperPicture, paper_pictures
+from flatvol_jax.paper.provenance import Provenance, provenance
+from flatvol_jax.paper.report import write_paper_report
+from flatvol_jax.paper.sensitivity import PREFIX, sensitivity_table, temporal_table
+from flatvol_jax.paper.table_1 import table_1
 from flatvol_jax.runtime import files
 from flatvol_jax.study.analysis.experiment_tables import (
     ExperimentTables,
@@ -20,17 +22,8 @@ from flatvol_jax.study.analysis.experiment_tables import (
 )
 from flatvol_jax.study.analysis.names import SYSTEMS
 from flatvol_jax.study.engine.records import load_records, load_sweeps
-from flatvol_jax.study.reproduction import (
-    Provenance,
-    claims_frame,
-    overview,
-    paper_claims,
-    provenance,
-    sensitivity_table,
-    temporal_table,
-)
-from flatvol_jax.study.reproduction.sensitivity import PREFIX
-from flatvol_jax.study.reproduction.table_1 import table_1
+from flatvol_jax.study.report.forest import forest_figure
+from flatvol_jax.study.report.scatter import png_bytes
 
 SENSITIVITY = "Sensitivity run"  # how the note of such a study begins
 JUDGED = ("draws", "smoke")  # variants of the temporal study that the claims are judged on

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures import style
+from flatvol_jax.study.report import style
 
 # Functions that fit S: from, to (a stretch of parameter space), colour.
 REGIONS = ((0.6, 6.3, "#0072b2"), (7.4, 8.5, "#d55e00"), (9.3, 9.75, "#009e73"))

@@ -9,8 +9,8 @@ import markupsafe
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures import formatting, scatter, style
 from flatvol_jax.study.analysis import verdicts
+from flatvol_jax.study.report import formatting, scatter, style
 
 FILTERS = (
     *("number", "correlation", "interval", "signed", "signed_interval"),

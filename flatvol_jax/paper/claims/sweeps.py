@@ -5,6 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from flatvol_jax.paper.claims.claim import (
+    Evidence,
+    PaperClaim,
+    Reading,
+    conditional,
+    correlates,
+    correlates_criterion,
+    exceeds,
+    of_difference,
+)
 from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
 from flatvol_jax.study.analysis.claims import (
     LOG_VOLUME,
@@ -20,16 +30,6 @@ from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
 from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
 from flatvol_jax.study.analysis.optimizer_table import NOT_BROKEN, SGD
 from flatvol_jax.study.analysis.statistics import POOLED, READINGS, WITHIN
-from flatvol_jax.study.reproduction.claim import (
-    Evidence,
-    PaperClaim,
-    Reading,
-    conditional,
-    correlates,
-    correlates_criterion,
-    exceeds,
-    of_difference,
-)
 
 FOLLOWED = (
     "measure.hessian.spectral_norm",

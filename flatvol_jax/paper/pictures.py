@@ -7,11 +7,11 @@ import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
-from flatvol_jax.figures.paper import paper_figure
-from flatvol_jax.figures.paper_layout import FIGURES
-from flatvol_jax.figures.paper_records import FOLDER, networks, sweep
-from flatvol_jax.figures.paper_studies import STUDIES, study_figures
-from flatvol_jax.figures.schematic import schematic_figure
+from flatvol_jax.paper.layout import FIGURES
+from flatvol_jax.paper.records import FOLDER, networks, sweep
+from flatvol_jax.paper.scatter_figures import paper_figure
+from flatvol_jax.paper.schematic import schematic_figure
+from flatvol_jax.paper.studies import STUDIES, study_figures
 from flatvol_jax.study.engine.records import load_records
 from flatvol_jax.study.sweep.maximisation import maximisation_figure
 

@@ -9,14 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from flatvol_jax.paper.claims.claim import ONE_SYSTEM, Evidence, PaperClaim, conditional
 from flatvol_jax.study.analysis import resampling, selection, statistics
 from flatvol_jax.study.boolean.summary import DIRECT, SHARPNESS
-from flatvol_jax.study.reproduction.claim import (
-    ONE_SYSTEM,
-    Evidence,
-    PaperClaim,
-    conditional,
-)
 
 WHO = "Boolean functions of 7 inputs, 7-40-40-1"
 SPECTRAL_NORM = "measure.hessian.spectral_norm"

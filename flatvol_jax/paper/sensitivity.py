@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from flatvol_jax.paper.claims.through_time import temporal_claims
 from flatvol_jax.study.analysis import comparison, selection, statistics
 from flatvol_jax.study.analysis.claims import LOG_VOLUME, OPTIMIZER, SHARPNESS, optimizer_names
 from flatvol_jax.study.analysis.experiment_tables import EXPERIMENT, OVERTRAIN
 from flatvol_jax.study.analysis.names import OPTIMIZERS
 from flatvol_jax.study.analysis.optimizer_table import SGD, paired_runs
 from flatvol_jax.study.analysis.statistics import READINGS
-from flatvol_jax.study.reproduction.through_time import temporal_claims
 
 PREFIX = "sensitivity_"
 NAMES = {

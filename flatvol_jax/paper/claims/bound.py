@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from flatvol_jax.paper.claims.claim import NO_VERDICT, Evidence, PaperClaim, conditional
+from flatvol_jax.paper.claims.sweeps import subject
 from flatvol_jax.study.analysis import selection
 from flatvol_jax.study.analysis.claims import BOUNDS, INFORMATIVE_BELOW, OPTIMIZER
 from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
@@ -11,8 +13,6 @@ from flatvol_jax.study.analysis.names import SYSTEMS
 from flatvol_jax.study.analysis.selection import DRAW
 from flatvol_jax.study.analysis.statistics import CONDITIONAL
 from flatvol_jax.study.analysis.verdicts import FAILS, LEAST_DRAWS
-from flatvol_jax.study.reproduction.claim import NO_VERDICT, Evidence, PaperClaim, conditional
-from flatvol_jax.study.reproduction.sweeps import subject
 
 
 def bound_claims(tables: Sequence[ExperimentTables]) -> Iterator[PaperClaim]:

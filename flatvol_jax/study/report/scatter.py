@@ -13,9 +13,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from flatvol_jax.figures import style
 from flatvol_jax.runtime import files
 from flatvol_jax.study.analysis import claims, selection, statistics
+from flatvol_jax.study.report import style
 
 
 class Coordinate(NamedTuple):
