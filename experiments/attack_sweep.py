@@ -14,10 +14,7 @@ from experiments.running import (
 from flatvol_jax.study import claims_table, load_records, records_summary
 from flatvol_jax.study.analysis.experiment_tables import function_movement_table
 from flatvol_jax.study.engine.records import at_zero_error
-from flatvol_jax.study.sweep.pictures import sweep_pictures
-from flatvol_jax.study.sweep.protocol import protocol_note
-from flatvol_jax.study.sweep.report import write_report
-from flatvol_jax.study.sweep.run import run_attack_sweep
+from flatvol_jax.study.sweep import protocol_note, run_attack_sweep, sweep_pictures, write_report
 
 CONFIG = define_config("configs/mnist_fcn.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")

@@ -23,9 +23,12 @@ from flatvol_jax.study.analysis.experiment_tables import (
 )
 from flatvol_jax.study.engine.records import load_sweeps
 from flatvol_jax.study.engine.workdir import environment
-from flatvol_jax.study.sweep.comparison import write_comparison
-from flatvol_jax.study.sweep.workdir_comparison import compare_workdirs, comparison_summary
-from flatvol_jax.study.sweep.workdir_report import write_workdir_comparison
+from flatvol_jax.study.sweep import (
+    compare_workdirs,
+    comparison_summary,
+    write_comparison,
+    write_workdir_comparison,
+)
 
 WORKDIR = flags.DEFINE_string("workdir", "runs", "Folder of the sweeps; results go there, too.")
 AGAINST = flags.DEFINE_string("against", None, "Another workdir: compare it with --workdir.")

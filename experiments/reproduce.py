@@ -18,9 +18,9 @@ from experiments.running import long_work, report_context
 from flatvol_jax.data.prepared import prepared_folder
 from flatvol_jax.paper.finished import is_finished, networks_so_far
 from flatvol_jax.paper.reproduction import write_reproduction
-from flatvol_jax.study.boolean.run import run_boolean
-from flatvol_jax.study.sweep.run import run_attack_sweep
-from flatvol_jax.study.temporal.run import run_temporal
+from flatvol_jax.study.boolean import run_boolean
+from flatvol_jax.study.sweep import run_attack_sweep
+from flatvol_jax.study.temporal import run_temporal
 
 SCALE = flags.DEFINE_enum("scale", "cpu", reproduce.SCALES, "Which sizes.")
 WORKDIR = flags.DEFINE_string("workdir", None, "A folder a study; default runs/SCALE.")

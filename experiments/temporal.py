@@ -16,9 +16,14 @@ from experiments.running import (
 )
 from flatvol_jax.runtime import files
 from flatvol_jax.study import load_records
-from flatvol_jax.study.temporal.report import temporal_pictures, write_temporal_report
-from flatvol_jax.study.temporal.run import run_temporal
-from flatvol_jax.study.temporal.summary import branch_table, largest_alpha, temporal_summary
+from flatvol_jax.study.temporal import (
+    branch_table,
+    largest_alpha,
+    run_temporal,
+    temporal_pictures,
+    temporal_summary,
+    write_temporal_report,
+)
 
 CONFIG = define_config("configs/temporal.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")

@@ -1,6 +1,13 @@
 import json
 
 import pytest
+from synthetic_records import (  # noqa: F401
+    boolean,
+    one_draw,
+    tags_of,
+    temporal_frame,
+    ten_draws,
+)
 
 from configs.mnist_fcn import get_config
 

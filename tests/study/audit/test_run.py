@@ -7,8 +7,7 @@ import pytest
 import flatvol_jax as fv
 from configs.symmetry_audit import get_config
 from flatvol_jax.models import parameter_shapes
-from flatvol_jax.study import audit_summary
-from flatvol_jax.study.audit import table as audit_table
+from flatvol_jax.study import audit_summary, audit_table
 from flatvol_jax.study.audit.run import plan_transforms, run_symmetry_audit
 from flatvol_jax.study.engine.parameters import arrays_to_parameters
 from flatvol_jax.study.engine.units import Unit, read_unit_arrays

@@ -13,7 +13,7 @@ import pytest
 from flatvol_jax.study.engine.records import FILE, load_records
 from flatvol_jax.study.engine.row_table import table_of
 
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = Path(__file__).parents[3] / "results"
 VALUES = (None, True, 2, -3, 2**53 + 1, 2**63, -(2**70), 1.5, math.nan, "a", "b", [1, 2], {"x": 1})
 
 

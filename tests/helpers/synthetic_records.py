@@ -1,3 +1,5 @@
+"""Records of every experiment, drawn from formulas: what pictures and reports are tested on."""
+
 import collections
 import html.parser
 
