@@ -41,7 +41,7 @@ def paper_pictures(frame: pd.DataFrame, scale: str) -> Iterator[PaperPicture]:
     """All figures in the paper's order; a study that several folders have is drawn for each.
 
     Args:
-        frame: records of any studies, as `study.records.load_sweeps` reads them.
+        frame: records of any studies, as `engine.records.load_sweeps` reads them.
         scale: of the sweeps that are drawn.
     """
     for name in ORDER:

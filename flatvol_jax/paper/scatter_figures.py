@@ -61,7 +61,7 @@ def paper_figure(
     A panel without records says so, and which command makes them.
 
     Args:
-        frame: records of any sweeps, as `study.records.load_sweeps` reads them.
+        frame: records of any sweeps, as `engine.records.load_sweeps` reads them.
         name: a key of `paper_layout.FIGURES`.
         scale: of the sweeps; None where the records have each system at one scale only.
 

@@ -59,7 +59,7 @@ def study_figures(frame: pd.DataFrame, name: str, smoke: bool = False) -> dict[s
     """A figure for each study in the records that has it.
 
     Args:
-        frame: records of any experiments, as `study.records.load_sweeps` reads them.
+        frame: records of any experiments, as `engine.records.load_sweeps` reads them.
         name: a key of `STUDIES`.
         smoke: whether a smoke run may stand in for figure 5.
 

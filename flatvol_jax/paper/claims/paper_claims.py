@@ -55,7 +55,7 @@ def paper_claims(
     """Every claim, in the order of the paper's sentences.
 
     Args:
-        tables: of the sweeps at the scale (`study.experiment_tables`).
+        tables: of the sweeps at the scale (`analysis.experiment_tables`).
         temporal: records of one temporal study, None without.
         boolean: records of the Boolean experiment, None without.
         scale: "cpu" and "paper" allow verdicts.

@@ -1,9 +1,9 @@
 """The attack-set sweep (section 5.2): train on S ∪ A over draws, |A| and seeds; measure each.
 
-The work is a list of units (units.py): training run by run in ensembles of a fixed shape,
+The work is a list of units (engine/units.py): training run by run in ensembles of a fixed shape,
 then each measure of each run. What is on disk already is not done again, and what a run yields
 depends on its own `hp` alone, so an interrupted sweep ends with the numbers of a whole one, and
-so does one that is divided among processes (shards.py) or dealt out to devices (runtime/spread.py).
+so does one that is divided among processes (engine/shards.py) or dealt out to devices (runtime/spread.py).
 """
 
 import functools

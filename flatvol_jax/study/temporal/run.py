@@ -2,7 +2,7 @@
 
 One network is trained to the event, some epochs after zero error; there branches begin, each with
 the network in another parametrisation of its function, and go on under the same minibatches. The
-work is cut into segments of epochs, trained and measured as units (units.py), so an interrupted
+work is cut into segments of epochs, trained and measured as units (engine/units.py), so an interrupted
 study ends with the numbers of a whole one.
 """
 

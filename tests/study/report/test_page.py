@@ -19,7 +19,7 @@ def test_inline_svg_is_one_element_with_its_own_ids(one_draw):
 
 def test_a_page_is_not_a_page_without_its_content():
     with pytest.raises(jinja2.TemplateRuntimeError, match="content"):
-        page.render_page("page.html.j2", {})
+        page.render_page("study/report/page.html.j2", {})
     with pytest.raises(jinja2.UndefinedError):
         page.render_page("comparison.html.j2", {"scale": "cpu"})
 
