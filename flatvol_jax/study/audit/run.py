@@ -4,7 +4,7 @@ Every transform leaves the function as it is, which is checked on S and E1, so t
 measure does along the way says nothing about generalisation.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -14,9 +14,9 @@ from etils import epath
 from flatvol_jax.models.spec import Params, Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
-from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.engine.plan import STAGE_VERSIONS, Run, plan_runs, training_unit
+from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.records import write_records
 from flatvol_jax.study.engine.source_commit import source_commit
 from flatvol_jax.study.engine.units import Unit, read_row
@@ -52,7 +52,7 @@ def run_symmetry_audit(
     workdir: epath.PathLike,
     data_dir: str | None = None,
     params: Params | None = None,
-    progress: Callable[[float, int, str], None] | None = None,
+    progress: Progress | None = None,
     arrays: Mapping[str, np.ndarray] | None = None,
 ) -> list[dict[str, Any]]:
     """Do what is missing of the audit, write records.jsonl, a row a transform, return the rows.
@@ -87,7 +87,7 @@ def run_symmetry_audit(
     if arrays is not None:
         network = row["run_id"]
     key = run_key(config, "audit", run)
-    total, done, rows, finished = len(transforms) * len(measures), 0, [], 0
+    bar, rows, finished = Bar(progress, len(transforms) * len(measures)), [], 0
     with open_workdir(workdir, config) as workdir:
         try:
             for transform in transforms:
@@ -95,16 +95,14 @@ def run_symmetry_audit(
                 form = answered(problem, params, trained.state, trained.epochs)
                 rows.append(row | _described(transform) | _checked(trained, form))
                 for name, settings in measures.items():
-                    if progress is not None:
-                        progress(done, total, f"{transform.name}: {name}")
+                    text = f"{transform.name}: {name}"
+                    bar.say(text)
                     unit = _unit(network, transform, name, settings)
                     own_key = named_key(key, name)
                     rows[-1] |= measured_columns(workdir, unit, problem, form, own_key, settings)
-                    done += 1
-                    safe_point()
+                    bar.finished(1, text)
                 finished = len(rows)
-            if progress is not None:
-                progress(done, total, "done")
+            bar.say("done")
         finally:
             whole = [place < finished for place in range(len(rows))]
             rows = write_records(workdir, rows, finished=whole)

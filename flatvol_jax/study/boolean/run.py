@@ -15,8 +15,9 @@ from flatvol_jax.study.boolean.minima import find_minima, minima_columns
 from flatvol_jax.study.boolean.mnist_posterior import mnist_posterior_rows
 from flatvol_jax.study.boolean.posterior import boolean_posterior_rows
 from flatvol_jax.study.boolean.system import make_system
-from flatvol_jax.study.boolean.work import Progress, Work
+from flatvol_jax.study.boolean.work import Work
 from flatvol_jax.study.engine.config_entries import check_plain, group
+from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.records import write_records
 from flatvol_jax.study.engine.units import jsonable
 from flatvol_jax.study.engine.workdir import open_workdir
@@ -52,7 +53,7 @@ def run_boolean(
     system = make_system(config)
     _check(config, len(system.x))
     with open_workdir(workdir, config) as workdir:
-        work = Work(config, workdir, system, progress)
+        work = Work(config, workdir, system, Bar(progress))
         rows: list[dict[str, Any]] = []
         try:
             draws = volumes.draw_sample(work)

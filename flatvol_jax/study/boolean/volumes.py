@@ -36,7 +36,7 @@ def draw_sample(work: Work) -> Draws:
         workdir=work.workdir / "samples",
         progress=lambda done: work.say(f"sampling: {done:,} functions", done / size),
     )
-    work.done = work.total - 1
+    work.bar.done = work.bar.total - 1
     return draws
 
 

@@ -9,13 +9,11 @@ import numpy as np
 from etils import epath
 
 from flatvol_jax.runtime.hashing import content_hash
-from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.boolean.system import BooleanSystem
+from flatvol_jax.study.engine.progress import Bar
 from flatvol_jax.study.engine.source_commit import source_commit
 from flatvol_jax.study.engine.units import Unit, arrays_path, read_row, read_unit_arrays, write_unit
-
-Progress = Callable[[float, int, str], None]
 
 # Raise a number when the meaning of a stage's result changes: old units are then computed anew.
 STAGE_VERSIONS = {
@@ -36,21 +34,17 @@ class Work:
         config: plain data.
         workdir: where units go.
         system: inputs and network.
-        progress: called as progress(done, total, text).
-        total: pieces of work of the stage under way.
-        done: those that are finished.
+        bar: how far the stage under way is.
     """
 
     config: Mapping[str, Any]
     workdir: epath.Path
     system: BooleanSystem
-    progress: Progress | None
-    total: int = 0
-    done: int = 0
+    bar: Bar
 
     def begin(self, pieces: int) -> None:
         """A stage of so many pieces, about equal in time, with a progress bar of its own."""
-        self.total, self.done = pieces, 0
+        self.bar.begin(pieces)
 
     def key(self, name: str, *indices: int) -> jax.Array:
         """The key of a part of the work."""
@@ -80,9 +74,7 @@ class Work:
         if read_row(self.workdir, unit) is None:
             row, arrays = compute()
             write_unit(self.workdir, unit, row | {"meta.commit": source_commit()}, arrays)
-        self.done += 1
-        self.say(text)
-        safe_point()
+        self.bar.finished(1, text)
         row = read_row(self.workdir, unit)
         row["meta.settings"] = f"{STAGE_VERSIONS[stage]}:{unit.digest[:8]}"
         if arrays_path(self.workdir, unit) is not None:
@@ -94,7 +86,6 @@ class Work:
         """Return the columns that say by which code and settings a unit was computed."""
         return {name: row.get(name) for name in ("meta.commit", "meta.settings")}
 
-    def say(self, text: str, further: float = 0) -> None:
-        """Show what is being done, and the pieces of it that are done."""
-        if self.progress is not None:
-            self.progress(self.done + further, self.total, text)
+    def say(self, text: str, share: float = 0) -> None:
+        """Show what is being done, and the share of the piece under way that is done."""
+        self.bar.within("", text, share)

@@ -1,12 +1,14 @@
 """Reading a config: what is missing, unknown or of another kind is named by its dotted name."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from flatvol_jax.runtime import checks
 
 T = TypeVar("T")
+Check = Callable[[str, Any], Any]  # check(dotted name, value) -> the value, or a ValueError
 
 
 def group(config: Mapping[str, Any], name: str, *entries: str) -> Mapping[str, Any]:
@@ -57,6 +59,39 @@ def built(name: str, make: Callable[..., T], settings: Mapping[str, Any]) -> T:
     for setting in settings:
         checks.one_of(name, setting, list(inspect.signature(make).parameters))
     return make(**settings)
+
+
+def checked_settings(
+    name: str,
+    settings: Mapping[str, Any],
+    wanted: Mapping[str, Check],
+    optional: Mapping[str, Check] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return the settings at a dotted name as their checks give them: all `wanted`, none unknown.
+
+    Raises:
+        ValueError: a setting that is unknown, missing, or that its check refuses.
+    """
+    known = {**wanted, **optional}
+    for setting in settings:
+        checks.one_of(name, setting, known)
+    missing = wanted.keys() - settings.keys()
+    if missing:
+        raise ValueError(
+            f"{name}: got no {', '.join(sorted(missing))}; wanted each of {', '.join(wanted)}. "
+            "The files in configs/ have them all."
+        )
+    return {s: known[s](f"{name}.{s}", value) for s, value in settings.items()}
+
+
+def choice(options: Iterable[str]) -> Check:
+    """Return the check that a setting is one of the options."""
+    return lambda name, value: checks.one_of(name, value, options)
+
+
+def each(check: Check) -> Check:
+    """Return the check that a setting is a list whose entries pass `check`."""
+    return lambda name, values: [check(name, value) for value in entries(name, values)]
 
 
 def check_plain(value: Any, name: str = "config") -> None:

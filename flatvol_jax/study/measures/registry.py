@@ -13,7 +13,7 @@ import jax
 
 from flatvol_jax import flatness
 from flatvol_jax.runtime import checks
-from flatvol_jax.study.engine.config_entries import entries, group
+from flatvol_jax.study.engine.config_entries import Check, checked_settings, choice, each, group
 from flatvol_jax.study.engine.plan import NETWORKS
 from flatvol_jax.study.measures.baselines import measure_baselines
 from flatvol_jax.study.measures.flatness import (
@@ -60,36 +60,30 @@ MEASURES: dict[str, Callable[[Problem, Trained, jax.Array, Mapping[str, Any]], d
 _FROM_KERNEL = ("log_volume", "log_volume_null", "kernel_error", "baselines")
 
 
-def _choice(options) -> Callable[[str, Any], Any]:
-    return lambda name, value: checks.one_of(name, value, options)
-
-
 def _count_or_none(name: str, value: Any) -> None:
     if value is not None:
         checks.count(name, value)
 
 
 # Every setting of every measure, and what it must be.
-_SETTINGS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
+_SETTINGS: dict[str, dict[str, Check]] = {
     "log_volume": {
-        "links": lambda name, links: [
-            checks.one_of(name, link, LINK_VARIANCE) for link in entries(name, links)
-        ],
-        "estimator": _choice(ESTIMATORS),
+        "links": each(choice(LINK_VARIANCE)),
+        "estimator": choice(ESTIMATORS),
         "tolerance": checks.positive,
         "particles": checks.count,
         "replicates": checks.count,
     },
     "log_volume_null": {},
     "kernel_error": {},
-    "sharpness": {"epsilon": checks.positive, "method": _choice(flatness.METHODS)},
+    "sharpness": {"epsilon": checks.positive, "method": choice(flatness.METHODS)},
     "sgd_sharpness": {
         "epsilon": checks.positive,
         "batch_size": checks.count,
         "learning_rate": checks.positive,
         "epochs": checks.count,
-        "reading": _choice(flatness.READINGS),
-        "mode": _choice(ASCENT_MODES),
+        "reading": choice(flatness.READINGS),
+        "mode": choice(ASCENT_MODES),
         "drop_incomplete": checks.boolean,
     },
     "hessian": {"k": checks.count},
@@ -100,10 +94,10 @@ _SETTINGS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
         "samples": checks.count,
     },
     "basin_volume": {
-        "criterion": _choice(CRITERIA),
+        "criterion": choice(CRITERIA),
         "cutoff": checks.positive,
         "directions": checks.count,
-        "preconditioner": _choice(PRECONDITIONERS),
+        "preconditioner": choice(PRECONDITIONERS),
     },
     "learning_coefficient": {
         "step_size": checks.positive,
@@ -136,16 +130,7 @@ def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         settings = _BEFORE.get(name, {}) | dict(group(config, f"measures.{name}", "on"))
         if not checks.boolean(f"measures.{name}.on", settings.pop("on")):
             continue
-        wanted = _SETTINGS[name]
-        for setting, value in settings.items():
-            checks.one_of(f"measures.{name}", setting, [*wanted, NETWORKS])
-            wanted.get(setting, _count_or_none)(f"measures.{name}.{setting}", value)
-        missing = wanted.keys() - settings.keys()
-        if missing:
-            raise ValueError(
-                f"measures.{name}: got no {', '.join(sorted(missing))}; wanted each of "
-                f"{', '.join(wanted)}. configs/base.py has them all."
-            )
+        checked_settings(f"measures.{name}", settings, _SETTINGS[name], {NETWORKS: _count_or_none})
         if name == "kernel_error" and not kernel:
             raise ValueError(
                 "measures.kernel_error: got kernel.method 'analytic', which has no sampling error; "

@@ -1,6 +1,6 @@
 """Score one network that was trained elsewhere, as a sweep scores its own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -10,9 +10,9 @@ from etils import epath
 from flatvol_jax.models import apply_in_batches, check_evaluation
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
-from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.engine.plan import STAGE_VERSIONS, plan_runs
+from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.records import write_records
 from flatvol_jax.study.engine.source_commit import source_commit
 from flatvol_jax.study.engine.units import Unit, jsonable
@@ -23,7 +23,6 @@ from flatvol_jax.study.measures.problem import Problem, make_problem
 from flatvol_jax.study.measures.registry import chosen_measures
 from flatvol_jax.study.measures.training_units import run_key
 
-Progress = Callable[[float, int, str], None]
 FITTED_ONLY = ("measure.bound.", "measure.log_volume_null.")  # of functions that fit S
 ROWS = (
     ("measure.error.train", "error on S", ""),
@@ -102,16 +101,15 @@ def measure_network(
         "meta.commit": source_commit(),  # nothing is trained: of the code that measures
     }
     with open_workdir(workdir, config) as workdir:
-        for done, (name, settings) in enumerate(measures.items()):
-            if progress is not None:
-                progress(done, len(measures), name)
+        bar = Bar(progress, len(measures))
+        for name, settings in measures.items():
+            bar.say(name)
             determined = [*named, name, dict(settings), STAGE_VERSIONS[name]]
             unit = Unit(name, content_hash(determined))
             own = named_key(key, name)
             row |= measured_columns(workdir, unit, problem, network, own, settings)
-            safe_point()
-        if progress is not None:
-            progress(len(measures), len(measures), "done")
+            bar.finished(1, name)
+        bar.say("done")
         (row,) = write_records(workdir, [jsonable(row)])
     return row
 

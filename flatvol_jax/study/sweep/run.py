@@ -3,25 +3,25 @@
 The work is a list of units (engine/units.py): training run by run in ensembles of a fixed shape,
 then each measure of each run. What is on disk already is not done again, and what a run yields
 depends on its own `hp` alone, so an interrupted sweep ends with the numbers of a whole one, and
-so does one that is divided among processes (engine/shards.py) or dealt out to devices (runtime/spread.py).
+so does one that is divided among processes (engine/shards.py) or dealt out to devices
+(runtime/spread.py).
 """
 
 import functools
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
 from flatvol_jax.runtime.faults import NumericalFault
-from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.runtime.spread import spread
 from flatvol_jax.study.engine.config_entries import check_plain, group
 from flatvol_jax.study.engine.plan import Run, is_measured, measure_unit, plan_runs, training_unit
+from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.recorded_runs import recorded_rows
 from flatvol_jax.study.engine.records import merge_records
 from flatvol_jax.study.engine.shards import Shard
@@ -37,8 +37,6 @@ from flatvol_jax.study.measures.training_units import (
     train_group,
 )
 from flatvol_jax.volume import checked_kernel
-
-Progress = Callable[[float, int, str], None]
 
 
 def run_attack_sweep(
@@ -81,7 +79,7 @@ def run_attack_sweep(
     recorded = recorded_rows(workdir, runs, measures)
     runs = [run for run in runs if (run.run_id, run.overtrain) not in recorded]
     cache = epath.Path(workdir) / "cache" if cache is None else epath.Path(cache)
-    bar = _Bar(progress, _units(runs, measures))
+    bar = Bar(progress, _units(runs, measures))
 
     def problem_of(draw: int) -> Problem:
         def kernel_progress(part: int, whole: int) -> None:
@@ -129,32 +127,6 @@ def _units(runs: Sequence[Run], measures: Mapping[str, Mapping[str, Any]]) -> in
     return len(runs) + measured
 
 
-class _Bar:
-    """How far the sweep is; ensembles on several devices report from their threads."""
-
-    def __init__(self, progress: Progress | None, total: int):
-        self._progress, self._total = progress, total
-        self._done, self._under_way, self._lock = 0, {}, threading.Lock()
-
-    def say(self, text: str) -> None:
-        """Show what is being done."""
-        if self._progress is not None:
-            with self._lock:
-                self._progress(self._done + sum(self._under_way.values()), self._total, text)
-
-    def within(self, name: str, text: str, amount: float) -> None:
-        """So much of a piece of work is done."""
-        self._under_way[name] = amount
-        self.say(text)
-
-    def finished(self, amount: int, text: str, name: str = "") -> None:
-        """So many units are on disk; a stop that was asked for takes place here."""
-        self._under_way.pop(name, None)
-        self._done += amount
-        self.say(text)
-        safe_point()
-
-
 def _warn_of_faults(problem: Problem, draw: int) -> None:
     try:
         checked_kernel(problem.kernel)
@@ -164,7 +136,7 @@ def _warn_of_faults(problem: Problem, draw: int) -> None:
         )
 
 
-def _train(workdir, config, problem: Problem, settings, untrained, size: int, bar: _Bar) -> None:
+def _train(workdir, config, problem: Problem, settings, untrained, size: int, bar: Bar) -> None:
     """Train runs of one draw in ensembles, each on one device."""
 
     def task(group: Sequence[Run]):
@@ -182,7 +154,7 @@ def _train(workdir, config, problem: Problem, settings, untrained, size: int, ba
     spread(tasks, lambda found: bar.finished(*found))
 
 
-def _measure_all(workdir, config, problem: Problem, unmeasured, measures, bar: _Bar) -> None:
+def _measure_all(workdir, config, problem: Problem, unmeasured, measures, bar: Bar) -> None:
     """Measure runs of one draw, each measure of each on one device."""
 
     def task(run: Run, name: str):

@@ -7,6 +7,7 @@ from flatvol_jax.flatness import READINGS
 from flatvol_jax.models import Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import content_hash
+from flatvol_jax.study.engine.config_entries import checked_settings, choice, each, group
 from flatvol_jax.study.engine.plan import Run, plan_runs
 from flatvol_jax.study.engine.units import Unit
 from flatvol_jax.study.measures.symmetries import rectified_layer
@@ -143,15 +144,13 @@ def make_schedule(config: Mapping[str, Any], spec: Spec) -> Schedule:
 
 
 def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The measures that are on, with their settings checked before any work."""
+    """Return the measures that are on, with their settings checked before any work."""
     train_size = config["hp"]["data"]["train_size"]
     wanted = {
-        "log_volume": {
-            "links": lambda name, links: [checks.one_of(name, k, LINK_VARIANCE) for k in links]
-        },
+        "log_volume": {"links": each(choice(LINK_VARIANCE))},
         "sharpness": {
-            "epsilons": lambda name, values: [checks.positive(name, value) for value in values],
-            "method": lambda name, value: checks.one_of(name, value, METHODS),
+            "epsilons": each(checks.positive),
+            "method": choice(METHODS),
             "batch_size": checks.count,
             "every": checks.count,
         },
@@ -160,23 +159,17 @@ def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "batch_size": lambda name, value: checks.count(name, value, most=train_size),
             "learning_rate": checks.positive,
             "epochs": checks.count,
-            "reading": lambda name, value: checks.one_of(name, value, READINGS),
+            "reading": choice(READINGS),
             "every": checks.count,
         },
         "hessian": {"k": checks.count, "every": checks.count},
     }
     chosen = {}
-    for name, settings in config["measures"].items():
+    for name in group(config, "measures"):
         checks.one_of("measures", name, wanted)
-        settings = dict(settings)
-        if settings.pop("on"):
-            if settings.keys() != wanted[name].keys():
-                raise ValueError(
-                    f"measures.{name}: got {', '.join(settings)}; wanted {', '.join(wanted[name])}."
-                )
-            chosen[name] = {
-                k: wanted[name][k](f"measures.{name}.{k}", settings[k]) for k in settings
-            }
+        settings = dict(group(config, f"measures.{name}", "on"))
+        if checks.boolean(f"measures.{name}.on", settings.pop("on")):
+            chosen[name] = checked_settings(f"measures.{name}", settings, wanted[name])
     return chosen
 
 

@@ -2,8 +2,8 @@
 
 One network is trained to the event, some epochs after zero error; there branches begin, each with
 the network in another parametrisation of its function, and go on under the same minibatches. The
-work is cut into segments of epochs, trained and measured as units (engine/units.py), so an interrupted
-study ends with the numbers of a whole one.
+work is cut into segments of epochs, trained and measured as units (engine/units.py), so an
+interrupted study ends with the numbers of a whole one.
 """
 
 import time
@@ -17,6 +17,7 @@ from etils import epath
 from flatvol_jax.models import Params
 from flatvol_jax.runtime.preemption import safe_point
 from flatvol_jax.study.engine.config_entries import check_plain, group
+from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.records import write_records
 from flatvol_jax.study.engine.shards import Shard
 from flatvol_jax.study.engine.units import (
@@ -58,8 +59,6 @@ from flatvol_jax.study.temporal.rows import (
 )
 from flatvol_jax.study.temporal.segments import Answers, Segments
 from flatvol_jax.volume import checked_kernel
-
-Progress = Callable[[float, int, str], None]
 
 
 def run_temporal(
@@ -105,7 +104,7 @@ def run_temporal(
                 for run in (run for run in runs if run.draw == draw):
                     study.follow(run, rows)
                     finished = len(rows)
-            study.say("done")
+            study.bar.say("done")
         finally:
             common = {
                 "meta.experiment": config["experiment"],
@@ -123,10 +122,10 @@ class _Study:
 
     def __init__(self, config, workdir, schedule: Schedule, measures, runs: int, progress):
         self._config, self._workdir, self._schedule = config, workdir, schedule
-        self._measures, self._progress = measures, progress
+        self._measures = measures
         self._cap = config["hp"]["train"]["max_epochs"]
         self._each = self._cap + schedule.after + len(schedule.branches) * schedule.epochs
-        self._total, self._done = runs * self._each, 0
+        self.bar = Bar(progress, runs * self._each)
 
     def open_draw(self, problem: Problem, draw: int) -> None:
         """Turn to the networks of a draw."""
@@ -135,22 +134,17 @@ class _Study:
         self._segments = Segments(self._workdir, config, problem, self._schedule.segment)
         self._volumes = Volumes(self._workdir, config, problem, draw, links) if links else None
 
-    def say(self, text: str) -> None:
-        """Show what is being done."""
-        if self._progress is not None:
-            self._progress(self._done, self._total, text)
-
     def follow(self, run, rows: list[dict[str, Any]]) -> None:
         """One network: the base to the event, then every branch; adds their rows."""
-        began, schedule = self._done, self._schedule
+        began, schedule = self.bar.done, self._schedule
         past, last, alive = self._base(run, rows)
-        self._done = began + self._cap + schedule.after
+        self.bar.done = began + self._cap + schedule.after
         if alive and past.event is not None:
             for transform in schedule.branches:
-                before = self._done
+                before = self.bar.done
                 self._branch(run, transform, last, past, rows)
-                self._done = before + schedule.epochs
-        self._done = began + self._each
+                self.bar.done = before + schedule.epochs
+        self.bar.done = began + self._each
 
     def _base(self, run, rows) -> tuple[Past, Segment, bool]:
         """To zero error and on to the event; where it ended, and whether it is still finite."""
@@ -184,7 +178,7 @@ class _Study:
                 return
 
     def _answers(self, segment: Segment) -> Answers:
-        self.say(f"{segment.transform.name}: epochs {segment.start} to {segment.end}")
+        self.bar.say(f"{segment.transform.name}: epochs {segment.start} to {segment.end}")
         answers = self._segments.answers(segment)
         safe_point()
         return answers
@@ -228,7 +222,7 @@ class _Study:
             row = key_columns(segment, epoch, past) | diverged_columns()
             found.append(row | {"meta.commit": answers.commit})
         rows += found
-        self._done += segment.end - segment.start
+        self.bar.done += segment.end - segment.start
         return past, bool(finite.all())
 
     def _volume(self, output: np.ndarray, past: Past) -> dict[str, Any]:
@@ -236,7 +230,7 @@ class _Study:
         previous = None if past.measured is None else labels(past.measured)
         function = labels(output)
         if self._volumes.columns(function) is None:
-            self.say("log V")
+            self.bar.say("log V")
             self._volumes.compute(function, previous)
         return self._volumes.columns(function)
 
@@ -316,7 +310,7 @@ class _Study:
             return {}, 0.0, None
         unit = measure_unit(segment, stage, epochs, settings)
         if read_row(self._workdir, unit) is None:
-            self.say(f"{segment.transform.name}: {stage}, epochs {epochs[0]} to {epochs[-1]}")
+            self.bar.say(f"{segment.transform.name}: {stage}, epochs {epochs[0]} to {epochs[-1]}")
             networks = self._segments.networks(segment)
             chosen = [places[epoch] for epoch in epochs]
             began = time.perf_counter()
