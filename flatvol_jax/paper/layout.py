@@ -2,18 +2,13 @@
 
 from typing import NamedTuple
 
+from flatvol_jax.study.analysis import columns
+from flatvol_jax.study.analysis.columns import Axis
 from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
-from flatvol_jax.study.report.scatter import SHARPNESS, VOLUME, Coordinate
+from flatvol_jax.study.report.scatter import SHARPNESS, VOLUME
 
-SPECTRAL_NORM = Coordinate(
-    "measure.hessian.spectral_norm", "log₁₀ spectral norm of the Hessian", False
-)
-LOG_PRODUCT = Coordinate(
-    "measure.hessian.log_product", "log₁₀ product of the top eigenvalues", True
-)
-FROBENIUS_NORM = Coordinate(
-    "measure.hessian.frobenius_norm", "log₁₀ Frobenius norm of the Hessian", False
-)
+SPECTRAL_NORM, LOG_PRODUCT = columns.SPECTRAL_NORM.axis, columns.LOG_PRODUCT.axis
+FROBENIUS_NORM = columns.FROBENIUS_NORM.axis
 
 
 class System(NamedTuple):
@@ -38,8 +33,8 @@ class Panel(NamedTuple):
     """One panel; `y` is None for the accuracy, `overtrain` in epochs after zero error."""
 
     system: System
-    x: Coordinate
-    y: Coordinate | None = None
+    x: Axis
+    y: Axis | None = None
     overtrain: int = 0
 
 
@@ -67,17 +62,17 @@ class Layout(NamedTuple):
         return self._replace(rows=rows)
 
 
-def _rows(systems: list[System], *axes: tuple[Coordinate, Coordinate | None]):
+def _rows(systems: list[System], *axes: tuple[Axis, Axis | None]):
     """A row for each pair of axes, a column for each system."""
     return tuple(tuple(Panel(system, x, y) for system in systems) for x, y in axes)
 
 
-def _columns(system: System, *axes: tuple[Coordinate, Coordinate | None]):
+def _columns(system: System, *axes: tuple[Axis, Axis | None]):
     """One row: a column for each pair of axes."""
     return (tuple(Panel(system, x, y) for x, y in axes),)
 
 
-def _overtrained(optimizer: str, measure: Coordinate) -> Layout:
+def _overtrained(optimizer: str, measure: Axis) -> Layout:
     axes = (measure, None), (VOLUME, None), (VOLUME, measure)
     rows = _rows([System("mnist_fcn_overtrain", optimizer)], *axes)
     return Layout(f"{measure.label}, volume and accuracy upon overtraining", rows, True)

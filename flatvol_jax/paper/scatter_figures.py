@@ -172,11 +172,11 @@ def _table_cells(numbers: PanelNumbers) -> dict[str, Any]:
 def _not_measured(panel: Panel, runs: pd.DataFrame) -> str | None:
     """Which measure of a panel no run has, and the command that adds it."""
     for coordinate in (panel.x, panel.y):
-        if coordinate and not np.isfinite(selection.numbers(runs, coordinate.measure)).any():
-            stage = coordinate.measure.split(".")[1]
+        if coordinate and not np.isfinite(selection.numbers(runs, coordinate.column)).any():
+            stage = coordinate.column.split(".")[1]
             command = panel.system.command(runs[SCALE].iloc[0])
             return (
-                f"not measured: {coordinate.measure}\n\n{command} --config.measures.{stage}.on=True"
+                f"not measured: {coordinate.column}\n\n{command} --config.measures.{stage}.on=True"
             )
     return None
 

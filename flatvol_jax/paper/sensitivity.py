@@ -7,7 +7,8 @@ import pandas as pd
 
 from flatvol_jax.paper.claims.through_time import temporal_claims
 from flatvol_jax.study.analysis import comparison, selection, statistics
-from flatvol_jax.study.analysis.claims import LOG_VOLUME, OPTIMIZER, SHARPNESS, optimizer_names
+from flatvol_jax.study.analysis.claims import OPTIMIZER, optimizer_names
+from flatvol_jax.study.analysis.columns import LOG_VOLUME, SHARPNESS, SPECTRAL_NORM
 from flatvol_jax.study.analysis.experiment_tables import EXPERIMENT, OVERTRAIN
 from flatvol_jax.study.analysis.names import OPTIMIZERS
 from flatvol_jax.study.analysis.optimizer_table import SGD, paired_runs
@@ -35,7 +36,6 @@ NAMES = {
     "rate_0.03": "SGD at 0.03",
     "rate_0.1": "SGD at 0.1",
 }
-SPECTRAL_NORM = "measure.hessian.spectral_norm"
 FACTS = {
     "volume": "log V and the error",
     "sharpness": "sharpness and the error",
@@ -105,7 +105,7 @@ def _facts(runs: pd.DataFrame, optimizer: str) -> list[dict]:
         for sentence, x, y in (
             ("volume", LOG_VOLUME.column, error),
             ("sharpness", SHARPNESS.column, error),
-            ("hessian", SHARPNESS.column, SPECTRAL_NORM),
+            ("hessian", SHARPNESS.column, SPECTRAL_NORM.column),
         )
     ]
     rows.append(_strengths(own, error))

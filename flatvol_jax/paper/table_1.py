@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.analysis.columns import ASCENT, SHARPNESS
 
 
 class Row(NamedTuple):
@@ -36,7 +37,7 @@ PAPER = {
     "cifar_resnet": ("CIFAR-10, ResNet", (1e-5, 128, 1.0, 100)),
 }
 _ENTRIES = ("epsilon", "batch_size", "learning_rate", "epochs")
-SGD, FULL, BEST = "measure.sharpness.sgd", "measure.sharpness.sgd.full_batch", "measure.sharpness"
+SGD, FULL, BEST = ASCENT.column, f"{ASCENT.column}.full_batch", SHARPNESS.column
 
 
 def table_1(studies: Iterable[tuple[Mapping[str, Any], pd.DataFrame]]) -> list[Row]:
@@ -57,7 +58,7 @@ def _row(name: str, system: str, paper, studies) -> Row:
             continue
         ours = tuple(settings[entry] for entry in _ENTRIES)
         status = [flag for flag in frame.get("is.sgd_sharpness_converged", ()) if not pd.isna(flag)]
-        best = selection.numbers(frame, f"{BEST}.best")
+        best = selection.numbers(frame, BEST)
         full = settings.get("reading") == "full" or FULL not in frame
         found = selection.numbers(frame, SGD if full else FULL)
         known = np.isfinite(found) & (best > 0)

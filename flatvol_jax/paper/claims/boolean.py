@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from flatvol_jax.paper.claims.claim import ONE_SYSTEM, Evidence, PaperClaim, conditional
-from flatvol_jax.study.analysis import resampling, selection, statistics
+from flatvol_jax.study.analysis import columns, resampling, selection, statistics
 from flatvol_jax.study.boolean.summary import DIRECT, SHARPNESS
 
 WHO = "Boolean functions of 7 inputs, 7-40-40-1"
-SPECTRAL_NORM = "measure.hessian.spectral_norm"
+SPECTRAL_NORM = columns.SPECTRAL_NORM.column
 NO_DRAWS = "all inputs are shown, so there are no draws of S, E; interval over functions"
 
 

@@ -16,7 +16,15 @@ from flatvol_jax.paper.claims.claim import (
 )
 from flatvol_jax.paper.claims.sweeps import subject
 from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
-from flatvol_jax.study.analysis.claims import LOG_VOLUME, MEASURES, OPTIMIZER, SHARPNESS, Measure
+from flatvol_jax.study.analysis.claims import OPTIMIZER
+from flatvol_jax.study.analysis.columns import (
+    LOG_PRODUCT,
+    LOG_VOLUME,
+    MEASURES,
+    SHARPNESS,
+    SPECTRAL_NORM,
+    Measure,
+)
 from flatvol_jax.study.analysis.experiment_tables import CHANGED, OVERTRAIN, ExperimentTables
 from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW
 from flatvol_jax.study.analysis.statistics import POOLED, WITHIN
@@ -26,8 +34,8 @@ EXPERIMENT = "mnist_fcn_overtrain"
 FOLLOWED = (
     LOG_VOLUME.column,
     SHARPNESS.column,
-    "measure.hessian.spectral_norm",
-    "measure.hessian.log_product",
+    SPECTRAL_NORM.column,
+    LOG_PRODUCT.column,
 )
 RUN = "run_id"
 

@@ -16,26 +16,24 @@ from flatvol_jax.paper.claims.claim import (
     of_difference,
 )
 from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
-from flatvol_jax.study.analysis.claims import (
+from flatvol_jax.study.analysis.claims import OPTIMIZER, ceilings
+from flatvol_jax.study.analysis.columns import (
+    FROBENIUS_NORM,
+    LOG_PRODUCT,
     LOG_VOLUME,
     MEASURES,
     NULL,
-    OPTIMIZER,
     PROBIT,
     SHARPNESS,
+    SPECTRAL_NORM,
     Measure,
-    ceilings,
 )
 from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
 from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
 from flatvol_jax.study.analysis.optimizer_table import NOT_BROKEN, SGD
 from flatvol_jax.study.analysis.statistics import POOLED, READINGS, WITHIN
 
-FOLLOWED = (
-    "measure.hessian.spectral_norm",
-    "measure.hessian.log_product",
-    "measure.hessian.frobenius_norm",
-)
+FOLLOWED = tuple(m.column for m in (SPECTRAL_NORM, LOG_PRODUCT, FROBENIUS_NORM))
 LARGER, SMALLER, NARROW = "mnist_fcn_10k", "mnist_fcn", "cifar_resnet"
 WHERE = {POOLED: "pooled over |A|", WITHIN: "within |A|"}
 CLAIMED = (SGD, *NOT_BROKEN)  # for whom the paper says that sharpness correlates

@@ -15,7 +15,7 @@ from flatvol_jax.paper.claims.claim import (
     unchanged,
 )
 from flatvol_jax.study.analysis import comparison, selection, statistics
-from flatvol_jax.study.analysis.claims import LOG_VOLUME, SHARPNESS
+from flatvol_jax.study.analysis.columns import LOG_VOLUME, SHARPNESS
 from flatvol_jax.study.analysis.selection import DRAW
 from flatvol_jax.study.temporal.summary import RELAXED
 

@@ -1,13 +1,21 @@
 """The tables of an attack sweep: every measure's correlations, the primary claims' verdicts."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.analysis import comparison, statistics, verdicts
+from flatvol_jax.study.analysis.columns import (
+    CEILING,
+    LOG_VOLUME,
+    MEASURES,
+    PROBIT,
+    SHARPNESS,
+    Measure,
+)
 from flatvol_jax.study.analysis.faults import fault_lines
 from flatvol_jax.study.analysis.selection import (
     ATTACK_SIZE,
@@ -28,51 +36,6 @@ BOUNDS = {
 INFORMATIVE_BELOW = 0.5
 JUDGEMENT = ("p", "verdict", "reason", "half_width", "decidable")  # columns of a judged reading
 LINKS = ("heaviside", "probit")
-
-
-class Measure(NamedTuple):
-    """A column of the records, how it is called, its claimed sign, whether it spans decades."""
-
-    column: str
-    label: str
-    family: str
-    sign: int
-    log: bool = False
-
-
-LOG_VOLUME = Measure("measure.log_volume.heaviside", "log V (Heaviside)", "primary", -1)
-PROBIT = Measure("measure.log_volume.probit", "log V (probit)", "other link", -1)
-SHARPNESS = Measure("measure.sharpness.best", "sharpness (best found)", "primary", 1, True)
-NULL = Measure("measure.log_volume_null.heaviside", "log V, as many errors at random", "null", -1)
-CEILING = Measure("measure.error.test", "error on E1 (the ceiling)", "ceiling", 1)
-MEASURES = (
-    LOG_VOLUME,
-    SHARPNESS,
-    Measure("measure.log_volume.heaviside.corrected", "log V, EP corrected", "estimator", -1),
-    Measure("measure.log_volume.heaviside.estimate", "log V, sampling estimate", "estimator", -1),
-    PROBIT,
-    Measure("measure.sharpness.sgd", "sharpness (SGD, table 1)", "flatness", 1, True),
-    Measure("measure.hessian.spectral_norm", "Hessian spectral norm", "flatness", 1, True),
-    Measure("measure.hessian.lambda_max", "Hessian λ max", "flatness", 1),
-    Measure("measure.hessian.log_product", "Hessian log product, top 50", "flatness", 1),
-    Measure("measure.hessian.trace", "Hessian trace", "flatness", 1),
-    Measure("measure.hessian.frobenius_norm", "Hessian Frobenius norm", "flatness", 1, True),
-    Measure("measure.adaptive_sharpness.inf", "adaptive sharpness (worst)", "invariant", 1, True),
-    Measure("measure.average_sharpness.adaptive", "adaptive sharpness (mean)", "invariant", 1),
-    Measure("measure.relative_flatness", "relative flatness κ", "invariant", 1, True),
-    Measure("measure.normalized_sharpness", "normalised sharpness", "invariant", 1, True),
-    Measure("measure.fisher_rao", "Fisher-Rao norm", "invariant", 1, True),
-    Measure("measure.basin_volume", "log basin volume, from below", "local volume", -1),
-    Measure("measure.learning_coefficient", "learning coefficient", "local volume", 1),
-    Measure("measure.baseline.gp_disagreement", "disagreement with GP mean", "baseline", 1),
-    Measure("measure.baseline.nn_disagreement", "disagreement with 1-NN", "baseline", 1),
-    Measure("measure.baseline.label_norm", "y'K⁻¹y", "baseline", 1),
-    Measure("measure.baseline.margin", "margin", "baseline", -1),
-    Measure("measure.baseline.parameter_norm", "parameter norm", "baseline", 1),
-    Measure("measure.baseline.epochs", "epochs to zero error", "baseline", 1),
-    NULL,
-    CEILING,
-)
 
 
 def claims_table(
@@ -272,7 +235,7 @@ def _row(
 ) -> tuple[dict[str, Any], dict[str, statistics.Correlation]]:
     runs, left_out = usable(group, measure.column, error)
     values = numbers(runs, measure.column)
-    logs = np.log10(np.where(values > 0, values, np.nan)) if measure.log else values
+    logs = np.log10(np.where(values > 0, values, np.nan)) if measure.scale == "log" else values
     shown = runs.assign(**{measure.column: logs})[np.isfinite(logs)]
     found, cells = {}, {}
     for reading in READINGS:

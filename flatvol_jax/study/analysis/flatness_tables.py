@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from flatvol_jax.study.analysis.columns import ASCENT, SHARPNESS
 from flatvol_jax.study.analysis.selection import numbers, usable
 
-BEST, SGD = "measure.sharpness.best", "measure.sharpness.sgd"
+BEST, SGD = SHARPNESS.column, ASCENT.column
 
 
 def sharpness_table(frame: pd.DataFrame) -> pd.DataFrame:

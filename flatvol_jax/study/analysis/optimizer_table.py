@@ -20,17 +20,13 @@ import pandas as pd
 
 from flatvol_jax.study.analysis import comparison, statistics, verdicts
 from flatvol_jax.study.analysis.claims import (
-    LOG_VOLUME,
-    MEASURES,
     OPTIMIZER,
-    PROBIT,
-    SHARPNESS,
-    Measure,
     ceilings,
     holm_together,
     judgement_cells,
     optimizer_names,
 )
+from flatvol_jax.study.analysis.columns import LOG_VOLUME, MEASURES, PROBIT, SHARPNESS, Measure
 from flatvol_jax.study.analysis.selection import (
     ATTACK_SIZE,
     DRAW,

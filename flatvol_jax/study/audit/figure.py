@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from flatvol_jax.study.analysis import claims, selection
+from flatvol_jax.study.analysis import columns, selection
 from flatvol_jax.study.audit.table import (
     CHANGES,
     LOG_PRODUCT,
@@ -23,7 +23,7 @@ from flatvol_jax.study.report import style
 SYMMETRY, LAYER, ALPHA = "transform.symmetry", "transform.layer", "transform.alpha"
 NAMES = {"layer": "layer {} scaled by α", "unit": "units of layer {} scaled by αᶻ, z in [−1, 1]"}
 # Their lines lie on those of λ max and of the trace; the table has them.
-LEFT_OUT = ("measure.hessian.spectral_norm", "measure.hessian.trace.gauss_newton")
+LEFT_OUT = (columns.SPECTRAL_NORM.column, "measure.hessian.trace.gauss_newton")
 COLOURS = (
     "#0072b2",
     "#d55e00",
@@ -38,7 +38,7 @@ COLOURS = (
     "#44aa99",
 )
 MARKERS = "osD^vXP<>"
-VOLUME = claims.LOG_VOLUME.column
+VOLUME = columns.LOG_VOLUME.column
 THICK = {"color": "black", "linewidth": 2.6, "zorder": 1.8}
 FLAT = {"color": "#b4b4bc", "linewidth": 5.5, "zorder": 1.7}
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.analysis import claims
-from flatvol_jax.study.analysis.claims import Measure
+from flatvol_jax.study.analysis import columns
+from flatvol_jax.study.analysis.columns import LOG_VOLUME, PROBIT, Measure
 from flatvol_jax.study.analysis.selection import numbers, require
 
 UNCHANGED_WITHIN = 1e-3  # relative; float32 parameters and searches leave 1e-5 or so
@@ -19,8 +19,8 @@ _NONE = ("permutation",)
 # Under which symmetries a measure is invariant, by its definition. Relative flatness of a layer
 # also survives the scaling of the layer's own units, not that of its inputs.
 CLAIMED = {
-    "measure.log_volume.heaviside": _EVERY,
-    "measure.log_volume.probit": _EVERY,
+    LOG_VOLUME.column: _EVERY,
+    PROBIT.column: _EVERY,
     "measure.adaptive_sharpness.inf": _EVERY,
     "measure.adaptive_sharpness.2": _EVERY,
     "measure.average_sharpness.adaptive": _EVERY,
@@ -37,14 +37,14 @@ EXTRA = (
     Measure("measure.relative_flatness.layer_1.norm_trace", "‖W₁‖² tr H₁", "invariant", 1),
     Measure("measure.relative_flatness.layer_2.norm_trace", "‖W₂‖² tr H₂", "invariant", 1),
 )
-LOG_PRODUCT = "measure.hessian.log_product"
+LOG_PRODUCT = columns.LOG_PRODUCT.column
 
 
 def audited(frame: pd.DataFrame) -> list[Measure]:
     """The measures of an audit's records that a parametrisation could move."""
     return [
         measure
-        for measure in (*claims.MEASURES, *EXTRA)
+        for measure in (*columns.MEASURES, *EXTRA)
         if np.isfinite(numbers(frame, measure.column)).any() and not _of_the_function(measure)
     ]
 

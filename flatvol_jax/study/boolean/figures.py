@@ -1,7 +1,6 @@
 """The Boolean system, a point a function: volume, flatness, complexity; figures 2, S1 and S2."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from flatvol_jax.study.analysis import selection, statistics
+from flatvol_jax.study.analysis import columns, selection, statistics
+from flatvol_jax.study.analysis.columns import Axis
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.formatting import correlation, number
 from flatvol_jax.study.report.scatter import Look, write_title
@@ -23,29 +23,10 @@ LOOK = Look(points=9, line=60)
 STAR = {"s": 60, "color": style.INK, "edgecolors": "white", "linewidths": 0.6}
 
 
-class Quantity(NamedTuple):
-    """What stands along an axis: a column of the records and how it is drawn.
-
-    `scale` is "ln" for a natural logarithm, "log" for what is drawn as its logarithm, "linear".
-    """
-
-    column: str
-    label: str
-    scale: str
-
-    @property
-    def of_minima(self) -> bool:
-        """Whether a function needs a minimum to have it."""
-        return self.column.startswith(OF_MINIMA)
-
-
-VOLUME = Quantity("measure.log_volume.direct", "log₁₀ V(f), direct sampling", "ln")
-BEST = Quantity("measure.sharpness.best", "log₁₀ sharpness (best found)", "log")
-ASCENT = Quantity("measure.sharpness.sgd", "log₁₀ sharpness (SGD ascent)", "log")
-SPECTRAL_NORM = Quantity(
-    "measure.hessian.spectral_norm", "log₁₀ spectral norm of the Hessian", "log"
-)
-COMPLEXITY = Quantity("measure.complexity.lempel_ziv", "Lempel-Ziv complexity (bits)", "linear")
+VOLUME = Axis("measure.log_volume.direct", "log₁₀ V(f), direct sampling", "ln")
+BEST, ASCENT = columns.SHARPNESS.axis, columns.ASCENT.axis
+SPECTRAL_NORM = columns.SPECTRAL_NORM.axis
+COMPLEXITY = Axis("measure.complexity.lempel_ziv", "Lempel-Ziv complexity (bits)", "linear")
 
 # Of the parity of the number of labels in the minority: name, colour.
 EVEN, ODD = ("minority even", "#0072b2"), ("minority odd", "#d55e00")
@@ -142,18 +123,6 @@ def part(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     return frame[frame[PART] == name] if PART in frame else frame.iloc[:0]
 
 
-def drawn(rows: pd.DataFrame, quantity: Quantity) -> tuple[np.ndarray, np.ndarray]:
-    """Values and standard errors as they are drawn, (n,) each; NaN where there is none."""
-    values = selection.numbers(rows, quantity.column)
-    errors = selection.numbers(rows, f"{quantity.column}.se")
-    if quantity.scale == "ln":
-        return values / LN10, errors / LN10
-    if quantity.scale == "log":
-        positive = np.where(values > 0, values, np.nan)
-        return np.log10(positive), errors / (positive * LN10)
-    return values, errors
-
-
 def measured(value: float, error: float) -> str:
     """value ± error, both to the second digit of the error; the value alone without an error."""
     if pd.isna(error) or pd.isna(value) or not error > 0:
@@ -162,14 +131,14 @@ def measured(value: float, error: float) -> str:
     return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
 
 
-def _figure(frame: pd.DataFrame, *panels: tuple[Quantity, Quantity]) -> Figure | None:
+def _figure(frame: pd.DataFrame, *panels: tuple[Axis, Axis]) -> Figure | None:
     """A column for each pair of quantities, x and y, that any function has; None without one.
 
     A row of panels an epoch of the minima, one row where no quantity is of minima.
     """
     rows = part(frame, "function")
     epochs = epochs_of(rows)
-    if not any(quantity.of_minima for panel in panels for quantity in panel):
+    if not any(quantity.column.startswith(OF_MINIMA) for panel in panels for quantity in panel):
         epochs = epochs[:1]
     panels = [panel for panel in panels if (_reasons(rows, *panel) == "").any()]
     if not panels:
@@ -184,9 +153,7 @@ def _figure(frame: pd.DataFrame, *panels: tuple[Quantity, Quantity]) -> Figure |
     return figure
 
 
-def _panel(
-    axis: Axes, rows: pd.DataFrame, panel: tuple[Quantity, Quantity], epoch: float | None
-) -> None:
+def _panel(axis: Axes, rows: pd.DataFrame, panel: tuple[Axis, Axis], epoch: float | None) -> None:
     reason = _reasons(rows, *panel)
     used = rows[reason == ""]
     _draw(axis, used, *panel)
@@ -196,8 +163,8 @@ def _panel(
     write_title(axis, lines, LOOK)
 
 
-def _draw(axis: Axes, rows: pd.DataFrame, x: Quantity, y: Quantity) -> None:
-    (across, across_error), (up, up_error) = drawn(rows, x), drawn(rows, y)
+def _draw(axis: Axes, rows: pd.DataFrame, x: Axis, y: Axis) -> None:
+    (across, across_error), (up, up_error) = x.drawn(rows), y.drawn(rows)
     axis.errorbar(
         across,
         up,
@@ -236,7 +203,7 @@ def _legend(figure: Figure, rows: pd.DataFrame) -> None:
     )
 
 
-def _title(rows: pd.DataFrame, panel: tuple[Quantity, Quantity], left_out: pd.Series) -> list[str]:
+def _title(rows: pd.DataFrame, panel: tuple[Axis, Axis], left_out: pd.Series) -> list[str]:
     groups = _groups(rows)
     even, odd, constant = groups[EVEN], groups[ODD], groups[CONSTANT]
     lines = [f"Spearman ρ {_rho(rows, panel)}"]
@@ -246,12 +213,12 @@ def _title(rows: pd.DataFrame, panel: tuple[Quantity, Quantity], left_out: pd.Se
         lines[0] += f", {constant.sum()} of them constant"
     reasons = [f"{count} {reason}" for reason, count in left_out.items()]
     lines.append(f"left out: {', '.join(reasons) or 'none'}")
-    if hidden := int(np.isnan(sum(drawn(rows, quantity)[0] for quantity in panel)).sum()):
+    if hidden := int(np.isnan(sum(quantity.drawn(rows)[0] for quantity in panel)).sum()):
         lines.append(f"{hidden} at or below 0 not drawn")
     return lines
 
 
-def _rho(rows: pd.DataFrame, panel: tuple[Quantity, Quantity]) -> str:
+def _rho(rows: pd.DataFrame, panel: tuple[Axis, Axis]) -> str:
     x, y = (selection.numbers(rows, quantity.column) for quantity in panel)
     value = statistics.within_level(x, y, np.zeros(len(rows)))
     return f"{correlation(value)} (n = {len(rows)})"
@@ -269,7 +236,7 @@ def _groups(rows: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
     }
 
 
-def _reasons(rows: pd.DataFrame, *quantities: Quantity) -> pd.Series:
+def _reasons(rows: pd.DataFrame, *quantities: Axis) -> pd.Series:
     """Why each function is left out, "" where it has all quantities."""
     minima, tried = (selection.numbers(rows, column) for column in (MINIMA, TRIED))
     none_found = (minima == 0) & ~(tried == 0)
@@ -277,7 +244,7 @@ def _reasons(rows: pd.DataFrame, *quantities: Quantity) -> pd.Series:
     for quantity in quantities:
         missing = ~np.isfinite(selection.numbers(rows, quantity.column)) & (reasons == "")
         reasons[missing] = f"without {quantity.column}"
-        if quantity.of_minima:
+        if quantity.column.startswith(OF_MINIMA):
             reasons[missing & none_found] = "without a minimum"
             reasons[missing & ~none_found & ~(minima > 0)] = "not trained for"
     return reasons

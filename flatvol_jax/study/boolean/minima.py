@@ -8,6 +8,7 @@ import numpy as np
 from etils import epath
 
 from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.study.analysis.columns import ASCENT, SHARPNESS, SPECTRAL_NORM
 from flatvol_jax.study.boolean.system import BooleanSystem
 from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.measures.train_entries import train_settings
@@ -15,9 +16,9 @@ from flatvol_jax.study.measures.trained import Trained
 from flatvol_jax.training import train_ensemble
 
 COLUMNS = {
-    "sharpness": "measure.sharpness.best",
-    "sgd_sharpness": "measure.sharpness.sgd",
-    "hessian": "measure.hessian.spectral_norm",
+    "sharpness": SHARPNESS.column,
+    "sgd_sharpness": ASCENT.column,
+    "hessian": SPECTRAL_NORM.column,
 }
 
 

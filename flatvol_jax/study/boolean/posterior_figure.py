@@ -8,24 +8,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flatvol_jax.study.analysis import selection
-from flatvol_jax.study.boolean.figures import Quantity, drawn, measured, part
+from flatvol_jax.study.boolean.figures import Axis, measured, part
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.formatting import number
 from flatvol_jax.study.report.scatter import Look, write_title
 
 KEYS = ["meta.system", "target.name", "hp.train.optimizer"]
-FOUND = Quantity("measure.log_p_optimizer", "log₁₀ P_optimizer(f | S)", "ln")
-TRAIN = Quantity("measure.log_p_train.direct", "log₁₀ P(S)", "ln")
+FOUND = Axis("measure.log_p_optimizer", "log₁₀ P_optimizer(f | S)", "ln")
+TRAIN = Axis("measure.log_p_train.direct", "log₁₀ P(S)", "ln")
 # Reference of P_B in the records -> its name, its column, colour and face of its points.
 REFERENCES = {
     "direct": (
         "P_B by direct sampling",
-        Quantity("measure.log_p_bayes.direct", "log₁₀ P_B(f | S)", "ln"),
+        Axis("measure.log_p_bayes.direct", "log₁₀ P_B(f | S)", "ln"),
         {"color": "#0072b2", "markerfacecolor": "#0072b2"},
     ),
     "nngp": (
         "P_B of the NNGP",
-        Quantity("measure.log_p_bayes.nngp", "log₁₀ P_B(f | S)", "ln"),
+        Axis("measure.log_p_bayes.nngp", "log₁₀ P_B(f | S)", "ln"),
         {"color": "#d55e00", "markerfacecolor": "none"},
     ),
 }
@@ -90,7 +90,7 @@ def posterior_summaries(frame: pd.DataFrame) -> list[dict[str, Any]]:
     rows = part(frame, "posterior_summary")
     if any(key not in rows for key in KEYS):
         return []
-    train, train_se = drawn(rows, TRAIN)
+    train, train_se = TRAIN.drawn(rows)
     summaries = []
     for i, row in enumerate(rows.to_dict("records")):
         references = [_reference(row, name) for name in REFERENCES]
@@ -131,12 +131,12 @@ def _has_both(rows: pd.DataFrame, reference: str) -> np.ndarray:
 
 
 def _draw(axis: Axes, rows: pd.DataFrame) -> None:
-    found, found_error = drawn(rows, FOUND)
+    found, found_error = FOUND.drawn(rows)
     for reference, (label, quantity, look) in REFERENCES.items():
         both = _has_both(rows, reference)
         if not both.any():
             continue
-        bayes, bayes_error = drawn(rows[both], quantity)
+        bayes, bayes_error = quantity.drawn(rows[both])
         axis.errorbar(
             bayes,
             found[both],

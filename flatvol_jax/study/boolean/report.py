@@ -19,7 +19,6 @@ from flatvol_jax.study.boolean.figures import (
     TRIED,
     VOLUME,
     complexity_figure,
-    drawn,
     function_rows,
     measured,
     rank_figure,
@@ -120,8 +119,8 @@ def function_table(functions: pd.DataFrame) -> pd.DataFrame:
     converge); estimate, estimate_se; complexity in bits; over its minima best, ascent (the two
     sharpnesses) and norm (the Hessian's spectral norm); minima of tried. NaN where not recorded.
     """
-    direct, direct_se = drawn(functions, VOLUME)
-    estimate, estimate_se = drawn(functions, ESTIMATE)
+    direct, direct_se = VOLUME.drawn(functions)
+    estimate, estimate_se = ESTIMATE.drawn(functions)
     plain = {
         "rank": RANK,
         "minority": MINORITY,

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
-from flatvol_jax.study.analysis import selection, statistics
+from flatvol_jax.study.analysis import columns, selection, statistics
 
 DIRECT, ESTIMATE = "measure.log_volume.direct", "measure.log_volume.estimate"
-EP = "measure.log_volume.heaviside"
-SHARPNESS = "measure.sharpness.best"
+EP = columns.LOG_VOLUME.column
+SHARPNESS = columns.SHARPNESS.column
 
 
 def boolean_summary(frame: pd.DataFrame) -> list[str]:

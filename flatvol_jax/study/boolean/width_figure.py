@@ -8,13 +8,14 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from flatvol_jax.study.analysis import selection
-from flatvol_jax.study.boolean.figures import RANK, VOLUME, Quantity, drawn, function_rows, part
+from flatvol_jax.study.analysis.columns import LOG_VOLUME
+from flatvol_jax.study.boolean.figures import RANK, VOLUME, Axis, function_rows, part
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.scatter import Look, norm_bar, write_title
 
 FUNCTION, WIDTH = "function.id", "hp.model.width"
-ESTIMATE = Quantity("measure.log_volume.estimate", "", "ln")
-EP, EP_CONVERGED = Quantity("measure.log_volume.heaviside", "", "ln"), "is.ep_converged"
+ESTIMATE = Axis("measure.log_volume.estimate", "", "ln")
+EP, EP_CONVERGED = LOG_VOLUME.axis, "is.ep_converged"
 INFINITE, BY_EP = "∞", "EP"
 GREY = "#8a8a94"
 SHOWN = 12  # functions that have a line
@@ -114,7 +115,7 @@ def width_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def ep_volumes(functions: pd.DataFrame) -> np.ndarray:
     """log10 V by EP of each function, (n,); NaN where EP is known not to have converged."""
-    volumes = drawn(functions, EP)[0]
+    volumes = EP.drawn(functions)[0]
     if EP_CONVERGED in functions:
         return np.where(functions[EP_CONVERGED].isin([True]), volumes, np.nan)
     return volumes
@@ -122,7 +123,7 @@ def ep_volumes(functions: pd.DataFrame) -> np.ndarray:
 
 def _nngp(functions: pd.DataFrame) -> pd.DataFrame:
     """Rank, estimate, its error and EP in log10 of the functions with an estimate, by rank."""
-    estimate, error = drawn(functions, ESTIMATE)
+    estimate, error = ESTIMATE.drawn(functions)
     columns = {RANK: selection.numbers(functions, RANK), "estimate": estimate, "error": error}
     index = functions[FUNCTION].to_numpy()
     table = pd.DataFrame(columns | {"ep": ep_volumes(functions)}, index=index)
@@ -133,7 +134,7 @@ def _direct(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """log10 V and its error: a row a function that has both at every width, a column a width."""
     names, widths = _names(rows), selection.numbers(rows, WIDTH)
     order = [names[i] for i in np.argsort(widths)]  # NaN, the infinite network, comes last
-    values, errors = drawn(rows, VOLUME)
+    values, errors = VOLUME.drawn(rows)
     long = pd.DataFrame(
         {FUNCTION: rows[FUNCTION].to_numpy(), "name": names, "value": values, "error": errors}
     )

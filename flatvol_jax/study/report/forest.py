@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flatvol_jax.study.analysis import verdicts
-from flatvol_jax.study.analysis.claims import LOG_VOLUME, SHARPNESS, Measure
+from flatvol_jax.study.analysis.columns import LOG_VOLUME, SHARPNESS, Measure
 from flatvol_jax.study.analysis.names import OPTIMIZERS
 from flatvol_jax.study.analysis.statistics import POOLED, WITHIN
 from flatvol_jax.study.report import formatting, style

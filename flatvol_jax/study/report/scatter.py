@@ -14,16 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from flatvol_jax.runtime import files
-from flatvol_jax.study.analysis import claims, selection, statistics
+from flatvol_jax.study.analysis import claims, columns, selection, statistics
+from flatvol_jax.study.analysis.columns import Axis
 from flatvol_jax.study.report import style
-
-
-class Coordinate(NamedTuple):
-    """What stands along an axis of a panel: a measure, its label, how log10 is taken."""
-
-    measure: str
-    label: str
-    natural_log: bool  # the column is a natural logarithm already
 
 
 class Look(NamedTuple):
@@ -50,8 +43,7 @@ class PanelNumbers(NamedTuple):
     pooled: statistics.Correlation
 
 
-VOLUME = Coordinate(claims.LOG_VOLUME.column, "log₁₀ V(f), Heaviside link, EP", True)
-SHARPNESS = Coordinate(claims.SHARPNESS.column, "log₁₀ sharpness (best found)", False)
+VOLUME, SHARPNESS = columns.LOG_VOLUME.axis, columns.SHARPNESS.axis
 PANELS = (VOLUME, SHARPNESS)
 
 
@@ -78,7 +70,7 @@ def attack_sweep_figure(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def panel_figure(frame: pd.DataFrame, x: Coordinate) -> Figure:
+def panel_figure(frame: pd.DataFrame, x: Axis) -> Figure:
     """One panel of one optimizer's runs as a figure of a column's width."""
     with style.applied():
         figure = style.new_figure(1)
@@ -118,8 +110,8 @@ def svg_text(figure: Figure, transparent: bool = False) -> str:
 def draw_panel(
     axis: Axes,
     frame: pd.DataFrame,
-    x: Coordinate,
-    y: Coordinate | None = None,
+    x: Axis,
+    y: Axis | None = None,
     *,
     heading: str,
     norm: Normalize,
@@ -139,10 +131,10 @@ def draw_panel(
         empty: stands in the panel where no run is usable; None for the reasons.
     """
     error, error_name = selection.error_column(frame)
-    columns = x.measure, error if y is None else y.measure
-    runs, left_out = selection.usable(frame, *columns)
-    values = _values(runs, x)
-    heights = 100 * (1 - selection.numbers(runs, error)) if y is None else _values(runs, y)
+    named = x.column, error if y is None else y.column
+    runs, left_out = selection.usable(frame, *named)
+    values, _ = x.drawn(runs)
+    heights = 100 * (1 - selection.numbers(runs, error)) if y is None else y.drawn(runs)[0]
     axis.scatter(
         values,
         heights,
@@ -158,12 +150,12 @@ def draw_panel(
     axis.set_xlabel(x.label)
     axis.set_ylabel(f"accuracy on {error_name} (%)" if y is None else y.label)
     numbers = PanelNumbers(
-        *columns,
+        *named,
         len(runs),
         left_out,
         int(np.isnan(values + heights).sum()),
-        statistics.correlation(runs, *columns),
-        statistics.correlation(runs, *columns, statistics.POOLED),
+        statistics.correlation(runs, *named),
+        statistics.correlation(runs, *named, statistics.POOLED),
     )
     write_title(axis, [heading, *_lines(numbers)], look)
     if not len(runs):
@@ -221,14 +213,6 @@ def correlation_lines(
 
 def _heading(runs: pd.DataFrame) -> str:
     return f"{', '.join(claims.optimizer_names(runs))}: Spearman ρ with the error, 95% intervals"
-
-
-def _values(runs: pd.DataFrame, coordinate: Coordinate) -> np.ndarray:
-    """log10 of a measure, (n,); NaN, which is not drawn, where it has none."""
-    values = selection.numbers(runs, coordinate.measure)
-    if coordinate.natural_log:
-        return values / np.log(10)
-    return np.log10(np.where(values > 0, values, np.nan))
 
 
 def _lines(numbers: PanelNumbers) -> list[str]:

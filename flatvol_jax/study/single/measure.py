@@ -11,6 +11,15 @@ from flatvol_jax.models import apply_in_batches, check_evaluation
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.study.analysis.columns import (
+    ASCENT,
+    FROBENIUS_NORM,
+    LOG_PRODUCT,
+    LOG_VOLUME,
+    PROBIT,
+    SHARPNESS,
+    SPECTRAL_NORM,
+)
 from flatvol_jax.study.engine.plan import STAGE_VERSIONS, plan_runs
 from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.records import write_records
@@ -30,19 +39,19 @@ ROWS = (
     ("measure.error.second_test", "error on E2", ""),
     ("measure.loss.train", "loss on S", "nats"),
     ("measure.log_volume.heaviside.estimate", "log V, Heaviside, sampled", "nats"),
-    ("measure.log_volume.heaviside", "log V, Heaviside, EP", "nats"),
+    (LOG_VOLUME.column, "log V, Heaviside, EP", "nats"),
     ("measure.log_volume.probit.estimate", "log V, probit, sampled", "nats"),
-    ("measure.log_volume.probit", "log V, probit, EP", "nats"),
+    (PROBIT.column, "log V, probit, EP", "nats"),
     ("measure.log_volume_null.heaviside", "log V, as many errors at random, EP", "nats"),
     ("measure.bound.printed", "bound on the error, as printed (eq. 4)", ""),
     ("measure.bound.random_split", "bound on the error, random split", ""),
-    ("measure.sharpness.best", "sharpness, best found", ""),
+    (SHARPNESS.column, "sharpness, best found", ""),
     ("measure.sharpness.best.first_order", "  its first-order part", ""),
-    ("measure.sharpness.sgd", "sharpness, the paper's procedure", ""),
-    ("measure.hessian.spectral_norm", "spectral norm of the Hessian", ""),
-    ("measure.hessian.frobenius_norm", "Frobenius norm", ""),
+    (ASCENT.column, "sharpness, the paper's procedure", ""),
+    (SPECTRAL_NORM.column, "spectral norm of the Hessian", ""),
+    (FROBENIUS_NORM.column, "Frobenius norm", ""),
     ("measure.hessian.trace", "trace", ""),
-    ("measure.hessian.log_product", "log product of its top eigenvalues", ""),
+    (LOG_PRODUCT.column, "log product of its top eigenvalues", ""),
     ("measure.baseline.gp_disagreement", "disagreement with the GP mean on E1", ""),
     ("measure.baseline.nn_disagreement", "disagreement with 1-NN on E1", ""),
 )

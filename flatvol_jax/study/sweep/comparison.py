@@ -7,7 +7,7 @@ import pandas as pd
 from etils import epath
 
 from flatvol_jax.runtime import files
-from flatvol_jax.study.analysis.claims import CEILING, NULL, PROBIT
+from flatvol_jax.study.analysis.columns import CEILING, NULL, PROBIT
 from flatvol_jax.study.analysis.experiment_tables import (
     ExperimentTables,
     function_movement_table,

@@ -9,24 +9,25 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from flatvol_jax.study.analysis import claims, selection, statistics
+from flatvol_jax.study.analysis import claims, columns, selection, statistics
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.scatter import (
-    SHARPNESS,
-    VOLUME,
     attack_size_norm,
     colour_bar,
     correlation_lines,
 )
 
-BASIN, COEFFICIENT = "measure.basin_volume", "measure.learning_coefficient"
-LABELS = {
-    VOLUME.measure: VOLUME.label,
-    BASIN: "log₁₀ basin volume, from below",
-    COEFFICIENT: "learning coefficient (SGLD)",
-    SHARPNESS.measure: SHARPNESS.label,
+BASIN, COEFFICIENT = columns.BASIN_VOLUME.column, columns.LEARNING_COEFFICIENT.column
+AXES = {
+    measure.column: measure.axis
+    for measure in (
+        columns.LOG_VOLUME,
+        columns.BASIN_VOLUME,
+        columns.LEARNING_COEFFICIENT,
+        columns.SHARPNESS,
+    )
 }
-NATURAL_LOGS = (VOLUME.measure, BASIN)  # drawn as log₁₀, as everything that is a volume
+VOLUME = columns.LOG_VOLUME.column
 COLUMNS = 2
 
 
@@ -55,14 +56,14 @@ def local_volume_figure(frame: pd.DataFrame) -> Figure | None:
     cells, lines = [], []
     for optimizer in claims.optimizer_names(frame):
         group = frame[frame[claims.OPTIMIZER] == optimizer]
-        present = [name for name in LABELS if len(selection.usable(group, name, error)[0])]
+        present = [name for name in AXES if len(selection.usable(group, name, error)[0])]
         runs, left_out = selection.usable(group, *present, error)
         local = [name for name in (BASIN, COEFFICIENT) if name in present]
         if not local:
             continue
         cells += [Cell(runs, name, error) for name in present]
-        if VOLUME.measure in present:
-            cells += [Cell(runs, name, VOLUME.measure) for name in local]
+        if VOLUME in present:
+            cells += [Cell(runs, name, VOLUME) for name in local]
         reasons = "".join(f"; {count} out: {reason}" for reason, count in left_out.items())
         lines.append(f"{optimizer}: the same {len(runs)} of {len(group)} networks{reasons}")
     if not cells:
@@ -81,11 +82,11 @@ def local_volume_figure(frame: pd.DataFrame) -> Figure | None:
 
 
 def _draw(axis: Axes, cell: Cell, error_name: str, norm: Normalize) -> None:
-    runs, values = cell.runs, _values(cell.runs, cell.measure)
-    bars = _standard_errors(runs, cell.measure)
-    if cell.against == VOLUME.measure:
-        x, y, spread = _values(runs, VOLUME.measure), values, {"yerr": bars}
-        axis.set_xlabel(LABELS[VOLUME.measure])
+    runs = cell.runs
+    values, bars = AXES[cell.measure].drawn(runs)
+    if cell.against == VOLUME:
+        x, y, spread = AXES[VOLUME].drawn(runs)[0], values, {"yerr": bars}
+        axis.set_xlabel(AXES[VOLUME].label)
         axis.set_ylabel(_label(runs, cell.measure))
         other = "log V(f)"
     else:
@@ -122,24 +123,9 @@ def _draw(axis: Axes, cell: Cell, error_name: str, norm: Normalize) -> None:
         axis.text(0.5, 0.5, "no usable runs", transform=axis.transAxes, ha="center")
 
 
-def _values(runs: pd.DataFrame, measure: str) -> np.ndarray:
-    """What is drawn of a measure, (n,): log₁₀, but the learning coefficient as it is."""
-    values = selection.numbers(runs, measure)
-    if measure in NATURAL_LOGS:
-        return values / np.log(10)
-    if measure == COEFFICIENT:
-        return values
-    return np.log10(np.where(values > 0, values, np.nan))  # NaN is not drawn
-
-
-def _standard_errors(runs: pd.DataFrame, measure: str) -> np.ndarray:
-    errors = selection.numbers(runs, f"{measure}.se")
-    return errors / np.log(10) if measure in NATURAL_LOGS else errors
-
-
 def _label(runs: pd.DataFrame, measure: str) -> str:
     """The label; for a basin volume with what tells how far below it is."""
-    label = LABELS[measure]
+    label = AXES[measure].label
     if measure != BASIN or not len(runs):
         return label
     directions = selection.numbers(runs, f"{BASIN}.effective_directions")

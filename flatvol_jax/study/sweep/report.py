@@ -10,7 +10,14 @@ from matplotlib.figure import Figure
 
 from flatvol_jax.runtime import files
 from flatvol_jax.study.analysis import claims as study_claims
-from flatvol_jax.study.analysis import comparison, flatness_tables, selection
+from flatvol_jax.study.analysis import columns, comparison, flatness_tables, selection
+from flatvol_jax.study.analysis.columns import (
+    LOG_PRODUCT,
+    LOG_VOLUME,
+    PROBIT,
+    SHARPNESS,
+    SPECTRAL_NORM,
+)
 from flatvol_jax.study.analysis.faults import fault_table
 from flatvol_jax.study.analysis.halves import halves_table
 from flatvol_jax.study.engine.plan import flatten
@@ -27,11 +34,11 @@ RUN_COLUMNS = {
     "is.ep_converged": "EP converged",
     "measure.error.test": "error E1",
     "measure.error.second_test": "error E2",
-    "measure.log_volume.heaviside": "log V, Heaviside (nats)",
-    "measure.log_volume.probit": "log V, probit (nats)",
-    "measure.sharpness.best": "sharpness",
-    "measure.hessian.spectral_norm": "spectral norm",
-    "measure.hessian.log_product": "log product",
+    LOG_VOLUME.column: "log V, Heaviside (nats)",
+    PROBIT.column: "log V, probit (nats)",
+    SHARPNESS.column: "sharpness",
+    SPECTRAL_NORM.column: "spectral norm",
+    LOG_PRODUCT.column: "log product",
     "run_id": "run",
 }
 
@@ -101,8 +108,8 @@ def write_report(
 
 def _beside(claims: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """By optimizer, what stands beside log V: the probit link, the null and the ceiling."""
-    wanted = [measure.column for measure in (study_claims.PROBIT, study_claims.NULL)]
-    wanted.append(study_claims.CEILING.column)
+    wanted = [measure.column for measure in (columns.PROBIT, columns.NULL)]
+    wanted.append(columns.CEILING.column)
     rows = claims[claims["column"].isin(wanted)]
     return {optimizer: _records(group) for optimizer, group in rows.groupby("optimizer")}
 

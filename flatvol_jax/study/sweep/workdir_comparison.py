@@ -9,7 +9,7 @@ import pandas as pd
 from etils import epath
 
 from flatvol_jax.study.analysis import comparison, selection, statistics
-from flatvol_jax.study.analysis.claims import MEASURES
+from flatvol_jax.study.analysis.columns import MEASURES
 from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW
 from flatvol_jax.study.engine.plan import flatten
 from flatvol_jax.study.engine.records import load_records

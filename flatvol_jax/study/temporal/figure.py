@@ -11,30 +11,22 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 
-from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.analysis import columns, selection
+from flatvol_jax.study.analysis.columns import Axis
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.formatting import number
 from flatvol_jax.study.report.scatter import Look, write_title
 
 RUN, EPOCH, TRANSFORM, EVENT = "run_id", "epoch", "transform", "measure.epochs.event"
 ZERO, SIDE, UNSCALED = "measure.epochs.zero_error", "meta.event", "none"
-HEAVISIDE, PROBIT = "measure.log_volume.heaviside", "measure.log_volume.probit"
-SHARPNESS, ASCENT = "measure.sharpness.best", "measure.sharpness.sgd"
-LN10 = np.log(10)
+HEAVISIDE, PROBIT = columns.LOG_VOLUME.axis, columns.PROBIT.axis
+SHARPNESS, ASCENT = columns.SHARPNESS.column, columns.ASCENT.axis
 FLAT, VOLUME, PLAIN = "#0072b2", "#d55e00", "#8a8a94"  # lines: flatness, log V, without scaling
 TRAIN, TEST = style.INK, "#cc79a7"
 AT_ZERO, AT_EVENT = "#009e73", "#c1272d"  # the paper's green and red dashed lines
 MOST_BRANCHES = 4  # more are a sweep over alpha, with a figure of its own
 BEFORE, AFTER = 5, 50  # epochs of the inset on both sides of the event
 LOOK = Look(font=6.5, line=66)
-
-
-class Measure(NamedTuple):
-    """A flatness measure: its column, its label, and whether it is drawn as its log10."""
-
-    column: str
-    label: str
-    logarithmic: bool
 
 
 class Curve(NamedTuple):
@@ -65,7 +57,7 @@ def temporal_figure(frame: pd.DataFrame) -> Figure | None:
     frame = frame.assign(**{name: selection.numbers(frame, name) for name in (EPOCH, ZERO, EVENT)})
     measures = _measures(frame)
     branches = branches_of(frame)
-    if not measures or HEAVISIDE not in frame or len(branches) > MOST_BRANCHES:
+    if not measures or HEAVISIDE.column not in frame or len(branches) > MOST_BRANCHES:
         return None
     panels = [(branch, measure) for branch in branches or [UNSCALED] for measure in measures]
     columns = len(measures) if len(measures) > 1 else min(2, len(panels))
@@ -94,7 +86,7 @@ def scaling_name(layer: float, alpha: float) -> str:
     return f"W{layer:g} {first} {size}, W{layer + 1:g} {second} {size}"
 
 
-def _measures(frame: pd.DataFrame) -> list[Measure]:
+def _measures(frame: pd.DataFrame) -> list[Axis]:
     """The flatness measures of the records: sharpness of each box, Hessian measures."""
     found = []
     boxes = {SHARPNESS: frame["meta.epsilon"].iloc[0]} if SHARPNESS in frame else {}
@@ -103,11 +95,8 @@ def _measures(frame: pd.DataFrame) -> list[Measure]:
         if column != suffix and suffix.replace(".", "").replace("e-", "").isdigit():
             boxes[column] = float(suffix)
     for column, epsilon in sorted(boxes.items(), key=lambda item: -item[1]):
-        found.append(Measure(column, f"log₁₀ sharpness, ε = {epsilon:g}", True))
-    further = (
-        Measure("measure.hessian.spectral_norm", "log₁₀ spectral norm of the Hessian", True),
-        Measure("measure.hessian.log_product", "log₁₀ product of the top eigenvalues", False),
-    )
+        found.append(Axis(column, f"log₁₀ sharpness, ε = {epsilon:g}", "log"))
+    further = columns.SPECTRAL_NORM.axis, columns.LOG_PRODUCT.axis
     return found + [m for m in further if m.column in frame]
 
 
@@ -116,7 +105,7 @@ def _panel(
     place: SubplotSpec,
     frame: pd.DataFrame,
     branch: str,
-    measure: Measure,
+    measure: Axis,
     letter: str,
 ) -> None:
     inner = place.subgridspec(2, 1, height_ratios=(1, 3))
@@ -125,16 +114,16 @@ def _panel(
     right = axis.twinx()
     for column, colour in (("measure.error.train", TRAIN), ("measure.error.test", TEST)):
         _draw(above, _accuracy(frame, branch, column), colour)
-    _draw(axis, _flatness(frame, UNSCALED, measure), PLAIN, linewidth=0.7)
+    _draw(axis, _values(frame, UNSCALED, measure), PLAIN, linewidth=0.7)
     if branch != UNSCALED:
-        _draw(axis, _flatness(frame, branch, measure), FLAT)
+        _draw(axis, _values(frame, branch, measure), FLAT)
     else:
         axis.lines[-1].set_color(FLAT)
-    if measure.column == SHARPNESS and ASCENT in frame:
-        dots = _flatness(frame, branch, Measure(ASCENT, "", True))
+    if measure.column == SHARPNESS and ASCENT.column in frame:
+        dots = _values(frame, branch, ASCENT)
         axis.plot(dots.x, dots.middle, ".", color=FLAT, markersize=2.5)
-    _draw(right, _volume(frame, branch, PROBIT), VOLUME, linestyle=":", linewidth=0.8)
-    _draw(right, _volume(frame, branch, HEAVISIDE), VOLUME)
+    _draw(right, _values(frame, branch, PROBIT), VOLUME, linestyle=":", linewidth=0.8)
+    _draw(right, _values(frame, branch, HEAVISIDE), VOLUME)
     zero, event, alone = _marks(frame)
     for part in (above, axis):
         part.axvline(zero, color=AT_ZERO, linestyle="--", linewidth=0.8)
@@ -153,7 +142,7 @@ def _panel(
 
 
 def _inset(axis: Axes, frame: pd.DataFrame, branch: str, event: float) -> None:
-    curve = _volume(frame, branch, HEAVISIDE)
+    curve = _values(frame, branch, HEAVISIDE)
     near = (curve.x >= event - BEFORE) & (curve.x <= event + AFTER)
     inset = axis.inset_axes((0.7, 0.58, 0.3, 0.34))
     _draw(inset, Curve(*(part[near] for part in curve)), VOLUME)
@@ -173,17 +162,8 @@ def _accuracy(frame: pd.DataFrame, branch: str, column: str) -> Curve:
     return _curve(frame, branch, 100 * (1 - selection.numbers(frame, column)))
 
 
-def _volume(frame: pd.DataFrame, branch: str, column: str) -> Curve:
-    return _curve(frame, branch, selection.numbers(frame, column) / LN10)
-
-
-def _flatness(frame: pd.DataFrame, branch: str, measure: Measure) -> Curve:
-    values = selection.numbers(frame, measure.column)
-    if measure.logarithmic:
-        values = np.log10(np.where(values > 0, values, np.nan))
-    else:
-        values = values / LN10
-    return _curve(frame, branch, values)
+def _values(frame: pd.DataFrame, branch: str, measure: Axis) -> Curve:
+    return _curve(frame, branch, measure.drawn(frame)[0])
 
 
 def _curve(frame: pd.DataFrame, branch: str, values: np.ndarray) -> Curve:
@@ -266,11 +246,11 @@ def _legend(figure: Figure, frame: pd.DataFrame, scaled: bool) -> None:
 
     handles: Sequence[Line2D] = [line(TRAIN, "accuracy on S"), line(TEST, "accuracy on E1")]
     handles += [line(FLAT, "flatness"), line(VOLUME, "log₁₀ V, Heaviside")]
-    if ASCENT in frame:
+    if ASCENT.column in frame:
         handles.append(
             Line2D([], [], color=FLAT, linestyle="", marker=".", label="SGD ascent (table 1)")
         )
-    if PROBIT in frame:
+    if PROBIT.column in frame:
         handles.append(line(VOLUME, "log₁₀ V, probit", ":"))
     handles.append(line(AT_ZERO, "zero error", "--"))
     if scaled:

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-VOLUME = "measure.log_volume.heaviside"
-SHARPNESS = "measure.sharpness.best"
+from flatvol_jax.study.analysis import columns
+
+VOLUME, SHARPNESS = columns.LOG_VOLUME.column, columns.SHARPNESS.column
 RELAXED = 0.01  # share of log V before the event, within which it has come back
 
 

@@ -21,12 +21,12 @@ def test_a_page_is_not_a_page_without_its_content():
     with pytest.raises(jinja2.TemplateRuntimeError, match="content"):
         page.render_page("study/report/page.html.j2", {})
     with pytest.raises(jinja2.UndefinedError):
-        page.render_page("comparison.html.j2", {"scale": "cpu"})
+        page.render_page("study/sweep/comparison.html.j2", {"scale": "cpu"})
 
 
 def test_what_was_run_and_the_rules_stand_on_every_page():
     text = page.render_page(
-        "comparison.html.j2",
+        "study/sweep/comparison.html.j2",
         {"command": "python -m a&b", "versions": {"jax": "0.10.2"}, "title": "A <title>"},
         experiments=[],
         margin=0.2,
