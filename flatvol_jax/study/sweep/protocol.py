@@ -23,10 +23,13 @@ def departures(config: Mapping[str, Any]) -> list[str]:
     is named as such: the step is as many times larger as a minibatch has examples.
 
     Args:
-        config: plain data of a sweep; an entry that is missing has its older meaning.
+        config: plain data of a sweep; an entry that is missing has its older meaning. Without
+            training there is nothing to depart from.
     """
-    train, sweep = config["hp"]["train"], config.get("sweep", {})
-    optimizer = train["optimizer"]
+    train, sweep = config.get("hp", {}).get("train", {}), config.get("sweep", {})
+    optimizer = train.get("optimizer")
+    if optimizer not in OPTIMIZERS:
+        return []
     rates = OPTIMIZERS[optimizer].defaults
     protocol = {name: getattr(TrainSettings(), name) for name in ("loss", "stop", "order")}
     protocol["learning_rate"] = rates["learning_rate"]
@@ -37,7 +40,7 @@ def departures(config: Mapping[str, Any]) -> list[str]:
         if value is not None and value != wanted:
             words = {"value": _SETS.get(value, value), "protocol": _SETS.get(wanted, wanted)}
             found.append(_WORDS[name].format(optimizer=optimizer, **words))
-    if train["loss"] == "sum" and train.get("learning_rate") in (None, rates["learning_rate"]):
+    if train.get("loss") == "sum" and train.get("learning_rate") in (None, rates["learning_rate"]):
         found.append(f"the summed loss has the rate of the mean one, {rates['learning_rate']:g}")
     if config["hp"].get("data", {}).get("draws") != "disjoint" and sweep.get("draws", 1) > 1:
         found.append(f"its {sweep['draws']} draws may share examples")

@@ -97,7 +97,7 @@ def write_report(
         ],
         informative_below=study_claims.INFORMATIVE_BELOW,
         note=config.get("note"),
-        protocol=protocol_note(config) if "hp" in config else "",
+        protocol=protocol_note(config),
         movement=[] if movement is None else _records(movement),
         statuses=_records(study_claims.status_table(frame)),
         faults=_records(fault_table(frame)),
