@@ -139,9 +139,9 @@ def _draw(
         text = f"no records of {panel.system.name}{where}\n\n{command}"
         write_title(axis, [heading], look)
         write_inside(axis, text, look)
-        y = "error" if panel.y is None else panel.y.measure
+        y = "error" if panel.y is None else panel.y.column
         counts = dict.fromkeys(("draws", "n", "not_drawn"), 0)
-        return row | {"x": panel.x.measure, "y": y, **counts, "left_out": f"no records: {command}"}
+        return row | {"x": panel.x.column, "y": y, **counts, "left_out": f"no records: {command}"}
     numbers = draw_panel(
         axis,
         runs,

@@ -1,3 +1,5 @@
+"""Fixtures of records that are drawn from formulas, and of the smallest sweep."""
+
 from synthetic_records import (  # noqa: F401
     boolean,
     one_draw,
@@ -5,3 +7,4 @@ from synthetic_records import (  # noqa: F401
     temporal_frame,
     ten_draws,
 )
+from tiny_sweep import tiny  # noqa: F401

@@ -162,7 +162,7 @@ def test_unchanged_is_equivalence_within_the_margin(low, high, verdict):
 
 
 def test_the_hash_is_of_the_file_of_rules():
-    path = pathlib.Path(verdicts.__file__).with_name("VERDICTS.md")
+    path = pathlib.Path(verdicts.__file__).parents[1] / "VERDICTS.md"
     assert verdicts.rules_hash() == hashlib.sha256(path.read_bytes()).hexdigest()
     assert verdicts.rules_text().startswith("# Rules of judgement\n")
 
