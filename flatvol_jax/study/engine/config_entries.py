@@ -72,16 +72,16 @@ def checked_settings(
     Raises:
         ValueError: a setting that is unknown, missing, or that its check refuses.
     """
-    known = {**wanted, **optional}
-    for setting in settings:
-        checks.one_of(name, setting, known)
+    known, found = {**wanted, **optional}, {}
+    for setting, value in settings.items():
+        found[setting] = known[checks.one_of(name, setting, known)](f"{name}.{setting}", value)
     missing = wanted.keys() - settings.keys()
     if missing:
         raise ValueError(
             f"{name}: got no {', '.join(sorted(missing))}; wanted each of {', '.join(wanted)}. "
             "The files in configs/ have them all."
         )
-    return {s: known[s](f"{name}.{s}", value) for s, value in settings.items()}
+    return found
 
 
 def choice(options: Iterable[str]) -> Check:
