@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 _FLOAT64_BITS = 64
 _FLOAT64_MANTISSA = 52
+_FLOAT64_PRESETS = ("DEFAULT", "F64_F64_F64")  # of a product; the others compute in less
+_FLOAT64_PRODUCT = jax.lax.DotAlgorithm(*3 * [np.float64])
 _found: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
@@ -160,14 +163,25 @@ class _Walk:
             return _Flow(False, joined.rounding if self.truth else None)
         if joined.rounding or not joined.depends:
             return joined
-        mantissa = _FLOAT64_MANTISSA
+        mantissa, algorithm = _FLOAT64_MANTISSA, _lower_algorithm(equation)
         if equation.primitive.name == "reduce_precision":
             mantissa = equation.params["mantissa_bits"]
-        if jnp.finfo(dtype).bits >= _FLOAT64_BITS and mantissa >= _FLOAT64_MANTISSA:
+        whole = mantissa >= _FLOAT64_MANTISSA
+        if algorithm is None and jnp.finfo(dtype).bits >= _FLOAT64_BITS and whole:
             return joined
-        lower = dtype.name if mantissa >= _FLOAT64_MANTISSA else f"a float of {mantissa} bits"
+        lower = algorithm or (dtype.name if whole else f"a float of {mantissa} bits")
         place = source_info_util.summarize(equation.source_info)
         return _Flow(True, Rounding(lower, equation.primitive.name, place))
+
+
+def _lower_algorithm(equation: JaxprEqn) -> str | None:
+    """The algorithm of a product that has fewer digits than float64, whatever its dtype says."""
+    chosen = equation.params.get("precision")
+    if isinstance(chosen, jax.lax.DotAlgorithm):
+        return None if chosen == _FLOAT64_PRODUCT else "a product of lower precision"
+    if isinstance(chosen, jax.lax.DotAlgorithmPreset) and chosen.name not in _FLOAT64_PRESETS:
+        return f"a product by {chosen.name}"
+    return None
 
 
 def _joined(flows: Sequence[_Flow]) -> _Flow:

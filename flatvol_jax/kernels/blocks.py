@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flatvol_jax.runtime.precision import float64_types
 from flatvol_jax.runtime.spread import spread
 
 Progress = Callable[[int, int], None]
@@ -52,7 +53,7 @@ def in_blocks(
 
     def fill(rows, columns):
         """Here, not where it is reported: there finished blocks would wait beside those to come."""
-        with jax.enable_x64(True):  # a thread has settings of its own
+        with float64_types():  # a thread has settings of its own
             block = np.asarray(
                 kernel_function(jnp.asarray(host_x[rows]), jnp.asarray(host_x2[columns]))
             )

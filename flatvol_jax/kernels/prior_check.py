@@ -114,13 +114,20 @@ def check_prior(sums: np.ndarray, spec: Spec) -> None:
     if networks == 0:
         return
     reasons = []
-    if wrong := _ratio_where_wrong(sums[3 : 3 + _SUMS], networks, True):
+    wrong = _ratio_where_wrong(sums[3 : 3 + _SUMS], networks, True)
+    if wrong is not None and wrong < _NOISE:
+        reasons.append(
+            "with the bias taken out they are 0 within rounding, as of a readout that starts at "
+            f"0, which has not the prior of sigma_w = {spec.sigma_w:g}: give it random weights"
+        )
+    elif wrong is not None:
         reasons.append(
             f"with the bias taken out they vary {wrong:.3g} times as much as the features and "
             f"sigma_w = {spec.sigma_w:g} say; if the features are what the readout multiplies, "
             f"sigma_w is about {spec.sigma_w * wrong**0.5:.3g}"
         )
-    if wrong := _ratio_where_wrong(sums[3 + _SUMS :], networks, spec.sigma_b > 0):
+    wrong = _ratio_where_wrong(sums[3 + _SUMS :], networks, spec.sigma_b > 0)
+    if wrong is not None:
         reasons.append(
             f"what all inputs have in common varies {wrong:.3g} times as much as "
             f"sigma_b = {spec.sigma_b:g} says"

@@ -15,6 +15,7 @@ import numpy as np
 
 from flatvol_jax.models.inputs import KNOWN_SPECS
 from flatvol_jax.models.modes import FLAGS
+from flatvol_jax.models.row_dependence import answers_row_by_row, depends_on_inputs
 from flatvol_jax.models.spec import Spec
 
 STATISTICS = "batch_stats"  # Flax's collection of what a BatchNorm runs
@@ -33,8 +34,9 @@ def check_evaluation(spec: Spec, x: np.ndarray, part: str = "apply") -> None:
     finds is asked again in float64 where the network computes in it, so that a network that
     rounds much is not refused.
 
-    Once a process for each spec and kind of inputs; the networks of this library, which the tests
-    check, are not asked again.
+    A network whose program proves it (`row_dependence`) is not asked: most are not. Once a process
+    for each spec and kind of inputs; the networks of this library, which the tests check, are
+    never asked.
 
     Args:
         spec: the network.
@@ -50,6 +52,9 @@ def check_evaluation(spec: Spec, x: np.ndarray, part: str = "apply") -> None:
     if key in _checked:
         return
     rows = _sample(x)
+    if _proved_by_rows(spec, part, rows):
+        _checked.add(key)
+        return
     with jax.default_matmul_precision("highest"):
         with jax.enable_x64(False):
             apart = _outputs_apart(spec, part, rows, np.float32)
@@ -86,9 +91,9 @@ def check_statistics_move(spec: Spec, x: np.ndarray) -> None:
     if type(spec) in KNOWN_SPECS or key in _checked or not len(x):
         return
     with jax.enable_x64(False):
-        params, state = random_network(spec, x.shape[1:], np.float32)
-        if _statistics(state):
-            rows, mask = np.stack(_sample(x)), np.ones(_ROWS, bool)
+        rows, mask = np.stack(_sample(x)), np.ones(_ROWS, bool)
+        if not _proved_to_move(spec, rows, mask):
+            params, state = random_network(spec, x.shape[1:], np.float32)
             _, moved = jax.jit(spec.train_apply)(params, state, rows, mask)
             before, after = _statistics(state), _statistics(moved)
             still = [path for path in before if np.array_equal(before[path], after[path])]
@@ -102,6 +107,30 @@ def check_statistics_move(spec: Spec, x: np.ndarray) -> None:
                     "is to stay fixed is a scale and a shift: write it as such."
                 )
     _checked.add(key)
+
+
+def _proved_by_rows(spec: Spec, part: str, rows: list[np.ndarray]) -> bool:
+    """Whether the network's program says that it answers each input alone."""
+    with jax.enable_x64(False):
+        params, state = _shapes(spec, rows[0].shape)
+        dtype = np.float32 if rows[0].dtype.kind == "f" else rows[0].dtype
+        program = jax.jit(lambda params, x, state: getattr(spec, part)(params, x, state))
+        traced = [
+            program.trace(params, jax.ShapeDtypeStruct((n, *rows[0].shape), dtype), state)
+            for n in (_ROWS, 1)
+        ]
+    return answers_row_by_row(*traced, len(jax.tree.leaves(params)))
+
+
+def _proved_to_move(spec: Spec, rows: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether the program of training says that the inputs enter each statistic, or none is."""
+    params, state = _shapes(spec, rows.shape[1:])
+    moved = [STATISTICS in jax.tree_util.keystr(p) for p, _ in _with_path(state)]
+    if not any(moved):
+        return True
+    traced = jax.jit(spec.train_apply).trace(params, state, rows, mask)
+    entered = depends_on_inputs(traced, len(jax.tree.leaves((params, state))))
+    return entered is not None and all(e for e, m in zip(entered[1:], moved, strict=True) if m)
 
 
 def random_network(spec: Spec, input_shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
@@ -228,9 +257,12 @@ def _sample(x: np.ndarray) -> list[np.ndarray]:
 
 
 def _statistics(state: Any) -> dict[str, Any]:
-    flat = jax.tree_util.tree_leaves_with_path(state)
-    named = {jax.tree_util.keystr(path): leaf for path, leaf in flat}
+    named = {jax.tree_util.keystr(path): leaf for path, leaf in _with_path(state)}
     return {path: np.asarray(leaf) for path, leaf in named.items() if STATISTICS in path}
+
+
+def _with_path(tree: Any) -> list[tuple[Any, Any]]:
+    return jax.tree_util.tree_leaves_with_path(tree)
 
 
 def _name(spec: Spec) -> str:

@@ -93,7 +93,13 @@ class FlaxModel:
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
         """Draw parameters with the module's own initialisers."""
-        return self._variables(key, tuple(input_shape))["params"]
+        variables = self._variables(key, tuple(input_shape))
+        if "params" not in variables:
+            raise ValueError(
+                f"module: got {type(self.module).__name__}, which has no parameters, wanted a "
+                "network."
+            )
+        return variables["params"]
 
     def init_state(self, input_shape: tuple[int, ...]) -> State:
         """The collections other than "params" that a call in training mode keeps in form."""
@@ -139,6 +145,13 @@ class FlaxModel:
             found = self._named_features(params, x, state, name)
         else:
             found = name(params, x, state) if state else name(params, x)
+        shape = getattr(found, "shape", ())
+        if len(shape) < 2 or shape[0] != len(x):
+            came = f"shape {shape}" if shape else f"a {type(found).__name__}"
+            raise ValueError(
+                f"features: got {came} for {len(x)} inputs, wanted (n, N_L), the activations of "
+                "each input."
+            )
         self._check(x, "features")
         return found.reshape(len(x), -1)
 
@@ -281,10 +294,12 @@ def _state(variables: dict[str, Any]) -> State:
     return {name: v for name, v in variables.items() if name not in ("params", "intermediates")}
 
 
-def _logits(output: Array, x: Array) -> Array:
-    if output.shape not in ((len(x),), (len(x), 1)):
+def _logits(output: Any, x: Array) -> Array:
+    shape = getattr(output, "shape", None)
+    if shape not in ((len(x),), (len(x), 1)):
+        came = f"a {type(output).__name__}" if shape is None else f"outputs of shape {shape}"
         raise ValueError(
-            f"module: got outputs of shape {output.shape} for {len(x)} inputs, wanted one "
+            f"module: got {came} for {len(x)} inputs, wanted one "
             "logit an input, (n, 1) or (n,): this library studies binary classification."
         )
     return output.reshape(len(x))

@@ -1,7 +1,8 @@
 """float64 inside, whatever the caller's setting; NumPy float64 outside."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -27,8 +28,18 @@ def float64_device() -> jax.Device | None:
         ) from error
 
 
+@contextlib.contextmanager
+def float64_types() -> Iterator[None]:
+    """Turn JAX's 64-bit types on, and give products all digits of their type.
+
+    Where `jax_default_matmul_precision` names an algorithm, it would round float64 to less.
+    """
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        yield
+
+
 def float64_scope(function: Callable) -> Callable:
-    """Run a host-level function with JAX's 64-bit types on, leaving the global setting alone.
+    """Run a host-level function within `float64_types`, leaving the global settings alone.
 
     Where the default backend has no fast float64 it runs on `float64_device()`: JAX arrays among
     the arguments, also those bound to a `jax.tree_util.Partial`, are copied there first, since an
@@ -41,7 +52,7 @@ def float64_scope(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def scoped(*args, **kwargs):
-        with jax.enable_x64(True):
+        with float64_types():
             device = float64_device()
             if device is None:
                 return function(*args, **kwargs)

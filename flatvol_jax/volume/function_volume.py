@@ -149,6 +149,7 @@ def log_volume(
     return with_kernel_error(
         whole,
         ep_jackknife(kernel, whole.ep, lambda part: run(part, start=start, options=by_ep).ep),
+        len(kernel.group_samples),
     )
 
 

@@ -38,8 +38,8 @@ class LogVolume(NamedTuple):
         correction: what EP leaves out to second order; None for "ep".
         estimate: the sampling estimate; None unless "certified".
         sampling_error: nats, the standard error of sampling; NaN for EP.
-        kernel_error: nats, the standard error that the kernel's own gives log V; NaN for a
-            matrix, of which nobody knows whether it was sampled.
+        kernel_error: nats, the standard error that the kernel's own gives log V, widened where
+            its groups are few; NaN for a matrix, of which nobody knows whether it was sampled.
         kernel_bias: nats, E log V(K̂) - log V(E K̂), which is taken off log_volume; NaN for a
             matrix.
         rounding_error: nats, what the rounding of the kernel's entries to float64 does to log V,

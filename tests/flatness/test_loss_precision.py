@@ -162,6 +162,10 @@ REFUSED = {
     "no gradient": lambda w: jnp.sum(jax.lax.stop_gradient(w.astype(BF)) * w),
     "callback": lambda w: jnp.sum(halved(w)),
     "64 bits off inside": lambda w: _without_x64(w),
+    "algorithm": lambda w: jnp.dot(w, w, precision=jax.lax.DotAlgorithmPreset.BF16_BF16_F32),
+    "algorithm in parts": lambda w: jnp.dot(
+        w, w, precision=jax.lax.DotAlgorithm(np.float32, np.float32, np.float32)
+    ),
     "complex": lambda w: jnp.abs(jnp.sum(w.astype(jnp.complex64))),
 }
 
@@ -199,6 +203,7 @@ ACCEPTED = {
         nn.Embed(3, 1).apply({"params": {"embedding": w[:, None]}}, TOKENS)
     ),
     "unused": unused_cast,
+    "precision": lambda w: jnp.dot(w, w, precision="bfloat16"),  # of float64 it is none
 }
 
 
@@ -206,6 +211,20 @@ ACCEPTED = {
 def test_lower_dtypes_beside_the_parameters_are_no_matter(name):
     found = fv.hessian_measures(KEY, ACCEPTED[name], W, 2)
     assert np.isfinite(found.trace)
+
+
+def test_an_algorithm_of_float64_is_no_rounding():
+    double = jax.lax.DotAlgorithm(np.float64, np.float64, np.float64)
+    for algorithm in ("DEFAULT", "F64_F64_F64", double):
+        with jax.enable_x64(True):
+            traced = jax.jit(lambda w, a=algorithm: jnp.dot(w, w, precision=a)).trace(W)
+        flatness.loss_precision.check_float64("loss", traced, W)
+
+
+def test_the_callers_precision_of_products_changes_nothing():
+    with jax.default_matmul_precision("BF16_BF16_F32"):
+        found = fv.hessian_measures(KEY, lambda w: jnp.dot(w, w), W / 3, 2)
+    np.testing.assert_allclose(found.eigenvalues, 2.0, rtol=1e-14)
 
 
 def test_a_comparison_of_lower_dtype_decides_no_region():

@@ -51,6 +51,7 @@ def small_temporal() -> dict:
     config.event.update(after=2, epochs=4, alphas=(4.0,))
     config.measures.log_volume.links = ("heaviside",)
     config.measures.sharpness.update(epsilons=(1e-4,), batch_size=2, every=6)
+    config.measures.sgd_sharpness.update(batch_size=4, epochs=2, every=6)
     config.measures.hessian.on = False
     return json.loads(config.to_json())
 

@@ -22,7 +22,9 @@ class Normalised(nn.Module):
             x = nn.BatchNorm(not train, epsilon=EPSILON, name=f"norm_{i}")(x)
             x = nn.relu(x)
         self.sow("intermediates", "hidden", x)
-        return nn.Dense(1, name="readout")(x)
+        weights = nn.initializers.variance_scaling(1.2**2, "fan_in", "normal")
+        bias = nn.initializers.normal(0.3)
+        return nn.Dense(1, kernel_init=weights, bias_init=bias, name="readout")(x)
 
 
 SPEC = fv.FlaxModel(Normalised(), "hidden", sigma_w=1.2, sigma_b=0.3)

@@ -93,8 +93,9 @@ def test_the_monte_carlo_kernel_is_the_sum_of_feature_products(inputs):
 
 
 @pytest.mark.parametrize("x64", [False, True])
-def test_the_callers_precision_changes_nothing(inputs, x64):
-    with jax.enable_x64(x64):
+@pytest.mark.parametrize("products", [None, "bfloat16", "BF16_BF16_F32"])
+def test_the_callers_precision_changes_nothing(inputs, x64, products):
+    with jax.enable_x64(x64), jax.default_matmul_precision(products):
         kernel = fv.nngp_kernel(fv.FCN(), inputs)
     assert kernel.dtype == np.float64
     np.testing.assert_allclose(kernel, arc_cosine(inputs.astype(float), 2, 2**0.5, 1), rtol=1e-11)

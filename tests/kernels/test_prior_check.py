@@ -54,6 +54,14 @@ def test_a_bias_that_is_not_stated_is_an_error(inputs):
     kernel_of(inputs, net=Net(bias=nn.initializers.normal(1.0)), sigma_b=1.0)
 
 
+@pytest.mark.parametrize("sigma_b", [0.0, 1.0])
+@pytest.mark.parametrize("samples", [10, 50])
+def test_a_readout_that_starts_at_zero_is_an_error(inputs, samples, sigma_b):
+    net = Net(readout=nn.initializers.zeros, bias=nn.initializers.normal(sigma_b))
+    with pytest.raises(ValueError, match=r"they are 0 .*sigma_w = 1: give it random weights"):
+        kernel_of(inputs, samples, net=net, sigma_b=sigma_b)
+
+
 @pytest.mark.parametrize("kind", ["normal", "truncated_normal", "uniform"])
 def test_only_the_variance_of_a_readout_matters(inputs, kind):
     readout = nn.initializers.variance_scaling(1.0, "fan_in", kind)

@@ -285,9 +285,9 @@ def test_a_spec_is_asked_once(monkeypatch):
     from flatvol_jax.models import evaluation_check
 
     asked = []
-    before = evaluation_check._outputs_apart
+    before = evaluation_check._proved_by_rows
     monkeypatch.setattr(
-        evaluation_check, "_outputs_apart", lambda *a: asked.append(a) or before(*a)
+        evaluation_check, "_proved_by_rows", lambda *a: asked.append(a) or before(*a)
     )
     spec = wrapped(network(lambda m, x: dense(x, "asked_once")))
     params = spec.init(KEY, (6,))

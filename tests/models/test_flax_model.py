@@ -266,3 +266,30 @@ def test_two_outputs_and_unknown_features_are_refused(images):
         spec.apply(params, images)
     with pytest.raises(ValueError, match="found 0 values named 'nowhere'"):
         wrapped(Convolutional(outputs=2), "nowhere").features(params, images)
+
+
+def test_several_outputs_in_a_tuple_are_refused():
+    class Pair(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(1)(x), x
+
+    spec = fv.FlaxModel(Pair(), features="hidden", sigma_w=1.0, sigma_b=0.0)
+    with pytest.raises(ValueError, match="module: got a tuple for 3 inputs, wanted one logit"):
+        spec.apply(spec.init(jax.random.key(0), (2,)), np.ones((3, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("features", "got"),
+    [
+        (lambda p, x: jnp.ones(3), r"shape \(3,\)"),
+        (lambda p, x: jnp.ones((4, 6)), r"shape \(4, 6\)"),
+        (lambda p, x: x.mean(), "a "),
+        (lambda p, x: [x], "a list"),
+    ],
+)
+def test_features_that_are_not_a_row_an_input_are_refused(images, features, got):
+    spec = wrapped(Convolutional(), features)
+    params = spec.init(jax.random.key(0), images.shape[1:])
+    with pytest.raises(ValueError, match=f"features: got {got}.* for 6 inputs, wanted"):
+        spec.features(params, images)

@@ -121,7 +121,7 @@ def test_losses_and_the_spectrum_of_tokens_are_those_of_the_twin():
 
 def test_an_ensemble_learns_from_tokens():
     keys, use = jax.random.split(KEY, 2), np.ones((2, 30), bool)
-    settings = TrainSettings(learning_rate=0.5, max_epochs=300, batch_size=8)
+    settings = TrainSettings(learning_rate=4.0, max_epochs=300, batch_size=8)
     found = train_ensemble(keys, T, TOKENS, Y, use, settings, 30)
     assert found.zero_error.all()
     for member in range(2):

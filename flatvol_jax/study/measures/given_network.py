@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from flatvol_jax.models import Params, apply_in_batches, network_inputs
+from flatvol_jax.models import Params, apply_in_batches, network_inputs, parameter_shapes
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.engine.units import Unit, read_row, split_arrays, write_unit
+from flatvol_jax.study.measures.checkpoint_trees import shapes, shown
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.measures.trained import Trained
@@ -20,13 +21,33 @@ SECOND = ("second_test_x", "second_test_y")
 
 
 def answered(problem: Problem, params: Params, state: Any, epochs: int | None) -> Trained:
-    """The network with what it answers on S and E1."""
+    """The network with what it answers on S and E1.
+
+    Raises:
+        ValueError: parameters or a state that are not finite or not of the network's shapes, or
+            outputs that are not finite.
+    """
+    _check_fits(problem, params)
+    for leaf in jax.tree.leaves((params, state)):
+        checks.finite("network", np.asarray(leaf))
     apply = jax.jit(apply_in_batches, static_argnums=(0, 4))
     train, test = (
         np.asarray(apply(problem.spec, params, x, state, problem.batch_size))
         for x in (problem.train_x, problem.test_x)
     )
+    for outputs in (train, test):
+        checks.finite("outputs of the network", outputs)
     return Trained(params, state, train, test, epochs)
+
+
+def _check_fits(problem: Problem, params: Params) -> None:
+    input_shape = problem.train_x.shape[1:]
+    got, wanted = shapes(params), shapes(parameter_shapes(problem.spec, input_shape))
+    if got != wanted:
+        raise ValueError(
+            f"network: got parameters {shown(got)}; wanted {shown(wanted)} for inputs of shape "
+            f"{input_shape}. Is hp.model the network that was saved?"
+        )
 
 
 def measured_columns(

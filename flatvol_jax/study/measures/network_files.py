@@ -60,7 +60,13 @@ def read_network(
             f"checkpoint: {folder}, which holds {_contents(folder)}, cannot be read as an Orbax "
             f"checkpoint ({str(error).splitlines()[0][:200]}). {_advice(path)}"
         ) from error
-    return network_of_tree(tree, parameter_shapes(spec, input_shape), spec.init_state(input_shape))
+    wanted = parameter_shapes(spec, input_shape), spec.init_state(input_shape)
+    try:
+        return network_of_tree(tree, *wanted)
+    except ValueError as error:
+        if _is_tree(folder):
+            raise
+        raise ValueError(f"{error} {_advice(folder)}") from error
 
 
 def parameters_of_arrays(path: epath.PathLike, spec: Spec) -> Any:

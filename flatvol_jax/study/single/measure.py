@@ -8,7 +8,6 @@ import numpy as np
 from etils import epath
 
 from flatvol_jax.models import apply_in_batches, check_evaluation
-from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.analysis.columns import (
@@ -91,8 +90,6 @@ def measure_network(
     if arrays is not None:
         problem = own_data(problem, arrays)
     params, state = read_network(checkpoint, problem.spec, problem.train_x.shape[1:], step)
-    for leaf in jax.tree.leaves(params):
-        checks.finite("checkpoint", np.asarray(leaf))
     check_evaluation(problem.spec, problem.train_x)
     network = answered(problem, params, state, None)
     data = array_hash(problem.train_x, problem.train_y, problem.test_x, problem.test_y)

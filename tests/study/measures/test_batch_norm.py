@@ -34,7 +34,7 @@ class Normalised(nn.Module):
         x = nn.relu(self.norm("norm_1", train)(x)).reshape(len(x), -1)
         x = nn.relu(self.norm("norm_2", train)(nn.Dense(12, name="hidden")(x)))
         self.sow("intermediates", "features", x)
-        return nn.Dense(1, name="readout")(x)
+        return nn.Dense(1, name="readout", bias_init=nn.initializers.normal(0.3))(x)
 
     def norm(self, name, train):
         return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-12, name=name)

@@ -18,6 +18,7 @@ from flatvol_jax.study.sweep.run import run_attack_sweep
 def sweep(tiny, tmp_path_factory):
     """A sweep of one network, its config, problem and parameters."""
     config = tiny(draws=1, attack_sizes=[0], samples=1)
+    config["hp"]["train"]["learning_rate"] = 0.32  # fits S in forty epochs
     workdir = tmp_path_factory.mktemp("sweep")
     (row,) = run_attack_sweep(config, workdir)
     problem = make_problem(config, 0, workdir / "cache")
@@ -58,17 +59,46 @@ def test_a_network_of_a_sweep_gets_the_numbers_of_the_sweep(sweep, tmp_path, for
         assert any(wanted in line for line in network_summary(found))
 
 
-@pytest.mark.parametrize("names", [["step_3", "step_12"], ["3/state", "12/state"], ["ema"]])
+@pytest.mark.parametrize("names", [["best", "last"], ["epoch-3", "epoch-12"]])
 def test_checkpoints_under_other_names_are_listed(sweep, tmp_path, names):
     _, _, problem, network = sweep
+    shape = problem.train_x.shape[1:]
     for name in names:
         save(tmp_path / "run" / name, network.params)
     with pytest.raises(ValueError, match="There are checkpoints in it: take one of") as caught:
-        read_network(tmp_path / "run", problem.spec, problem.train_x.shape[1:])
+        read_network(tmp_path / "run", problem.spec, shape)
     for name in names:
         assert str(tmp_path / "run" / name) in str(caught.value)
-        params, _ = read_network(tmp_path / "run" / name, problem.spec, problem.train_x.shape[1:])
+        params, _ = read_network(tmp_path / "run" / name, problem.spec, shape)
         jax.tree.map(np.testing.assert_array_equal, params, network.params)
+
+
+@pytest.mark.parametrize("names", [["step_3", "step_12"], ["3/state", "12/state"], ["ema"]])
+def test_numbered_steps_with_a_prefix_or_one_item_are_read(sweep, tmp_path, names):
+    _, _, problem, network = sweep
+    shape = problem.train_x.shape[1:]
+    for factor, name in enumerate(reversed(names), start=1):
+        save(tmp_path / "run" / name, times(float(factor), network.params))
+    params, _ = read_network(tmp_path / "run", problem.spec, shape)
+    jax.tree.map(np.testing.assert_array_equal, params, network.params)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"W1": np.ones((783, 8))}, r"network: got parameters .*\(783, 8\).*\(784, 8\)"),
+        ({"b1": np.full(8, np.nan)}, "b1: got 8 NaN"),
+        ({"W2": np.full((8, 1), 1e38)}, "outputs of the network: got .* infinite"),
+    ],
+)
+def test_a_network_that_does_not_fit_or_is_not_finite_is_refused(sweep, tmp_path, changed, message):
+    config, _, problem, network = sweep
+    arrays = problem.spec.params_to_arrays(network.params)
+    named = dict(zip(("W1", "b1", "W2", "b2"), arrays, strict=True)) | {"b1": np.full(8, 9.0)}
+    np.savez(tmp_path / "network.npz", **named | changed)
+    with pytest.raises(ValueError, match=message):
+        measure_network(config, tmp_path / "network.npz", tmp_path / "own")
+    assert not (tmp_path / "own" / "records.jsonl").exists()
 
 
 def test_a_folder_without_any_checkpoint_says_how_to_save_one(sweep, tmp_path):
