@@ -25,7 +25,7 @@ from flatvol_jax.volume import (
 
 if TYPE_CHECKING:  # at run time imported at their first use: see below
     from flatvol_jax import study
-    from flatvol_jax.study.symmetries import alpha_scale
+    from flatvol_jax.study.measures.symmetries import alpha_scale
 
 __all__ = [
     "CNN",
@@ -66,7 +66,7 @@ def __getattr__(name: str):
     if name == "study":
         return importlib.import_module("flatvol_jax.study")
     if name == "alpha_scale":
-        return importlib.import_module("flatvol_jax.study.symmetries").alpha_scale
+        return importlib.import_module("flatvol_jax.study.measures.symmetries").alpha_scale
     raise AttributeError(f"module 'flatvol_jax' has no attribute {name!r}")
 
 
