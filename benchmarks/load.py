@@ -16,9 +16,8 @@ import psutil
 from etils import epath
 
 from configs.mnist_fcn import get_config
-from flatvol_jax.figures import sweep_pictures
 from flatvol_jax.study import load_records
-from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.study.sweep import run_attack_sweep, sweep_pictures
 
 
 def small(networks: int) -> dict:

@@ -9,9 +9,9 @@ python -m experiments.reproduce --scale=paper --workdir=runs/paper    the paper'
 from typing import NamedTuple
 
 from configs import base, sensitivity
+from flatvol_jax.training import OPTIMIZERS
 
 SCALES = ("smoke", "cpu", "paper")
-OPTIMIZERS = ("sgd", "adam", "momentum", "entropy_sgd", "rmsprop", "adagrad", "gd")
 THROUGH_TIME = ("fig5", "S5", "S7", "S8", "S9", "draws", "alpha_sweep")
 
 

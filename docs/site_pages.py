@@ -28,7 +28,12 @@ ROOMS = {
     "flatness": "how flat is its minimum?",
     "sampling": "how often is its function drawn?",
     "study": "which of them tracks the error?",
-    "figures": "what does it look like?",
+    "study.sweep": "does it, over draws and sizes of A?",
+    "study.temporal": "how do they move through time?",
+    "study.boolean": "what where every function is known?",
+    "study.audit": "which measures move while the function stays?",
+    "study.single": "what of one network?",
+    "paper": "does the paper hold?",
 }
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
 
@@ -39,7 +44,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = (ROOT / source).read_text()
         files.append(File.generated(config, page, content=_links(text, Path(source).parent)))
     for room, question in ROOMS.items():
-        page = f"api/{room}.md"
+        page = f"api/{room.replace('.', '_')}.md"
         files.append(File.generated(config, page, content=room_page(room, question)))
     for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text()):
         files.append(File.generated(config, picture, abs_src_path=str(ROOT / picture)))
@@ -47,11 +52,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def room_page(room: str, question: str) -> str:
-    """The reference of a room: each name of its `__all__`, from the module that defines it.
+    """Return the reference of a room: each name of its `__all__`, from the module that defines it.
 
     Read, not imported. A function may have the name of its module, so paths are in full.
     """
-    tree = ast.parse((ROOT / "flatvol_jax" / room / "__init__.py").read_text())
+    tree = ast.parse((ROOT / "flatvol_jax" / room.replace(".", "/") / "__init__.py").read_text())
     lines = [f"# {room}: {question}", ""]
     for node in tree.body:
         # Not `from flatvol_jax.ROOM import MODULE`.

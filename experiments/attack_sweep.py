@@ -11,12 +11,10 @@ from experiments.running import (
     report_context,
     save_pictures,
 )
-from flatvol_jax.figures import sweep_pictures, write_report
 from flatvol_jax.study import claims_table, load_records, records_summary
-from flatvol_jax.study.attack_sweep import run_attack_sweep
-from flatvol_jax.study.experiment_tables import function_movement_table
-from flatvol_jax.study.protocol import protocol_note
-from flatvol_jax.study.records import at_zero_error
+from flatvol_jax.study.analysis.experiment_tables import function_movement_table
+from flatvol_jax.study.engine.records import at_zero_error
+from flatvol_jax.study.sweep import protocol_note, run_attack_sweep, sweep_pictures, write_report
 
 CONFIG = define_config("configs/mnist_fcn.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")

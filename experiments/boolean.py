@@ -5,11 +5,14 @@ from etils import epath
 
 from experiments.flag_help import define_config, parse_flags
 from experiments.running import long_work, report_context, save_pictures
-from flatvol_jax.figures import boolean_pictures, write_boolean_report
 from flatvol_jax.study import load_records
-from flatvol_jax.study.boolean import run_boolean
-from flatvol_jax.study.boolean_summary import boolean_summary
-from flatvol_jax.study.boolean_system import make_system
+from flatvol_jax.study.boolean import (
+    boolean_pictures,
+    boolean_summary,
+    make_system,
+    run_boolean,
+    write_boolean_report,
+)
 
 CONFIG = define_config("configs/boolean.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")

@@ -14,18 +14,21 @@ from absl import app, flags
 from etils import epath
 
 from experiments.flag_help import parse_flags
-from flatvol_jax.figures.comparison import write_comparison
-from flatvol_jax.figures.workdir_comparison import write_workdir_comparison
 from flatvol_jax.runtime import files
-from flatvol_jax.study.experiment_tables import (
+from flatvol_jax.study.analysis.experiment_tables import (
     experiment_tables,
     flat_table,
     of_scale,
     tables_summary,
 )
-from flatvol_jax.study.records import load_sweeps
-from flatvol_jax.study.workdir import environment
-from flatvol_jax.study.workdir_comparison import compare_workdirs, comparison_summary
+from flatvol_jax.study.engine.records import load_sweeps
+from flatvol_jax.study.engine.workdir import environment
+from flatvol_jax.study.sweep import (
+    compare_workdirs,
+    comparison_summary,
+    write_comparison,
+    write_workdir_comparison,
+)
 
 WORKDIR = flags.DEFINE_string("workdir", "runs", "Folder of the sweeps; results go there, too.")
 AGAINST = flags.DEFINE_string("against", None, "Another workdir: compare it with --workdir.")

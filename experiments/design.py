@@ -9,7 +9,7 @@ import sys
 from absl import app, flags
 
 from experiments.flag_help import parse_flags
-from flatvol_jax.study.design import Design, design_table, markdown, power_table
+from flatvol_jax.study.analysis.design import Design, design_table, markdown, power_table
 
 DESIGNS = flags.DEFINE_list("designs", ["27x5x8"], "DRAWSxLEVELSxNETWORKS (a level), by commas.")
 CLAIMS = flags.DEFINE_integer("claims", 26, "Primary claims of a reading, judged together.")

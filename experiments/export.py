@@ -8,7 +8,7 @@ import sys
 from absl import app, flags
 
 from experiments.flag_help import parse_flags
-from flatvol_jax.study.export import export_records
+from flatvol_jax.study.engine.export import export_records
 
 WORKDIR = flags.DEFINE_string("workdir", "runs", "Folder of records, or of folders of records.")
 OUT = flags.DEFINE_string("out", "records.csv", "Where to; the suffix, .csv or .parquet, says how.")

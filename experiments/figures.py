@@ -13,11 +13,13 @@ from absl import app, flags, logging
 from etils import epath
 
 from experiments.flag_help import parse_flags
-from flatvol_jax.figures import formatting, paper_figure, save_figure
-from flatvol_jax.figures.paper_layout import FIGURES
-from flatvol_jax.figures.paper_studies import STUDIES, study_figures
+from flatvol_jax.paper.layout import FIGURES
+from flatvol_jax.paper.scatter_figures import paper_figure
+from flatvol_jax.paper.studies import STUDIES, study_figures
 from flatvol_jax.runtime import checks, files
-from flatvol_jax.study.records import load_sweeps
+from flatvol_jax.study.engine.records import load_sweeps
+from flatvol_jax.study.report import formatting
+from flatvol_jax.study.report.scatter import save_figure
 
 NAMES = [*FIGURES, *STUDIES]
 FIGURE = flags.DEFINE_string("figure", "all", f"One of {', '.join(NAMES)}, or all.")

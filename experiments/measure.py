@@ -10,7 +10,7 @@ from etils import epath
 from experiments.flag_help import define_config, parse_flags
 from experiments.running import long_work
 from flatvol_jax.runtime import files
-from flatvol_jax.study.network_measures import measure_network, network_summary
+from flatvol_jax.study.single import measure_network, network_summary
 
 CONFIG = define_config("configs/measure.py", "Network and data.")
 CHECKPOINT = flags.DEFINE_string(

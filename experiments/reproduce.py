@@ -16,10 +16,10 @@ from configs import reproduce
 from experiments.flag_help import parse_flags
 from experiments.running import long_work, report_context
 from flatvol_jax.data.prepared import prepared_folder
-from flatvol_jax.figures.paper_reproduction import write_reproduction
-from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.paper.finished import is_finished, networks_so_far
+from flatvol_jax.paper.reproduction import write_reproduction
 from flatvol_jax.study.boolean import run_boolean
-from flatvol_jax.study.reproduction import is_finished, networks_so_far
+from flatvol_jax.study.sweep import run_attack_sweep
 from flatvol_jax.study.temporal import run_temporal
 
 SCALE = flags.DEFINE_enum("scale", "cpu", reproduce.SCALES, "Which sizes.")

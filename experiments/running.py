@@ -13,15 +13,15 @@ import jax
 from absl import flags, logging
 from etils import epath
 
-from flatvol_jax.figures import save_figure
-from flatvol_jax.figures.sweep import Picture
 from flatvol_jax.runtime import processes
 from flatvol_jax.runtime.preemption import Stopped, stop_on
 from flatvol_jax.runtime.progress import progress_bar
-from flatvol_jax.study.record_files import record_files, records_name
-from flatvol_jax.study.records import merge_shards
-from flatvol_jax.study.shards import Shard, parse_shard
-from flatvol_jax.study.workdir import environment
+from flatvol_jax.study.engine.record_files import record_files, records_name
+from flatvol_jax.study.engine.records import merge_shards
+from flatvol_jax.study.engine.shards import Shard, parse_shard
+from flatvol_jax.study.engine.workdir import environment
+from flatvol_jax.study.report.pictures import Picture
+from flatvol_jax.study.report.scatter import save_figure
 
 BEGAN = time.perf_counter()
 AGAIN = os.EX_TEMPFAIL  # 75: stopped by SIGTERM, all is on disk, the same command goes on

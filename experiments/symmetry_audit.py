@@ -9,12 +9,17 @@ from etils import epath
 
 from experiments.flag_help import define_config, parse_flags
 from experiments.running import long_work
-from flatvol_jax.figures import save_figure, symmetry_audit_figure
 from flatvol_jax.runtime import files
-from flatvol_jax.study import audit_summary, audit_table, load_records
-from flatvol_jax.study.network_files import parameters_of_arrays
-from flatvol_jax.study.problem import model_spec
-from flatvol_jax.study.symmetry_audit import run_symmetry_audit
+from flatvol_jax.study import load_records
+from flatvol_jax.study.audit import (
+    audit_summary,
+    audit_table,
+    run_symmetry_audit,
+    symmetry_audit_figure,
+)
+from flatvol_jax.study.measures.network_files import parameters_of_arrays
+from flatvol_jax.study.measures.problem import model_spec
+from flatvol_jax.study.report.scatter import save_figure
 
 CONFIG = define_config("configs/symmetry_audit.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")

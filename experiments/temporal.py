@@ -14,11 +14,16 @@ from experiments.running import (
     report_context,
     save_pictures,
 )
-from flatvol_jax.figures import temporal_pictures, write_temporal_report
 from flatvol_jax.runtime import files
 from flatvol_jax.study import load_records
-from flatvol_jax.study.temporal import run_temporal
-from flatvol_jax.study.temporal_summary import branch_table, largest_alpha, temporal_summary
+from flatvol_jax.study.temporal import (
+    branch_table,
+    largest_alpha,
+    run_temporal,
+    temporal_pictures,
+    temporal_summary,
+    write_temporal_report,
+)
 
 CONFIG = define_config("configs/temporal.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")

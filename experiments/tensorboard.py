@@ -9,7 +9,7 @@ import sys
 from absl import app, flags
 
 from experiments.flag_help import parse_flags
-from flatvol_jax.study.event_files import write_events
+from flatvol_jax.study.engine.event_files import write_events
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a sweep or a study.", required=True)
 

@@ -22,8 +22,8 @@ from malformed import KEY, MANY, N, outcome, run
 
 import flatvol_jax as fv
 from flatvol_jax.runtime import files
-from flatvol_jax.study.record_merge import merge_rows, row_key
-from flatvol_jax.study.records import load_records, write_records
+from flatvol_jax.study.engine.record_merge import merge_rows, row_key
+from flatvol_jax.study.engine.records import load_records, write_records
 
 X = np.random.default_rng(1).normal(size=(N, 3))
 SIGNS = np.array([1, -1, 1, 1])

@@ -9,12 +9,12 @@ import pytest
 import scipy.stats
 
 from configs import reproduce
+from flatvol_jax.paper.finished import is_finished, networks_so_far
 from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.study import load_records
-from flatvol_jax.study.boolean_summary import complement_test, constants_share
-from flatvol_jax.study.record_files import read_rows, record_files
-from flatvol_jax.study.records import load_sweeps
-from flatvol_jax.study.reproduction import is_finished, networks_so_far
+from flatvol_jax.study.boolean.summary import complement_test, constants_share
+from flatvol_jax.study.engine.record_files import read_rows, record_files
+from flatvol_jax.study.engine.records import load_sweeps
 
 ROOT = Path(__file__).parents[1]
 BOOLEAN = ROOT / "results" / "boolean"

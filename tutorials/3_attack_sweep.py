@@ -46,8 +46,8 @@ import numpy as np
 
 import flatvol_jax as fv
 from configs import mnist_fcn
-from flatvol_jax.figures import attack_sweep_figure
-from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.study.report.scatter import attack_sweep_figure
+from flatvol_jax.study.sweep import run_attack_sweep
 
 # %% [markdown]
 # A config says everything: data, network, training, measures. Here 36 networks, 100 digits to train on. `hp` is

@@ -3,6 +3,7 @@
 from flatvol_jax.volume.bounds import marginal_likelihood_bound, prior_bound
 from flatvol_jax.volume.correction import Correction
 from flatvol_jax.volume.ep import Cavities, Sites
+from flatvol_jax.volume.evidence import LogEvidence, log_evidence
 from flatvol_jax.volume.function_volume import METHODS, estimate_log_volume, log_volume
 from flatvol_jax.volume.inputs import checked_kernel, checked_labels
 from flatvol_jax.volume.kernel_error import KernelEstimate
@@ -21,6 +22,7 @@ __all__ = [
     "Correction",
     "Estimate",
     "KernelEstimate",
+    "LogEvidence",
     "LogVolume",
     "OrthantProbability",
     "Sites",
@@ -28,6 +30,7 @@ __all__ = [
     "checked_kernel",
     "checked_labels",
     "estimate_log_volume",
+    "log_evidence",
     "log_volume",
     "marginal_likelihood_bound",
     "orthant_probability",

@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.volume.ep import Cavities
 from flatvol_jax.volume.normal_tail import normal_tail
 
 _TRUSTED_RATIO = 0.3  # |c4 / c3| beyond which the series has not begun to converge
 
 
+@prints_its_fields
 class Correction(NamedTuple):
     """Terms of log Z - log Z_EP, nats.
 

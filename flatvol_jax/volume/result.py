@@ -4,6 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flatvol_jax.runtime.printing import (
+    prints_as,
+    value_or_counts,
+    value_or_range,
+    with_error,
+)
 from flatvol_jax.volume.correction import Correction
 from flatvol_jax.volume.ep import EP, Cavities, Sites
 from flatvol_jax.volume.repetitions import Repetitions
@@ -12,6 +18,12 @@ from flatvol_jax.volume.sampling import Estimate
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
+@prints_as(
+    lambda found: (
+        f"LogVolume({with_error(found.log_volume, found.standard_error)} nats, "
+        f"{value_or_counts(found.status)}; EP {value_or_range(np.round(found.ep, 2))})"
+    )
+)
 class LogVolume(NamedTuple):
     """log V(f) of one labelling or of many, with what is known of its quality.
 

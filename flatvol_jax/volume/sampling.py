@@ -9,6 +9,12 @@ from jax import Array
 from scipy.special import logsumexp
 from scipy.stats import chi2
 
+from flatvol_jax.runtime.printing import (
+    prints_as,
+    value_or_counts,
+    value_or_range,
+    with_error,
+)
 from flatvol_jax.volume.ep import EP
 from flatvol_jax.volume.importance import Replicates, twisted_importance_sampling
 from flatvol_jax.volume.posterior import Posterior
@@ -27,6 +33,14 @@ _ROUNDING = 1e-20
 _CHANCE = 1e-3  # of "replicates disagree" when they agree
 
 
+@prints_as(
+    lambda found: (
+        f"Estimate({with_error(found.log_volume, found.standard_error)} nats, "
+        f"{value_or_counts(found.status)}; effective samples "
+        f"{value_or_range(np.round(found.effective_sample_size))} of "
+        f"{value_or_range(found.particles)})"
+    )
+)
 class Estimate(NamedTuple):
     """A sampling estimate of one P(f), or of many with a leading shape.
 

@@ -5,10 +5,10 @@ import importlib
 
 import pytest
 
-from flatvol_jax.study.kernel_settings import kernel_settings
-from flatvol_jax.study.measures import chosen_measures
-from flatvol_jax.study.plan import plan_runs
-from flatvol_jax.study.problem import model_spec
+from flatvol_jax.study.engine.plan import plan_runs
+from flatvol_jax.study.measures.kernel_settings import kernel_settings
+from flatvol_jax.study.measures.problem import model_spec
+from flatvol_jax.study.measures.registry import chosen_measures
 from flatvol_jax.training import OPTIMIZERS, TrainSettings
 
 EXPERIMENTS = (

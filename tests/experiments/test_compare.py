@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.study.records import write_records
+from flatvol_jax.study.engine.records import write_records
 
 ROOT = Path(__file__).parents[2]
 

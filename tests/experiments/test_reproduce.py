@@ -17,8 +17,8 @@ from absl.testing import flagsaver
 
 from configs import mnist_fcn, reproduce
 from experiments import reproduce as main
-from flatvol_jax.study.attack_sweep import run_attack_sweep
-from flatvol_jax.study.records import load_records
+from flatvol_jax.study.engine.records import load_records
+from flatvol_jax.study.sweep.run import run_attack_sweep
 
 ROOT = Path(__file__).parents[2]
 

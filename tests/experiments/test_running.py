@@ -11,8 +11,8 @@ from experiments import running
 from experiments.running import Job, all_done, long_work
 from flatvol_jax.runtime.files import StorageError
 from flatvol_jax.runtime.preemption import safe_point
-from flatvol_jax.study.records import load_records, write_records
-from flatvol_jax.study.shards import Shard
+from flatvol_jax.study.engine.records import load_records, write_records
+from flatvol_jax.study.engine.shards import Shard
 
 
 def code_of(work, tmp_path, monkeypatch):

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from configs import boolean, measure, mnist_fcn, symmetry_audit, temporal
-from flatvol_jax.study.attack_sweep import run_attack_sweep
-from flatvol_jax.study.boolean import run_boolean
-from flatvol_jax.study.network_measures import measure_network
-from flatvol_jax.study.symmetry_audit import run_symmetry_audit
-from flatvol_jax.study.temporal import run_temporal
+from flatvol_jax.study.audit.run import run_symmetry_audit
+from flatvol_jax.study.boolean.run import run_boolean
+from flatvol_jax.study.single.measure import measure_network
+from flatvol_jax.study.sweep.run import run_attack_sweep
+from flatvol_jax.study.temporal.run import run_temporal
 
 
 class Study(NamedTuple):

@@ -12,7 +12,7 @@ from scipy import sparse
 import flatvol_jax as fv
 from flatvol_jax.kernels import monte_carlo_estimate
 from flatvol_jax.models import network_inputs
-from flatvol_jax.study.trained import batch_loss, train_loss, train_losses
+from flatvol_jax.study.measures.trained import batch_loss, train_loss, train_losses
 from flatvol_jax.training import TrainSettings, advance_trajectory, begin_trajectory, train_ensemble
 
 WORDS, LENGTH = 11, 5

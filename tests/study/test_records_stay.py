@@ -14,9 +14,9 @@ import pytest
 from small_studies import STUDIES
 
 from flatvol_jax.runtime import files
-from flatvol_jax.study.record_files import read_rows, record_files
-from flatvol_jax.study.record_merge import SCHEMA, row_key
-from flatvol_jax.study.records import FILE, load_records
+from flatvol_jax.study.engine.record_files import read_rows, record_files
+from flatvol_jax.study.engine.record_merge import SCHEMA, row_key
+from flatvol_jax.study.engine.records import FILE, load_records
 
 MOST_STEPS = 400
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import flatvol_jax as fv
-from flatvol_jax.study.flatness_measures import (
+from flatvol_jax.study.measures.flatness import (
     measure_hessian,
     measure_sgd_sharpness,
     measure_sharpness,
     measure_spectral_density,
 )
-from flatvol_jax.study.trained import Trained
+from flatvol_jax.study.measures.trained import Trained
 from flatvol_jax.training import TrainSettings, train_ensemble
 
 ROWS, TRAIN_SIZE = 12, 6

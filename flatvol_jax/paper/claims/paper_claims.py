@@ -1,0 +1,129 @@
+"""All claims of the paper, judged from the records of all studies at one scale."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from flatvol_jax.paper.claims.boolean import boolean_claims
+from flatvol_jax.paper.claims.bound import bound_claims
+from flatvol_jax.paper.claims.claim import PaperClaim, Reading
+from flatvol_jax.paper.claims.overtraining import overtraining_claims
+from flatvol_jax.paper.claims.sentences import SENTENCES, Sentence
+from flatvol_jax.paper.claims.sweeps import sweep_claims
+from flatvol_jax.paper.claims.through_time import temporal_claims
+from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
+
+
+class OverviewReading(NamedTuple):
+    """A sentence of the paper in one reading, over its claims.
+
+    Attributes:
+        verdicts: verdict -> how many claims, most frequent first; empty without this reading.
+        estimates: least and largest number judged; NaN where there is none.
+        probit: the same with the probit link.
+        null: the same of functions with as many errors at random.
+        met: claims whose estimate is what is claimed, whatever its interval.
+        claims: how many.
+    """
+
+    verdicts: dict[str, int]
+    estimates: tuple[float, float]
+    probit: tuple[float, float]
+    null: tuple[float, float]
+    met: int
+    claims: int
+
+
+class Overview(NamedTuple):
+    """A sentence of the paper in a line: its key and text, and both readings."""
+
+    key: str
+    sentence: Sentence
+    paper: OverviewReading
+    within: OverviewReading
+
+
+def paper_claims(
+    tables: Sequence[ExperimentTables],
+    temporal: pd.DataFrame | None,
+    boolean: pd.DataFrame | None,
+    scale: str | None,
+) -> list[PaperClaim]:
+    """Every claim, in the order of the paper's sentences.
+
+    Args:
+        tables: of the sweeps at the scale (`analysis.experiment_tables`).
+        temporal: records of one temporal study, None without.
+        boolean: records of the Boolean experiment, None without.
+        scale: "cpu" and "paper" allow verdicts.
+    """
+    claims = [
+        *sweep_claims(tables, scale),
+        *overtraining_claims(tables, scale),
+        *(temporal_claims(temporal, scale) if temporal is not None else ()),
+        *(boolean_claims(boolean) if boolean is not None else ()),
+        *bound_claims(tables),
+    ]
+    order = list(SENTENCES)
+    return sorted(claims, key=lambda claim: order.index(claim.sentence))
+
+
+def overview(claims: Iterable[PaperClaim]) -> list[Overview]:
+    """A line for every sentence that has a claim."""
+    claims = list(claims)
+    lines = []
+    for key, sentence in SENTENCES.items():
+        group = [claim for claim in claims if claim.sentence == key]
+        if group:
+            within = [claim.within for claim in group if claim.within]
+            paper = [claim.paper for claim in group]
+            lines.append(Overview(key, sentence, _over_claims(paper), _over_claims(within)))
+    return lines
+
+
+def claims_frame(claims: Iterable[PaperClaim]) -> pd.DataFrame:
+    """A row a claim, for a .csv: columns paper_ of the paper's own reading, within_ within |A|."""
+    rows = []
+    for claim in claims:
+        row = {
+            "sentence": claim.sentence,
+            "subject": claim.subject,
+            "statement": claim.statement,
+            "criterion": claim.criterion,
+            "family": claim.family,
+        }
+        for name, reading in claim.readings.items():
+            row |= {
+                f"{name}_quantity": reading.judged.label,
+                f"{name}_estimate": reading.judged.estimate,
+                f"{name}_low": reading.judged.low,
+                f"{name}_high": reading.judged.high,
+                f"{name}_half_width": (reading.judged.high - reading.judged.low) / 2,
+                f"{name}_draws": reading.draws,
+                f"{name}_met": reading.met,
+                f"{name}_verdict": reading.verdict,
+                f"{name}_reason": reading.reason,
+                f"{name}_probit": reading.probit.estimate if reading.probit else np.nan,
+                f"{name}_null": reading.null.estimate if reading.null else np.nan,
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _over_claims(readings: Sequence[Reading]) -> OverviewReading:
+    return OverviewReading(
+        dict(Counter(reading.verdict for reading in readings).most_common()),
+        _range([reading.judged.estimate for reading in readings]),
+        _range([reading.probit.estimate for reading in readings if reading.probit]),
+        _range([reading.null.estimate for reading in readings if reading.null]),
+        sum(reading.met is True for reading in readings),
+        len(readings),
+    )
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    known = [float(value) for value in values if np.isfinite(value)]
+    return (min(known), max(known)) if known else (np.nan, np.nan)

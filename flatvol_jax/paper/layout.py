@@ -1,0 +1,127 @@
+"""Which panel of the paper's figures shows what: system, measures, place."""
+
+from typing import NamedTuple
+
+from flatvol_jax.study.analysis import columns
+from flatvol_jax.study.analysis.columns import Axis
+from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
+from flatvol_jax.study.report.scatter import SHARPNESS, VOLUME
+
+SPECTRAL_NORM, LOG_PRODUCT = columns.SPECTRAL_NORM.axis, columns.LOG_PRODUCT.axis
+FROBENIUS_NORM = columns.FROBENIUS_NORM.axis
+
+
+class System(NamedTuple):
+    """The networks of one sweep: an experiment and an optimizer, by their names in the records."""
+
+    experiment: str
+    optimizer: str
+
+    @property
+    def name(self) -> str:
+        """As a reader calls it."""
+        return f"{SYSTEMS[self.experiment]}, {OPTIMIZERS[self.optimizer]}"
+
+    def command(self, scale: str | None = None) -> str:
+        """What makes its records; a config runs the paper's scale and SGD when left alone."""
+        words = [word for word in (scale, self.optimizer) if word not in (None, "paper", "sgd")]
+        variant = ":" + ",".join(words) if words else ""
+        return f"python -m experiments.attack_sweep --config=configs/{self.experiment}.py{variant}"
+
+
+class Panel(NamedTuple):
+    """One panel; `y` is None for the accuracy, `overtrain` in epochs after zero error."""
+
+    system: System
+    x: Axis
+    y: Axis | None = None
+    overtrain: int = 0
+
+
+class Layout(NamedTuple):
+    """A figure of the paper: rows of panels, lettered (a), (b), ... along them.
+
+    Where `overtrained`, each row has one panel, which is repeated for every epoch that the
+    records have.
+    """
+
+    shows: str
+    rows: tuple[tuple[Panel, ...], ...]
+    overtrained: bool = False
+
+    @property
+    def systems(self) -> list[System]:
+        """Its systems, in the order of their first panel."""
+        return list(dict.fromkeys(panel.system for row in self.rows for panel in row))
+
+    def at(self, epochs: list[int]) -> "Layout":
+        """The same with a column for each of `epochs` after zero error."""
+        rows = tuple(
+            tuple(panel._replace(overtrain=epoch) for epoch in epochs) for (panel,) in self.rows
+        )
+        return self._replace(rows=rows)
+
+
+def _rows(systems: list[System], *axes: tuple[Axis, Axis | None]):
+    """A row for each pair of axes, a column for each system."""
+    return tuple(tuple(Panel(system, x, y) for system in systems) for x, y in axes)
+
+
+def _columns(system: System, *axes: tuple[Axis, Axis | None]):
+    """One row: a column for each pair of axes."""
+    return (tuple(Panel(system, x, y) for x, y in axes),)
+
+
+def _overtrained(optimizer: str, measure: Axis) -> Layout:
+    axes = (measure, None), (VOLUME, None), (VOLUME, measure)
+    rows = _rows([System("mnist_fcn_overtrain", optimizer)], *axes)
+    return Layout(f"{measure.label}, volume and accuracy upon overtraining", rows, True)
+
+
+def _hessian_rows(optimizer: str):
+    measures = SPECTRAL_NORM, LOG_PRODUCT, FROBENIUS_NORM
+    system = System("mnist_fcn", optimizer)
+    return _columns(system, *((measure, None) for measure in measures)) + _columns(
+        system, *((measure, SHARPNESS) for measure in measures)
+    )
+
+
+_SGD = [System(name, "sgd") for name in ("mnist_fcn", "cifar_fcn", "cifar_resnet")]
+_ADAM = [system._replace(optimizer="adam") for system in _SGD]
+_ENTROPY_SGD = System("mnist_fcn", "entropy_sgd")
+_OTHERS = [System("mnist_fcn", name) for name in ("gd", "adagrad", "momentum", "rmsprop")]
+_LARGER = [System("mnist_fcn_10k", name) for name in ("sgd", "adam")]
+_BOTH = (VOLUME, None), (SHARPNESS, None)
+
+FIGURES = {
+    "3": Layout("volume, sharpness and accuracy, SGD", _rows(_SGD, *_BOTH)),
+    "4": Layout(
+        "volume, sharpness and accuracy, other optimizers",
+        _rows([_ENTROPY_SGD, *_ADAM[:2]], *_BOTH),
+    ),
+    "S3": Layout(
+        "Hessian measures, accuracy and sharpness", _hessian_rows("sgd") + _hessian_rows("adam")
+    ),
+    "S6": Layout(
+        "sharpness and volume",
+        tuple(
+            row
+            for systems in (_SGD, _ADAM, [_ENTROPY_SGD])
+            for row in _rows(systems, (VOLUME, SHARPNESS))
+        ),
+    ),
+    "S10": _overtrained("sgd", SHARPNESS),
+    "S11": _overtrained("adam", SHARPNESS),
+    "S12": _overtrained("sgd", SPECTRAL_NORM),
+    "S13": _overtrained("sgd", LOG_PRODUCT),
+    "S14": _overtrained("adam", SPECTRAL_NORM),
+    "S15": _overtrained("adam", LOG_PRODUCT),
+    "S16": Layout(
+        "sharpness, volume and accuracy, ResNet with Adam", _columns(_ADAM[2], *_BOTH[::-1])
+    ),
+    "S17": Layout("volume, sharpness and accuracy, four optimizers", _rows(_OTHERS, *_BOTH)),
+    "S18": Layout(
+        "volume, sharpness and accuracy, 10,000 training digits",
+        tuple(row for system in _LARGER for row in _columns(system, *_BOTH, (VOLUME, SHARPNESS))),
+    ),
+}

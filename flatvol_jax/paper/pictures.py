@@ -1,0 +1,88 @@
+"""Every figure of the paper as a picture for the report, with the folders that it is drawn from."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+from etils import epath
+from matplotlib.figure import Figure
+
+from flatvol_jax.paper.layout import FIGURES
+from flatvol_jax.paper.records import FOLDER, networks, sweep
+from flatvol_jax.paper.scatter_figures import paper_figure
+from flatvol_jax.paper.schematic import schematic_figure
+from flatvol_jax.paper.studies import STUDIES, study_figures
+from flatvol_jax.study.engine.records import load_records
+from flatvol_jax.study.sweep.maximisation import maximisation_figure
+
+ORDER = ("1", "2", "3", "4", "5", *(f"S{number}" for number in range(1, 19)))
+ASCENT = "how far the maximisation of the loss is from its end"
+
+
+class PaperPicture(NamedTuple):
+    """One drawing of one of the paper's figures.
+
+    Attributes:
+        name: the paper's number.
+        shows: what it shows.
+        figure: None where there are no records.
+        folders: workdirs of the records.
+        missing: commands that make the records it lacks.
+    """
+
+    name: str
+    shows: str
+    figure: Figure | None
+    folders: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def paper_pictures(frame: pd.DataFrame, scale: str) -> Iterator[PaperPicture]:
+    """All figures in the paper's order; a study that several folders have is drawn for each.
+
+    Args:
+        frame: records of any studies, as `engine.records.load_sweeps` reads them.
+        scale: of the sweeps that are drawn.
+    """
+    for name in ORDER:
+        if name == "1":
+            yield PaperPicture(name, "volume and local flatness, a schematic", schematic_figure())
+        elif name == "S4":
+            yield _ascent(frame)
+        elif name in FIGURES:
+            yield _of_sweeps(frame, name, scale)
+        else:
+            yield from _of_studies(frame, name, scale)
+
+
+def _of_sweeps(frame: pd.DataFrame, name: str, scale: str) -> PaperPicture:
+    layout, rows = FIGURES[name], networks(frame)
+    found = {system: sweep(rows[rows["meta.scale"] == scale], system) for system in layout.systems}
+    folders = [
+        path for part in found.values() if len(part) for path in part[FOLDER].unique().tolist()
+    ]
+    missing = tuple(system.command(scale) for system, part in found.items() if not len(part))
+    figure = paper_figure(frame, name, scale)[0] if folders else None
+    return PaperPicture(name, layout.shows, figure, tuple(folders), missing)
+
+
+def _of_studies(frame: pd.DataFrame, name: str, scale: str) -> Iterator[PaperPicture]:
+    study = STUDIES[name]
+    drawn = study_figures(frame, name, smoke=scale == "smoke")
+    for folder, figure in drawn.items():
+        yield PaperPicture(name, study.shows, figure, (folder,))
+    if not drawn:
+        yield PaperPicture(name, study.shows, None, (), (study.command,))
+
+
+def _ascent(frame: pd.DataFrame) -> PaperPicture:
+    """Figure S4 wants arrays: the first folder that keeps them, few networks preferred."""
+    column = "meta.arrays.sgd_sharpness"
+    rows = frame[frame[column].notna()] if column in frame else frame[:0]
+    for folder in rows.groupby(FOLDER).size().sort_values().index:
+        kept = [epath.Path(folder) / path for path in rows[rows[FOLDER] == folder][column]]
+        if all(path.exists() for path in kept):
+            figure = maximisation_figure(load_records(folder), folder)
+            return PaperPicture("S4", ASCENT, figure, (folder,))
+    command = "python -m experiments.attack_sweep --config=configs/mnist_fcn_ascent.py"
+    return PaperPicture("S4", ASCENT, None, (), (command,))

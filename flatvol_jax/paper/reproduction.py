@@ -1,0 +1,163 @@
+"""All records below a workdir -> report.html, claims.csv, claims.md and the paper's figures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from etils import epath
+from matplotlib.figure import Figure
+
+from flatvol_jax.paper.claims.paper_claims import claims_frame, overview, paper_claims
+from flatvol_jax.paper.claims_markdown import claims_markdown
+from flatvol_jax.paper.pictures import PaperPicture, paper_pictures
+from flatvol_jax.paper.provenance import Provenance, provenance
+from flatvol_jax.paper.report import write_paper_report
+from flatvol_jax.paper.sensitivity import PREFIX, sensitivity_table, temporal_table
+from flatvol_jax.paper.table_1 import table_1
+from flatvol_jax.runtime import files
+from flatvol_jax.study.analysis.experiment_tables import (
+    ExperimentTables,
+    experiment_tables,
+    of_scale,
+)
+from flatvol_jax.study.analysis.names import SYSTEMS
+from flatvol_jax.study.engine.records import load_records, load_sweeps
+from flatvol_jax.study.report.forest import forest_figure
+from flatvol_jax.study.report.scatter import png_bytes
+
+SENSITIVITY = "Sensitivity run"  # how the note of such a study begins
+JUDGED = ("draws", "smoke")  # variants of the temporal study that the claims are judged on
+FOLDER = "meta.workdir"
+FIRST_PROTOCOL = "first_protocol"  # a folder of sweeps, and a row of the sensitivities
+
+
+def write_reproduction(
+    workdir: epath.PathLike,
+    scale: str,
+    studies: Mapping[str, tuple[str, str]],
+    context: Mapping[str, Any],
+    seed: int = 0,
+) -> list[str]:
+    """Judge every claim, draw every figure, write the report; lines that say where all is.
+
+    Args:
+        workdir: folder of the studies, one each; results go there, too.
+        scale: of the sweeps; "cpu" and "paper" allow verdicts.
+        studies: folder name -> the command that makes it and what became of it ("reused", ...).
+            Records in other folders are left alone.
+        context: as `write_paper_report` takes it.
+        seed: fixes permutations.
+
+    Raises:
+        ValueError: there are no records.
+    """
+    root = epath.Path(workdir)
+    frame = load_sweeps(root)
+    frame = frame[[epath.Path(path).name in studies for path in frame[FOLDER]]]
+    records = {path: load_records(path) for path in frame[FOLDER].unique()}
+    sources = {path: provenance(path, rows) for path, rows in records.items()}
+    tables = _tables(frame, scale, seed)
+    claims = paper_claims(tables, *_studies(records, sources), scale)
+    if not claims:
+        raise ValueError(
+            f"{root}: got no records at scale {scale!r}, wanted those of at least one study of "
+            "configs/reproduce.py. Run it without --norun, or name another --workdir or --scale."
+        )
+    summary = _summary_figure(tables)
+    pictures = list(paper_pictures(frame, scale))
+    sensitivities = sensitivity_table(pd.concat([frame, *_first_protocol(root)]))
+    through_time = temporal_table(list(_scaled(records, sources)))
+    write_paper_report(
+        root / "report.html",
+        claims,
+        summary,
+        pictures,
+        table_1([(sources[path].settings, rows) for path, rows in records.items()]),
+        sensitivities,
+        through_time,
+        [(source, *studies[source.folder]) for source in sources.values()],
+        {**context, "scale": scale},
+        [(SYSTEMS[of.experiment], of.halves) for of in tables if of.overtrain == 0],
+    )
+    files.write_text(root / "claims.csv", claims_frame(claims).to_csv(index=False))
+    files.write_text(root / "claims.md", claims_markdown(claims))
+    files.write_text(root / "sensitivity.csv", sensitivities.to_csv(index=False))
+    if summary is not None:
+        files.write_bytes(root / "figures" / "summary.png", png_bytes(summary))
+    _save(pictures, root / "figures")
+    return [
+        *_summary(claims),
+        f"claims:      {root / 'claims.csv'}, claims.md",
+        f"sensitivity: {root / 'sensitivity.csv'}",
+        f"figures:     {root / 'figures'}",
+        f"report:      {root / 'report.html'}",
+    ]
+
+
+def _first_protocol(root: epath.Path) -> Iterator[pd.DataFrame]:
+    """Yield the sweeps of the protocol before the paper's, named as a sensitivity row."""
+    folder = root / FIRST_PROTOCOL
+    if folder.is_dir():
+        yield load_sweeps(folder).assign(**{"meta.experiment": f"{PREFIX}{FIRST_PROTOCOL}"})
+
+
+def _tables(frame: pd.DataFrame, scale: str, seed: int) -> list[ExperimentTables]:
+    """Of the sweeps of this scale, but those for sensitivity, which have a table of their own."""
+    known = frame["meta.experiment"].isin(SYSTEMS) & (frame["meta.scale"] == scale)
+    return experiment_tables(of_scale(frame[known], scale), scale, seed) if known.any() else []
+
+
+def _studies(
+    records: Mapping[str, pd.DataFrame], sources: Mapping[str, Provenance]
+) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    """The records of the temporal study that claims are judged on, and of the Boolean one."""
+    temporal = [
+        rows
+        for path, rows in records.items()
+        if _is(sources[path], "temporal")
+        and sources[path].scale in JUDGED
+        and not str(sources[path].settings.get("note", "")).startswith(SENSITIVITY)
+    ]
+    boolean = [rows for path, rows in records.items() if _is(sources[path], "boolean")]
+    return next(iter(temporal), None), next(iter(boolean), None)
+
+
+def _summary_figure(tables: Sequence[ExperimentTables]) -> Figure | None:
+    """The forest of the experiment with most optimizers."""
+    at_zero = [of for of in tables if of.overtrain == 0]
+    widest = max(at_zero, key=lambda of: of.claims["optimizer"].nunique(), default=None)
+    return None if widest is None else forest_figure(widest.claims)
+
+
+def _scaled(
+    records: Mapping[str, pd.DataFrame], sources: Mapping[str, Provenance]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The temporal studies with one or two scaled branches, those for verdicts first."""
+    studies = [path for path in records if _is(sources[path], "temporal")]
+    for path in sorted(studies, key=lambda path: sources[path].scale not in JUDGED):
+        if 1 <= len(sources[path].settings["event"]["alphas"]) <= 2:
+            yield sources[path].config, records[path]
+
+
+def _is(source: Provenance, experiment: str) -> bool:
+    return source.settings.get("experiment") == experiment
+
+
+def _save(pictures: list[PaperPicture], folder: epath.Path) -> None:
+    """FOLDER/figure_NAME.png; of several studies of one figure with the study's name."""
+    for picture in pictures:
+        if picture.figure is None:
+            continue
+        several = sum(other.name == picture.name for other in pictures) > 1
+        study = f"_{epath.Path(picture.folders[0]).name}" if several else ""
+        files.write_bytes(folder / f"figure_{picture.name}{study}.png", png_bytes(picture.figure))
+
+
+def _summary(claims) -> Iterator[str]:
+    for line in overview(claims):
+        yield line.sentence.text
+        readings = {"as the paper measures it": line.paper, "within |A|": line.within}
+        for name, reading in readings.items():
+            verdicts = [f"{count} x {verdict}" for verdict, count in reading.verdicts.items()]
+            if verdicts:
+                yield f"    {name}: {', '.join(verdicts)}"

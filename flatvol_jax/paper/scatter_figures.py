@@ -1,0 +1,231 @@
+"""The paper's scatter figures, drawn from the records of sweeps, and their numbers as a table."""
+
+import string
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from flatvol_jax.paper.layout import FIGURES, LOG_PRODUCT, Layout, Panel, System
+from flatvol_jax.paper.records import (
+    OVERTRAIN,
+    PRODUCT_COUNT,
+    SCALE,
+    TRAIN_SIZE,
+    fact_lines,
+    networks,
+    overtrained_epochs,
+    overtrained_lines,
+    sweep,
+)
+from flatvol_jax.runtime import checks
+from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.report import style
+from flatvol_jax.study.report.scatter import (
+    Look,
+    PanelNumbers,
+    attack_size_norm,
+    draw_panel,
+    norm_bar,
+    write_inside,
+    write_title,
+)
+
+PORTRAIT, LANDSCAPE, NARROW = 7.1, 10.2, 1.7  # inches: of a page, of a panel among many
+ROW_HEIGHT, BAR_HEIGHT = 2.3, 0.5  # inches, with titles and labels
+MARGIN = 0.2  # inches, on the right
+FONT, LINE_HEIGHT, CHARACTER = 6, 1.35, 0.56  # points; the other two in units of it
+SIZES = {"axes.labelsize": FONT, "xtick.labelsize": FONT, "ytick.labelsize": FONT}
+TABLE = [
+    *("letter", "experiment", "optimizer", "scale", "overtrain", "x", "y"),
+    *("within", "within_low", "within_high", "pooled", "pooled_low", "pooled_high"),
+    *("draws", "n", "not_drawn", "left_out"),
+]
+RULE = (
+    "Spearman's correlations, with the error where the accuracy is drawn (a rising cloud has a "
+    "negative one); 95% intervals."
+)
+
+
+def paper_figure(
+    frame: pd.DataFrame, name: str, scale: str | None = None
+) -> tuple[Figure, pd.DataFrame]:
+    """A figure of the paper and the numbers of its panels.
+
+    A panel without records says so, and which command makes them.
+
+    Args:
+        frame: records of any sweeps, as `engine.records.load_sweeps` reads them.
+        name: a key of `paper_layout.FIGURES`.
+        scale: of the sweeps; None where the records have each system at one scale only.
+
+    Returns:
+        The figure, and a table, a row a panel: letter, experiment, optimizer, scale, overtrain;
+        x and y, the columns that are correlated (the error where the accuracy is drawn); within,
+        within_low, within_high, pooled, pooled_low, pooled_high; draws behind the first interval;
+        n; not_drawn, those of n that have no logarithm; left_out, counts and reasons.
+
+    Raises:
+        ValueError: an unknown name or scale, several sweeps of one system.
+    """
+    layout = FIGURES[checks.one_of("figure", name, FIGURES)]
+    frame = networks(frame)
+    sweeps = {system: sweep(frame, system, scale) for system in layout.systems}
+    if layout.overtrained:
+        layout = layout.at(overtrained_epochs(sweeps))
+    panels = [panel for row in layout.rows for panel in row]
+    headings = [f"({_letter(i)}) {panel.system.name}" for i, panel in enumerate(panels)]
+    if layout.overtrained:
+        for i, panel in enumerate(layout.rows[0]):
+            lines = overtrained_lines(sweeps[panel.system], panel.overtrain)
+            headings[i] = "\n".join([*lines, "", headings[i]])
+    norms, bar = _colours(sweeps)
+    rows = []
+    with style.applied(), matplotlib.rc_context(SIZES):
+        figure, axes, look = _new_figure(layout, headings, _caption(panels, sweeps))
+        for axis, heading, panel in zip(axes, headings, panels, strict=True):
+            runs = sweeps[panel.system]
+            runs = runs[runs[OVERTRAIN] == panel.overtrain]
+            row = _draw(axis, heading, panel, runs, norms.get(panel.system), look, scale)
+            rows.append({"letter": _letter(len(rows)), **row})
+        _join_rows(axes, panels)
+        if bar:
+            norm_bar(figure, axes, *bar, location="bottom", shrink=0.5, aspect=45)
+    return figure, pd.DataFrame(rows, columns=TABLE)
+
+
+def _new_figure(
+    layout: Layout, headings: list[str], caption: list[str]
+) -> tuple[Figure, list[Axes], Look]:
+    """An empty figure with its bottom line, its axes in the order of the letters, their look."""
+    lines, columns = len(layout.rows), max(map(len, layout.rows))
+    page = PORTRAIT if columns < 4 else max(LANDSCAPE, NARROW * columns)
+    width = min(style.COLUMN_WIDTH * columns, page)
+    look = Look(FONT, _characters(width / columns), points=7, ticks=int(2.4 * width / columns))
+    text = "\n".join(textwrap.fill(line, _characters(width)) for line in caption)
+    further = text.count("\n") + 1 + max(heading.count("\n") for heading in headings)
+    row = max(ROW_HEIGHT, 0.8 * width / columns)
+    height = lines * row + BAR_HEIGHT + further * FONT * LINE_HEIGHT / 72
+    figure = style.new_figure(columns, lines)
+    figure.set_size_inches(width, height)
+    # A title may be longer than its panel is wide: room for that of the last column.
+    figure.get_layout_engine().set(rect=(0, 0, 1 - MARGIN / width, 1))
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=FONT, linespacing=LINE_HEIGHT)
+    grid = figure.add_gridspec(lines, columns)
+    places = [(i, j) for i, row in enumerate(layout.rows) for j in range(len(row))]
+    return figure, [figure.add_subplot(grid[place]) for place in places], look
+
+
+def _draw(
+    axis: Axes,
+    heading: str,
+    panel: Panel,
+    runs: pd.DataFrame,
+    norm: Normalize | None,
+    look: Look,
+    scale: str | None,
+) -> dict[str, Any]:
+    """Draw a panel; returns its row of the table."""
+    row = {**panel.system._asdict(), "scale": None, "overtrain": panel.overtrain}
+    if not len(runs):
+        where = "" if scale is None else f" at scale {scale}"
+        command = panel.system.command(scale)
+        text = f"no records of {panel.system.name}{where}\n\n{command}"
+        write_title(axis, [heading], look)
+        write_inside(axis, text, look)
+        y = "error" if panel.y is None else panel.y.column
+        counts = dict.fromkeys(("draws", "n", "not_drawn"), 0)
+        return row | {"x": panel.x.column, "y": y, **counts, "left_out": f"no records: {command}"}
+    numbers = draw_panel(
+        axis,
+        runs,
+        panel.x,
+        panel.y,
+        heading=heading,
+        norm=norm,
+        look=look,
+        empty=_not_measured(panel, runs),
+    )
+    return row | {"scale": runs[SCALE].iloc[0]} | _table_cells(numbers)
+
+
+def _table_cells(numbers: PanelNumbers) -> dict[str, Any]:
+    cells = {"x": numbers.x, "y": numbers.y}
+    for name, correlation in (("within", numbers.within), ("pooled", numbers.pooled)):
+        cells |= {name: correlation.estimate}
+        cells |= {f"{name}_low": correlation.low, f"{name}_high": correlation.high}
+    left_out = "; ".join(f"{count}: {reason}" for reason, count in numbers.left_out.items())
+    return cells | {
+        "draws": numbers.within.draws,
+        "n": numbers.runs,
+        "not_drawn": numbers.hidden,
+        "left_out": left_out,
+    }
+
+
+def _not_measured(panel: Panel, runs: pd.DataFrame) -> str | None:
+    """Which measure of a panel no run has, and the command that adds it."""
+    for coordinate in (panel.x, panel.y):
+        if coordinate and not np.isfinite(selection.numbers(runs, coordinate.column)).any():
+            stage = coordinate.column.split(".")[1]
+            command = panel.system.command(runs[SCALE].iloc[0])
+            return (
+                f"not measured: {coordinate.column}\n\n{command} --config.measures.{stage}.on=True"
+            )
+    return None
+
+
+def _colours(
+    sweeps: Mapping[System, pd.DataFrame],
+) -> tuple[dict[System, Normalize], tuple[Normalize, str] | None]:
+    """|A| to colours for each system, and the bar: of |A| / |S| where the systems differ in |S|."""
+    sizes = {system: rows[TRAIN_SIZE].max() for system, rows in sweeps.items() if len(rows)}
+    if not sizes:
+        return {}, None
+    if len(set(sizes.values())) == 1:
+        norm = attack_size_norm(pd.concat(sweeps.values()))
+        return dict.fromkeys(sizes, norm), (norm, "attack set size |A|")
+    share = max(sweeps[system][selection.ATTACK_SIZE].max() / sizes[system] for system in sizes)
+    norms = {system: Normalize(0, share * size) for system, size in sizes.items()}
+    return norms, (Normalize(0, share), "attack set size |A| / |S|")
+
+
+def _caption(panels: list[Panel], sweeps: Mapping[System, pd.DataFrame]) -> list[str]:
+    products = any(LOG_PRODUCT in (panel.x, panel.y) for panel in panels)
+    return [*fact_lines(sweeps, () if products else (PRODUCT_COUNT,)), RULE]
+
+
+def _join_rows(axes: list[Axes], panels: list[Panel]) -> None:
+    """In a row, one range for the accuracies of an experiment and no label twice in succession."""
+    shared: dict[tuple[int, str], list[Axes]] = {}
+    row, label = -1, ""
+    for axis, panel in zip(axes, panels, strict=True):
+        last, row = row, axis.get_subplotspec().rowspan.start
+        if not len(axis.get_yticks()):
+            continue
+        if panel.y is None:
+            shared.setdefault((row, panel.system.experiment), []).append(axis)
+        if row == last and axis.get_ylabel() == label:
+            axis.set_ylabel("")
+        else:
+            label = axis.get_ylabel()
+    for group in shared.values():
+        low, high = zip(*(axis.get_ylim() for axis in group), strict=True)
+        for axis in group:
+            axis.set_ylim(min(low), max(high))
+
+
+def _letter(index: int) -> str:
+    """a to z, then aa, bb, ..."""
+    return string.ascii_lowercase[index % 26] * (1 + index // 26)
+
+
+def _characters(width: float) -> int:
+    """How many characters of a title stand in `width` inches."""
+    return int((width - 0.1) * 72 / (CHARACTER * FONT))

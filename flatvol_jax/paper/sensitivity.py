@@ -1,0 +1,152 @@
+"""Do the claims depend on what the paper leaves open? Sweeps and studies with one change each."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from flatvol_jax.paper.claims.through_time import temporal_claims
+from flatvol_jax.study.analysis import comparison, selection, statistics
+from flatvol_jax.study.analysis.claims import OPTIMIZER, optimizer_names
+from flatvol_jax.study.analysis.columns import LOG_VOLUME, SHARPNESS, SPECTRAL_NORM
+from flatvol_jax.study.analysis.experiment_tables import EXPERIMENT, OVERTRAIN
+from flatvol_jax.study.analysis.names import OPTIMIZERS
+from flatvol_jax.study.analysis.optimizer_table import SGD, paired_runs
+from flatvol_jax.study.analysis.statistics import READINGS
+
+PREFIX = "sensitivity_"
+NAMES = {
+    "protocol": "as all others (σ_w = √2, σ_b = 1, two hidden layers, inputs in [0, 1])",
+    "sigma_w_1": "σ_w = 1",
+    "sigma_w_2": "σ_w = 2",
+    "sigma_b_0": "σ_b = 0",
+    "sigma_b_01": "σ_b = 0.1",
+    "depth_1": "one hidden layer",
+    "depth_3": "three hidden layers",
+    "standardise": "standardised inputs",
+    "first_protocol": "our first records: |S| = 500, SGD's rate of the summed loss, no error on S "
+    "and A, ten draws of mnist5k that share digits",
+    "summed_loss": "the rate is of the summed loss",
+    "stop_all": "stopped at zero error on S and A",
+    "fixed_order": "S and then A in fixed order",
+    "minibatch_reading": "the ascent reads each batch's loss",
+    "later": "100 epochs after zero error",
+    "rate_0.001": "SGD at 0.001",
+    "rate_0.003": "SGD at 0.003",
+    "rate_0.03": "SGD at 0.03",
+    "rate_0.1": "SGD at 0.1",
+}
+FACTS = {
+    "volume": "log V and the error",
+    "sharpness": "sharpness and the error",
+    "looser": "strength of log V minus that of sharpness",
+    "breaks": "strength of sharpness, SGD's minus this one's",
+    "hessian": "sharpness and the Hessian's spectral norm",
+}
+
+
+def sensitivity_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """What decides the claims on sweeps, for each change and optimizer.
+
+    Args:
+        frame: records of any sweeps; those of experiments named sensitivity_CHANGE enter.
+
+    Returns:
+        Columns change (a key of NAMES), optimizer, sentence (a key of FACTS); pooled and within,
+        each with its ends at 95%, over draws: pooled_low, ...; networks.
+    """
+    numbers = [f"{reading}{end}" for reading in READINGS for end in ("", "_low", "_high")]
+    columns = ["change", "optimizer", "sentence", *numbers, "networks"]
+    rows: list[dict] = []
+    ours = frame[frame[EXPERIMENT].astype(str).str.startswith(PREFIX)]
+    for change in NAMES:
+        runs = ours[ours[EXPERIMENT] == PREFIX + change]
+        if not len(runs):
+            continue
+        beyond = np.nan_to_num(selection.numbers(runs, OVERTRAIN))
+        runs = runs[beyond == beyond.max()]
+        for optimizer in optimizer_names(runs):
+            for row in _facts(runs, optimizer):
+                rows.append({"change": change, "optimizer": OPTIMIZERS[optimizer], **row})
+    return pd.DataFrame(rows, columns=columns)
+
+
+def temporal_table(studies: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """The numbers that decide the claims on one network through time, study by study.
+
+    Args:
+        studies: what each is called, and its records.
+
+    Returns:
+        Columns study, sentence, statement, criterion, estimate, low, high, draws.
+    """
+    rows = [
+        {
+            "study": name,
+            "sentence": claim.sentence,
+            "statement": f"{claim.subject.partition(', ')[2]}: {claim.statement}",
+            "criterion": f"{claim.paper.judged.label}: {claim.criterion}",
+            "estimate": claim.paper.judged.estimate,
+            "low": claim.paper.judged.low,
+            "high": claim.paper.judged.high,
+            "draws": claim.paper.draws,
+            "met": claim.paper.met,
+        }
+        for name, frame in studies
+        for claim in temporal_claims(frame, None)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _facts(runs: pd.DataFrame, optimizer: str) -> list[dict]:
+    own, error = runs[runs[OPTIMIZER] == optimizer], selection.error_column(runs)[0]
+    rows = [
+        _correlation(sentence, own, x, y)
+        for sentence, x, y in (
+            ("volume", LOG_VOLUME.column, error),
+            ("sharpness", SHARPNESS.column, error),
+            ("hessian", SHARPNESS.column, SPECTRAL_NORM.column),
+        )
+    ]
+    rows.append(_strengths(own, error))
+    if optimizer != SGD and SGD in set(runs[OPTIMIZER]):
+        both = runs[runs[OPTIMIZER].isin((SGD, optimizer))]
+        pairs = paired_runs(both, optimizer, (SHARPNESS.column, error))
+        found = {
+            reading: comparison.paired_difference(
+                *(pairs.sgd, pairs.other, SHARPNESS.column, error, SHARPNESS.sign),
+                reading=reading,
+            )
+            for reading in READINGS
+        }
+        rows.append(_fact("breaks", found, len(pairs.sgd) + len(pairs.other)))
+    return [row for row in rows if row["networks"] and np.isfinite(row["within"])]
+
+
+def _correlation(sentence: str, own: pd.DataFrame, x: str, y: str) -> dict:
+    kept, _ = selection.usable(own, x, y)
+    found = {reading: statistics.correlation(kept, x, y, reading) for reading in READINGS}
+    return _fact(sentence, found, len(kept))
+
+
+def _strengths(own: pd.DataFrame, error: str) -> dict:
+    """Strength of log V minus that of sharpness, on the same networks, draw by draw."""
+    kept, _ = selection.usable(own, LOG_VOLUME.column, SHARPNESS.column, error)
+    found = {}
+    for reading in READINGS:
+        one, other = (
+            m.sign
+            * statistics.draw_statistics(kept, m.column, error, reading=reading)["rho"].to_numpy()
+            for m in (LOG_VOLUME, SHARPNESS)
+        )
+        found[reading] = comparison.mean_over_draws(one - other)
+    return _fact("looser", found, len(own))
+
+
+def _fact(sentence: str, found: Mapping, networks: int) -> dict:
+    numbers = {
+        f"{reading}{end}": value
+        for reading, one in found.items()
+        for end, value in (("", one.estimate), ("_low", one.low), ("_high", one.high))
+    }
+    return {"sentence": sentence, **numbers, "networks": networks}

@@ -1,0 +1,1 @@
+"""records -> correlations, intervals, verdicts: pure statistics."""

@@ -1,0 +1,244 @@
+"""Every optimizer against SGD on the same draws: what breaks a correlation, what leaves it.
+
+A comparison is of two optimizers, and so are its levels (a draw and an |A|): those where both
+have runs and every run of both has zero training error. The optimizers of an experiment are not
+held to one common set of levels, because then the verdict on one would depend on which others
+were run, and one that completes nothing would leave nothing of anybody. What an optimizer does
+not complete is left out of its own comparison, and its row says how much that is; beside it, with
+no verdict, stands the difference on the levels that all optimizers complete.
+
+Within such a level runs are compared sample by sample: where one run of a pair is not usable
+neither enters, so that both correlations are over equally many runs a level. (They shrink with
+the runs of a level, see statistics.py; 3 runs against 5 would look like a difference.)
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from flatvol_jax.study.analysis import comparison, statistics, verdicts
+from flatvol_jax.study.analysis.claims import (
+    OPTIMIZER,
+    ceilings,
+    holm_together,
+    judgement_cells,
+    optimizer_names,
+)
+from flatvol_jax.study.analysis.columns import LOG_VOLUME, MEASURES, PROBIT, SHARPNESS, Measure
+from flatvol_jax.study.analysis.selection import (
+    ATTACK_SIZE,
+    DRAW,
+    error_column,
+    narrowed,
+    numbers,
+    require,
+    usable,
+)
+from flatvol_jax.study.analysis.statistics import READINGS, WITHIN
+
+SGD = "sgd"
+SAMPLE = "hp.sample"
+NOT_BROKEN = ("gd",)  # the paper, appendix G.2: gradient descent behaves as vanilla SGD does
+COLUMNS = (
+    *("optimizer", "family", "measure", "column", "claim", "error", "confidence"),
+    *(
+        f"{reading}{name}"
+        for reading in READINGS
+        for name in (
+            *("", "_low", "_high", "_sgd", "_other", "_draws", "_undefined"),
+            *("_p", "_p_holm", "_verdict", "_reason", "_half_width", "_decidable"),
+        )
+    ),
+    *("levels", "levels_run", "runs", "left_out"),
+)
+
+
+class Pairs(NamedTuple):
+    """Runs of SGD and of another optimizer, pair by pair, and what is not among them.
+
+    `levels` of `levels_run` levels that both ran are left; `left_out` counts runs by reason.
+    """
+
+    sgd: pd.DataFrame
+    other: pd.DataFrame
+    levels: int
+    levels_run: int
+    left_out: dict[str, int]
+
+
+def primary_claims(frame: pd.DataFrame) -> int:
+    """How many primary claims an experiment makes in a reading: two an optimizer, two more vs SGD.
+
+    They are one family: log V and sharpness correlate with the error; against SGD log V's
+    correlation is unchanged and sharpness's breaks.
+    """
+    optimizers = optimizer_names(frame)
+    against = len(optimizers) - 1 if SGD in optimizers else 0
+    return 2 * len(optimizers) + 2 * against
+
+
+def optimizer_table(
+    frame: pd.DataFrame,
+    claims: pd.DataFrame,
+    scale: str | None = None,
+    error: tuple[str, str] | None = None,
+    measures: Sequence[Measure] = MEASURES,
+) -> pd.DataFrame:
+    """One row for each optimizer but SGD and each measure: its correlation against SGD's.
+
+    The number judged is the mean over draws of sign (ρ_SGD - ρ_other), ρ the Spearman correlation
+    with the error, pooled over |A| or within it: positive where the claimed correlation is weaker.
+    The primary claims, per optimizer and in each reading: log V (Heaviside) is unchanged (within
+    ±0.2), sharpness breaks (by more than 0.2, and only where SGD's own correlation holds in that
+    reading); of `NOT_BROKEN` optimizers sharpness is claimed to be unchanged. Their intervals hold
+    together at 95% with the claims of `claims_table` in that reading (Bonferroni over
+    `primary_claims`), R_p is of two one-sided tests, or one-sided against 0.2; the interval
+    decides. Every other row has a plain 95% interval and no verdict.
+
+    Args:
+        frame: records of one experiment and one epoch (`overtrain`), one row a run.
+        claims: `claims_table` of the same records with `primary_claims(frame)`: its verdicts on
+            SGD say whether there is anything to break, its E1 errors are the ceiling of log V.
+        scale: of the study; without "cpu" or "paper" there is no verdict.
+        error: column and name of the error; without it `error_column`'s.
+        measures: which rows there are beside those of the primary claims.
+
+    Returns:
+        The columns `COLUMNS`: of each reading R the difference R with R_low and R_high, R_sgd and
+        R_other (both correlations, on the same pairs of runs), R_draws, R_undefined, R_p, R_p_holm
+        (which counts the claims of `claims_table`, too, as if none had a smaller p-value),
+        R_verdict, R_reason, R_half_width, R_decidable; levels, levels_run, runs (of both),
+        left_out (reason -> count). No rows without SGD, or with SGD alone.
+    """
+    require(frame, OPTIMIZER, DRAW, ATTACK_SIZE, SAMPLE)
+    optimizers, count = optimizer_names(frame), primary_claims(frame)
+    confidence = comparison.simultaneous_confidence(count)
+    others = [name for name in optimizers if name != SGD] if SGD in optimizers else []
+    error, error_name = error or error_column(frame)
+    frame = narrowed(frame, error, *(m.column for m in (*MEASURES, *measures)))
+    all_complete = comparison.common_levels(frame, OPTIMIZER)
+    rows = []
+    for other in others:
+        both, everywhere = (f[f[OPTIMIZER].isin((SGD, other))] for f in (frame, all_complete))
+        for measure in (LOG_VOLUME, SHARPNESS):
+            row, found = _row(both, other, measure, error, confidence)
+            rows.append(row | _judge(row, found, measure, scale, error_name, claims))
+        for measure in (LOG_VOLUME, SHARPNESS) if len(others) > 1 and measures else ():
+            row, _ = _row(everywhere, other, measure, error)
+            excluded = {"level not completed by all": len(both) - len(everywhere)}
+            row["left_out"] = {reason: n for reason, n in excluded.items() if n} | row["left_out"]
+            row["levels_run"] = _count_levels(both)
+            rows.append(row | {"family": "levels that all optimizers complete"})
+        for measure in measures:
+            known = both[np.isfinite(numbers(both, measure.column))]
+            beside = measure.family != "primary" and measure.column != error
+            if beside and known[OPTIMIZER].nunique() == 2:
+                level = confidence if measure == PROBIT else 0.95
+                rows.append(_row(both, other, measure, error, level)[0])
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).assign(error=error_name)
+    numeric = {f"{reading}_p": float for reading in READINGS}
+    return holm_together([table.astype(numeric)], count)[0]
+
+
+def paired_runs(both: pd.DataFrame, other: str, columns: Sequence[str]) -> Pairs:
+    """Runs of SGD and `other`, usable for `columns`, with the same draw, |A| and sample.
+
+    Args:
+        both: records of the two optimizers.
+        other: the optimizer that is not SGD.
+        columns: a measure and an error.
+    """
+    complete = comparison.common_levels(both, OPTIMIZER)
+    runs, unusable = usable(complete, *columns)
+    level = [DRAW, ATTACK_SIZE]
+    paired = runs[runs.groupby([*level, SAMPLE])[OPTIMIZER].transform("nunique") == 2]
+    shared = paired[paired.groupby(level)[SAMPLE].transform("nunique") > 1]
+    left_out = {
+        "level not completed by both": len(both) - len(complete),
+        **unusable,
+        "its pair is missing or left out": len(runs) - len(paired),
+        "its pair is alone on the level": len(paired) - len(shared),
+    }
+    return Pairs(
+        shared[shared[OPTIMIZER] == SGD],
+        shared[shared[OPTIMIZER] == other],
+        len(shared.groupby(level)),
+        _count_levels(both),
+        {reason: count for reason, count in left_out.items() if count},
+    )
+
+
+def _count_levels(both: pd.DataFrame) -> int:
+    """Levels on which both optimizers have a run, whether it reached zero error or not."""
+    return int((both.groupby([DRAW, ATTACK_SIZE])[OPTIMIZER].nunique() == 2).sum())
+
+
+def _row(
+    both: pd.DataFrame, other: str, measure: Measure, error: str, confidence: float = 0.95
+) -> tuple[dict[str, Any], dict[str, comparison.Difference]]:
+    column, sign = measure.column, measure.sign
+    pairs = paired_runs(both, other, (column, error))
+    found, cells = {}, {}
+    for reading in READINGS:
+        difference = comparison.paired_difference(
+            pairs.sgd, pairs.other, column, error, sign, confidence, reading=reading
+        )
+        found[reading] = difference
+        cells |= {
+            reading: difference.estimate,
+            f"{reading}_low": difference.low,
+            f"{reading}_high": difference.high,
+            f"{reading}_sgd": statistics.combined_estimate(pairs.sgd, column, error, reading),
+            f"{reading}_other": statistics.combined_estimate(pairs.other, column, error, reading),
+            f"{reading}_draws": difference.draws,
+            f"{reading}_undefined": difference.undefined,
+        }
+    return {
+        "optimizer": other,
+        "family": measure.family,
+        "measure": measure.label,
+        "column": column,
+        "confidence": confidence,
+        **cells,
+        "levels": pairs.levels,
+        "levels_run": pairs.levels_run,
+        "runs": len(pairs.sgd) + len(pairs.other),
+        "left_out": pairs.left_out,
+    }, found
+
+
+def _judge(
+    row: dict[str, Any],
+    found: Mapping[str, comparison.Difference],
+    measure: Measure,
+    scale: str | None,
+    error_name: str,
+    claims: pd.DataFrame,
+) -> dict[str, Any]:
+    notes = []
+    if row["levels"] < row["levels_run"]:
+        notes.append(f"on {row['levels']} of the {row['levels_run']} levels that both ran")
+    if error_name == "E1":
+        notes.append("E2 is empty: error on E1, which log V has seen")
+    note, of = "; ".join(notes), f"{row['optimizer']}: correlation of {measure.label}"
+    sgd = claims[(claims["optimizer"] == SGD) & (claims["family"] == "primary")]
+    sgd = sgd[sgd["column"] == measure.column].iloc[0]
+    low = [ceilings(claims)[name] for name in (SGD, row["optimizer"]) if name in ceilings(claims)]
+    cells: dict[str, Any] = {}
+    for reading, difference in found.items():
+        if measure == SHARPNESS and row["optimizer"] not in NOT_BROKEN:
+            claim = f"{of} breaks, weaker than SGD's by more than {verdicts.BREAKS_BEYOND}"
+            reference = sgd[f"{reading}_verdict"]
+            judged = verdicts.breaks(claim, difference, reference, scale, note)
+            p = comparison.excess_p_value(difference, verdicts.BREAKS_BEYOND)
+        else:
+            claim = f"{of} unchanged from SGD's, within ±{verdicts.UNCHANGED_WITHIN}"
+            limited = min(low) if low and measure == LOG_VOLUME and reading == WITHIN else None
+            judged = verdicts.unchanged(
+                claim, difference, verdicts.UNCHANGED_WITHIN, scale, note, limited
+            )
+            p = comparison.equivalence_p_value(difference, verdicts.UNCHANGED_WITHIN)
+        cells |= {"claim": claim, f"{reading}_p": p, **judgement_cells(reading, judged)}
+    return cells

@@ -1,0 +1,189 @@
+"""The symmetry audit: one network in many parametrisations of one function, measured in each.
+
+Every transform leaves the function as it is, which is checked on S and E1, so that whatever a
+measure does along the way says nothing about generalisation.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from flatvol_jax.models.spec import Params, Spec
+from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.hashing import array_hash, content_hash
+from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.study.engine.plan import STAGE_VERSIONS, Run, plan_runs, training_unit
+from flatvol_jax.study.engine.progress import Bar, Progress
+from flatvol_jax.study.engine.records import write_records
+from flatvol_jax.study.engine.source_commit import source_commit
+from flatvol_jax.study.engine.units import Unit, read_row
+from flatvol_jax.study.engine.workdir import open_workdir
+from flatvol_jax.study.measures.given_network import answered, measured_columns, own_data
+from flatvol_jax.study.measures.problem import Problem, make_problem
+from flatvol_jax.study.measures.registry import chosen_measures
+from flatvol_jax.study.measures.symmetries import rectified_layer
+from flatvol_jax.study.measures.trained import Trained
+from flatvol_jax.study.measures.training_units import read_trained, run_key, train_alone
+from flatvol_jax.study.measures.transforms import Transform, transformed
+
+SYMMETRIES = ("layer", "unit", "permutation")
+
+
+def plan_transforms(config: Mapping[str, Any], spec: Spec) -> list[Transform]:
+    """All transforms of the audit, the network as it is first."""
+    audit = config["audit"]
+    for symmetry in audit["symmetries"]:
+        checks.one_of("audit.symmetries", symmetry, SYMMETRIES)
+    alphas = [checks.positive("audit.alphas", alpha) for alpha in audit["alphas"]]
+    rectified_layer(spec, 1)  # a spec that does not know its layers ends here
+    transforms = [Transform("none")]
+    for symmetry in audit["symmetries"]:
+        for layer in range(1, len(spec.rectified_layers()) + 1):
+            scales = [None] if symmetry == "permutation" else alphas
+            transforms += [Transform(symmetry, layer, alpha) for alpha in scales]
+    return transforms
+
+
+def run_symmetry_audit(
+    config: Mapping[str, Any],
+    workdir: epath.PathLike,
+    data_dir: str | None = None,
+    params: Params | None = None,
+    progress: Progress | None = None,
+    arrays: Mapping[str, np.ndarray] | None = None,
+) -> list[dict[str, Any]]:
+    """Do what is missing of the audit, write records.jsonl, a row a transform, return the rows.
+
+    Args:
+        config: plain data, as configs/symmetry_audit.py makes it: one run of a sweep, `audit`
+            and `measures`.
+        workdir: folder of units, records and config; an earlier run's work is reused.
+        data_dir: where TFDS data sets are prepared.
+        params: of a network trained elsewhere; trained here when left out.
+        progress: called as progress(units done, units in all, what is being done).
+        arrays: the data of `params`, as `measure_network` takes them; left out, it must have been
+            trained on S of the config's draw, all of whose labels it then knows.
+
+    Raises:
+        ValueError: a config that does not fit, a network that cannot be measured, or that was not
+            trained on the data.
+    """
+    measures, (run,) = chosen_measures(config), plan_runs(config)
+    problem = make_problem(config, run.draw, epath.Path(workdir) / "cache", data_dir)
+    if arrays is not None:
+        if params is None:
+            raise ValueError(
+                "arrays: got data without params; wanted the network that was trained on them."
+            )
+        problem = own_data(problem, arrays)
+    transforms = plan_transforms(config, problem.spec)
+    trained, row = _network(config, workdir, problem, run, params)
+    network = array_hash(*map(np.asarray, jax.tree.leaves(trained.params)))
+    if params is not None:
+        row = _given_row(config, problem, run, trained, network, arrays is not None)
+    if arrays is not None:
+        network = row["run_id"]
+    key = run_key(config, "audit", run)
+    bar, rows, finished = Bar(progress, len(transforms) * len(measures)), [], 0
+    with open_workdir(workdir, config) as workdir:
+        try:
+            for transform in transforms:
+                params = transformed(key, problem.spec, trained.params, transform)
+                form = answered(problem, params, trained.state, trained.epochs)
+                rows.append(row | _described(transform) | _checked(trained, form))
+                for name, settings in measures.items():
+                    text = f"{transform.name}: {name}"
+                    bar.say(text)
+                    unit = _unit(network, transform, name, settings)
+                    own_key = named_key(key, name)
+                    rows[-1] |= measured_columns(workdir, unit, problem, form, own_key, settings)
+                    bar.finished(1, text)
+                finished = len(rows)
+            bar.say("done")
+        finally:
+            whole = [place < finished for place in range(len(rows))]
+            rows = write_records(workdir, rows, finished=whole)
+    return rows
+
+
+def _unit(network: str, transform: Transform, name: str, settings: Mapping[str, Any]) -> Unit:
+    """The unit of a measure of one form of a network."""
+    determined_by = [network, transform.name, name, dict(settings), STAGE_VERSIONS[name]]
+    return Unit(name, content_hash(determined_by))
+
+
+def _network(config, workdir, problem: Problem, run: Run, params):
+    """Return the network, and the columns that all rows share of one that is trained here."""
+    if params is not None:
+        state = problem.spec.init_state(problem.train_x.shape[1:])
+        return answered(problem, params, state, None), {}
+    with open_workdir(workdir, config) as workdir:
+        train_alone(workdir, config, problem, run)
+    trained = read_trained(workdir, problem, run)
+    if trained is None:
+        raise ValueError(
+            "hp.train: the network diverged; try a smaller hp.train.learning_rate or another "
+            "sweep.seed."
+        )
+    hp = {f"hp.{name}": value for name, value in run.hp.items()}
+    row = read_row(workdir, training_unit(run))
+    return trained, {"run_id": run.run_id, **hp, **row, "meta.data": _draw_of(config, problem, run)}
+
+
+def _given_row(config, problem: Problem, run: Run, trained: Trained, network: str, own: bool):
+    """Return the columns that all rows share of a network from elsewhere, on its own data."""
+    wrong = int(np.sum((trained.train_output > 0) != (problem.train_y > 0)))
+    if wrong and not own:
+        raise ValueError(
+            f"params: got a network that is wrong on {wrong} of {len(problem.train_y)} labels of S "
+            f"of {_draw_of(config, problem, run)}; wanted one that was trained on them to zero "
+            "error. log V and sharpness are of the data that a network was trained on: give yours "
+            "(arrays, or --data=data.npz with train_x, train_y, test_x, test_y)."
+        )
+    data = array_hash(problem.train_x, problem.train_y, problem.test_x, problem.test_y)
+    hp = {f"hp.{name}": value for name, value in run.hp.items()}
+    said = _draw_of(config, problem, run)
+    if own:
+        hp = {name: value for name, value in hp.items() if not name.startswith("hp.data.")}
+        said = f"your own {len(problem.train_y)} inputs S and {len(problem.test_y)} E1, hash {data}"
+    return {
+        "run_id": content_hash([network, data, run.hp]),
+        "epoch": None,
+        **hp,
+        "measure.error.train": wrong / len(problem.train_y),
+        "meta.commit": source_commit(),  # nothing is trained: of the code that measures
+        "meta.data": said,
+    }
+
+
+def _draw_of(config: Mapping[str, Any], problem: Problem, run: Run) -> str:
+    """Return whose data the numbers are of, in words."""
+    return (
+        f"draw {run.draw} of {config['hp']['data']['name']} with sweep.seed = "
+        f"{config['sweep']['seed']}: {len(problem.train_y)} inputs S and {len(problem.test_y)} E1"
+    )
+
+
+def _described(transform: Transform) -> dict[str, Any]:
+    return {
+        "transform": transform.name,
+        "transform.symmetry": transform.symmetry,
+        "transform.layer": transform.layer,
+        "transform.alpha": transform.alpha,
+    }
+
+
+def _checked(trained: Trained, form: Trained) -> dict[str, Any]:
+    """Whether the function stayed, and how far its outputs moved."""
+    before, after = (
+        np.concatenate([network.train_output, network.test_output]) for network in (trained, form)
+    )
+    return {
+        "is.function_unchanged": bool(np.array_equal(trained.labels, form.labels)),
+        "is.output_identical": bool(np.array_equal(before, after)),
+        "measure.output.least": float(np.abs(after).min()),
+        "measure.output.largest_change": float(np.abs(after - before).max()),
+    }

@@ -1,0 +1,215 @@
+"""The Boolean system: volumes counted and computed, minima, and whether SGD samples the prior."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from flatvol_jax.runtime import checks
+from flatvol_jax.sampling import Draws
+from flatvol_jax.sampling.packing import function_ids
+from flatvol_jax.study.boolean import volumes
+from flatvol_jax.study.boolean.minima import find_minima, minima_columns
+from flatvol_jax.study.boolean.mnist_posterior import mnist_posterior_rows
+from flatvol_jax.study.boolean.posterior import boolean_posterior_rows
+from flatvol_jax.study.boolean.system import make_system
+from flatvol_jax.study.boolean.work import Work
+from flatvol_jax.study.engine.config_entries import check_plain, group
+from flatvol_jax.study.engine.progress import Bar, Progress
+from flatvol_jax.study.engine.records import write_records
+from flatvol_jax.study.engine.units import jsonable
+from flatvol_jax.study.engine.workdir import open_workdir
+from flatvol_jax.study.measures.train_entries import train_settings
+
+
+def run_boolean(
+    config: Mapping[str, Any],
+    workdir: epath.PathLike,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Do what is missing, write records.jsonl, return its rows.
+
+    The rows are of several parts, named by `meta.part`:
+
+    - "function": one of the most frequent functions, at one epoch of its minima (`overtrain`
+      after zero error): its volume by direct sampling and by the NNGP (EP, and sampled), its
+      complexity, the flatness of the minima.
+    - "frequency": how many functions occurred a given number of times.
+    - "width": the volume of a function by direct sampling of a network of another width, or
+      of the Gaussian process (`hp.model.width` null).
+    - "posterior", "posterior_summary": what an optimizer finds that sees a part S of a target,
+      P_optimizer(f|S), against P_B(f|S) (eq. 3); on request also on MNIST.
+
+    Args:
+        config: plain data, as configs/boolean.py makes it.
+        workdir: folder of samples, units, records and config; an earlier run's work is reused.
+        progress: called as progress(pieces done, pieces of the stage, what is being done).
+
+    Raises:
+        ValueError: a config that does not fit; a folder of another config.
+    """
+    system = make_system(config)
+    _check(config, len(system.x))
+    with open_workdir(workdir, config) as workdir:
+        work = Work(config, workdir, system, Bar(progress))
+        rows: list[dict[str, Any]] = []
+        try:
+            draws = volumes.draw_sample(work)
+            table = volumes.function_table(work, draws)
+            rows += volumes.frequency_rows(table)
+            rows += _width_rows(work, table)
+            rows += _function_rows(work, table)
+            rows += _posterior_rows(work, draws)
+        finally:
+            stated = [{"meta.experiment": "boolean", **jsonable(row)} for row in rows]
+            rows = write_records(workdir, stated)
+    return rows
+
+
+def _check(config: Mapping[str, Any], inputs: int) -> None:
+    """Refuse before any work what would end it later."""
+    check_plain(config)
+    _check_training("minima.train", config["minima"]["train"])
+    for part in ("posterior", "posterior_mnist"):
+        for optimizer in config[part]["optimizers"] if config[part]["on"] else ():
+            _check_training(
+                f"{part}.train.{optimizer}", group(config, f"{part}.train", optimizer)[optimizer]
+            )
+    for epochs in config["minima"]["overtrain"]:
+        checks.count("minima.overtrain", epochs, least=0)
+    batch = config["minima"]["measures"]["sgd_sharpness"]["batch_size"]
+    if batch > inputs:
+        raise ValueError(
+            f"minima.measures.sgd_sharpness.batch_size: got {batch} for {inputs} inputs, wanted at "
+            "most as many."
+        )
+    if config["posterior"]["on"] and config["sampling"]["readouts"] > 1:
+        raise ValueError(
+            f"sampling.readouts: got {config['sampling']['readouts']} with posterior.on, wanted 1: "
+            "the posterior's errors are those of independent samples. Set posterior.on to False."
+        )
+
+
+def _check_training(name: str, settings: Any) -> None:
+    train_settings(group({"train": settings}, "train"), name)
+
+
+def _function_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row a function and epoch of its minima."""
+    settings = work.config["minima"]
+    overtrain = sorted(set(settings["overtrain"]))
+    settings = settings | {"overtrain": overtrain}
+    functions = table["functions"]
+    work.begin(1 + min(settings["functions"], len(functions)))
+    theory = volumes.nngp_volumes(work, functions)
+    rows = []
+    for rank, function in enumerate(functions):
+        row = {"meta.part": "function", **work.origin(table)}
+        row |= volumes.function_columns(function, rank)
+        row |= volumes.direct_columns(table, rank) | volumes.nngp_columns(theory, rank)
+        if rank >= settings["functions"]:
+            rows.append(row | {"overtrain": overtrain[0]})
+            continue
+        found = _minima(work, function, row["function.id"], settings)
+        rows += [
+            row
+            | {"overtrain": epochs, "meta.commit": found.get("meta.commit")}
+            | minima_columns(found, place)
+            for place, epochs in enumerate(overtrain)
+        ]
+    return rows
+
+
+def _minima(work: Work, function: np.ndarray, name: str, settings: Mapping[str, Any]) -> dict:
+    def compute():
+        cache = work.workdir / "cache"
+        return {}, find_minima(work.key("minima"), work.system, function, settings, cache)
+
+    determined_by = [name, {n: v for n, v in settings.items() if n != "functions"}]
+    return work.unit("minima", determined_by, "minima", compute)
+
+
+def _width_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row a function and width; the width of the sample itself is one of them."""
+    settings = work.config["widths"]
+    functions = table["functions"][: settings["functions"]]
+    own = work.system.spec.width[0]
+    work.begin(len(settings["samples"]))
+    found = {own: table}
+    for width, samples in settings["samples"]:
+        found[width] = volumes.width_counts(work, functions, width, samples)
+    return [
+        {
+            "meta.part": "width",
+            "function.id": name,
+            "function.rank": rank,
+            "hp.model.width": width,
+            **work.origin(counted),
+            **volumes.direct_columns(counted, rank),
+        }
+        for width, counted in found.items()
+        for rank, name in enumerate(function_ids(functions))
+    ]
+
+
+def _comparisons(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Target and optimizer of each comparison with the Boolean posterior."""
+    settings = config["posterior"]
+    if not settings["on"]:
+        return []
+    return list(itertools.product(settings["targets"], settings["optimizers"]))
+
+
+def _mnist_optimizers(config: Mapping[str, Any]) -> list[str]:
+    settings = config["posterior_mnist"]
+    return list(settings["optimizers"]) if settings["on"] else []
+
+
+def _posterior_rows(work: Work, draws: Draws) -> list[dict[str, Any]]:
+    """P_optimizer(f|S) against P_B(f|S): rows of functions and of summaries."""
+    config, system, key = work.config, work.system, work.key("posterior")
+    rows = []
+    work.begin(len(_comparisons(config)) + len(_mnist_optimizers(config)))
+    for target, optimizer in _comparisons(config):
+        text = f"{optimizer} on a part of {target}"
+
+        def compute(target=target, optimizer=optimizer, text=text):
+            found = boolean_posterior_rows(
+                config,
+                draws,
+                system.x,
+                system.spec,
+                system.kernel,
+                target,
+                optimizer,
+                key,
+                lambda share: work.say(text, share),
+            )
+            return {"rows": found}, None
+
+        settings = [_of_one(config["posterior"], optimizer), config["sampling"], target, optimizer]
+        found = work.unit("posterior", settings, text, compute)
+        rows += [row | work.origin(found) for row in found["rows"]]
+    for optimizer in _mnist_optimizers(config):
+        text = f"{optimizer} on MNIST"
+
+        def compute(optimizer=optimizer, text=text):
+            found = mnist_posterior_rows(
+                config, optimizer, key, lambda share: work.say(text, share)
+            )
+            return {"rows": found}, None
+
+        settings = [_of_one(config["posterior_mnist"], optimizer), optimizer]
+        found = work.unit("posterior_mnist", settings, text, compute)
+        rows += [row | work.origin(found) for row in found["rows"]]
+    return rows
+
+
+def _of_one(settings: Mapping[str, Any], optimizer: str) -> dict[str, Any]:
+    """What determines the comparison with one optimizer: not which others there are."""
+    others = ("on", "targets", "optimizers", "train")
+    return {name: value for name, value in settings.items() if name not in others} | {
+        "train": settings["train"][optimizer]
+    }

@@ -1,0 +1,93 @@
+"""The records of the Boolean experiment in a few lines of text."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import chi2
+
+from flatvol_jax.study.analysis import columns, selection, statistics
+
+DIRECT, ESTIMATE = "measure.log_volume.direct", "measure.log_volume.estimate"
+EP = columns.LOG_VOLUME.column
+SHARPNESS = columns.SHARPNESS.column
+
+
+def boolean_summary(frame: pd.DataFrame) -> list[str]:
+    """What was sampled, how theory compares, how flatness correlates at each epoch."""
+    functions = frame[frame["meta.part"] == "function"]
+    first = functions[functions["overtrain"] == functions["overtrain"].min()]
+    return [
+        *_sample_lines(frame, first),
+        *_theory_lines(first),
+        *[_flatness_line(rows, epoch) for epoch, rows in functions.groupby("overtrain")],
+    ]
+
+
+def constants_share(functions: pd.DataFrame, samples: int) -> tuple[float, float]:
+    """Share of the samples that are constant functions, and its binomial standard error."""
+    share = functions.loc[functions["function.minority"] == 0, "measure.count"].sum() / samples
+    return share, np.sqrt(share * (1 - share) / samples)
+
+
+def complement_test(functions: pd.DataFrame, inputs: int) -> tuple[float, int]:
+    """χ² of V(f) = V(not f) over the pairs of which both are recorded, and their number.
+
+    Given the sum of both counts, their difference has the sum as its variance.
+    """
+    counts = dict(zip(functions["function.id"], functions["measure.count"], strict=True))
+    used = 2**inputs - 1
+    pairs = []
+    for name, count in counts.items():
+        other = _complement(name, used)
+        if name < other and other in counts:
+            pairs.append((count, counts[other]))
+    one, two = np.array(pairs, float).reshape(-1, 2).T
+    return float(np.sum((one - two) ** 2 / (one + two))), len(pairs)
+
+
+def _complement(name: str, used: int) -> str:
+    words = [int(name[place : place + 16], 16) for place in range(0, len(name), 16)]
+    masks = [used >> 64 * place & (2**64 - 1) for place in range(len(words))]
+    return "".join(f"{word ^ mask:016x}" for word, mask in zip(words, masks, strict=True))
+
+
+def _sample_lines(frame: pd.DataFrame, functions: pd.DataFrame) -> list[str]:
+    rows = frame[frame["meta.part"] == "frequency"]
+    samples = int(rows["meta.samples"].iloc[0])
+    distinct = int(rows["frequency.functions"].sum())
+    share, error = constants_share(functions, samples)
+    square, pairs = complement_test(functions, int(functions["meta.inputs"].iloc[0]))
+    return [
+        f"{samples:,} samples, {distinct:,} functions",
+        f"constant functions: {share:.4f} ± {error:.4f} of the samples",
+        f"V(f) = V(not f): chi-square {square:.1f} over {pairs} pairs, "
+        f"p = {chi2.sf(square, max(pairs, 1)):.2g}",
+    ]
+
+
+def _theory_lines(functions: pd.DataFrame) -> list[str]:
+    lines = []
+    estimate = selection.numbers(functions, ESTIMATE)
+    for name, column in (("finite network, counted", DIRECT), ("EP", EP)):
+        difference = selection.numbers(functions, column) - estimate
+        variance = selection.numbers(functions, f"{ESTIMATE}.se") ** 2
+        if column == DIRECT:
+            variance = variance + selection.numbers(functions, f"{DIRECT}.se") ** 2
+        beyond = np.sqrt(max(np.mean(difference**2) - np.mean(variance), 0))
+        lines.append(
+            f"{name}, against the NNGP's volume: mean {difference.mean():+.3f} nats, "
+            f"root mean square beyond the errors {beyond:.3f}, {len(difference)} functions"
+        )
+    return lines
+
+
+def _flatness_line(rows: pd.DataFrame, epoch: float) -> str:
+    found = rows[rows.get(SHARPNESS, pd.Series(np.nan, rows.index)).notna()]
+    volume, sharpness = (selection.numbers(found, column) for column in (DIRECT, SHARPNESS))
+    everyone = statistics.within_level(volume, sharpness, np.zeros(len(found)))
+    inner = (found["function.minority"] > 0).to_numpy()
+    others = statistics.within_level(volume[inner], sharpness[inner], np.zeros(inner.sum()))
+    one, two = (f"{r:+.2f}" if np.isfinite(r) else "undefined" for r in (everyone, others))
+    return (
+        f"{epoch:g} epochs after zero error, sharpness against volume: Spearman {one} over "
+        f"{len(found)} functions, {two} over the {inner.sum()} that are not constant"
+    )

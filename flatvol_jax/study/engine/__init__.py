@@ -1,0 +1,1 @@
+"""config -> units -> records: nothing here knows an experiment."""

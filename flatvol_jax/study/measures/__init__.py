@@ -1,0 +1,1 @@
+"""A trained network -> columns of its record."""

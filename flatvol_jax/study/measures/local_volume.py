@@ -1,0 +1,121 @@
+"""Measures that stand between flatness and log V: basin volume and learning coefficient."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from flatvol_jax import flatness
+from flatvol_jax.flatness.paths import leaf_at
+from flatvol_jax.models import Spec, float64_inputs
+from flatvol_jax.runtime.precision import float64_scope, to_float64
+from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.trained import Trained, batch_loss, host_float64, train_loss
+
+CRITERIA = ("function", "loss", "kl")
+PRECONDITIONERS = ("none", "curvature")
+
+
+def measure_basin_volume(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
+    """Prior probability of what rays from w reach before the criterion fails.
+
+    "function": the labels on S+E1 stay. "loss": L on S rises by at most `cutoff`. "kl": the mean
+    divergence of the predicted probabilities on S+E1 is at most `cutoff`. "curvature" directions
+    have the covariance (1/prior variance + |S| diag H)^-1, H on S.
+    """
+    spec, params = problem.spec, trained.params
+    std = spec.prior_std(problem.train_x.shape[1:])
+    if std is None:
+        raise ValueError(
+            f"spec: got {type(spec).__name__}, whose prior is not known. Give it yourself: "
+            "fv.flatness.basin_volume(key, inside, params, prior_std)."
+        )
+    preconditioner = None
+    if settings["preconditioner"] == "curvature":
+        diagonal = flatness.gauss_newton_diagonal(train_loss(problem, trained.state), params)
+        size = len(problem.train_y)
+        preconditioner = flatness.Preconditioner(
+            jax.tree.map(lambda s, h: 1.0 / (1.0 / s**2 + size * np.asarray(h)), std, diagonal)
+        )
+    found = flatness.basin_volume(
+        key,
+        _inside(problem, trained, settings["criterion"], settings["cutoff"]),
+        params,
+        std,
+        directions=settings["directions"],
+        preconditioner=preconditioner,
+    )
+    widths = [leaf_at(params, layer.incoming[0]).shape[-1] for layer in spec.rectified_layers()]
+    name = "measure.basin_volume"
+    return {
+        name: found.log_volume,
+        f"{name}.se": found.standard_error,
+        f"{name}.effective_directions": found.effective_directions,
+        f"{name}.permutations": flatness.log_permutations(*widths),
+        f"{name}.unbounded": found.unbounded,
+        f"{name}.median_radius": float(np.median(found.radii)),
+        "is.basin_volume_ok": found.status == "ok",
+    }
+
+
+@float64_scope
+def _inside(problem: Problem, trained: Trained, criterion: str, cutoff: float) -> Partial:
+    """params -> whether the criterion holds; data bound to it are NumPy float64."""
+    start, state = to_float64(trained.params), host_float64(trained.state)
+    if criterion == "loss":
+        loss = train_loss(problem, state)
+        return Partial(_loss_below, loss, float(loss(start)) + cutoff)
+    x = float64_inputs(np.concatenate([problem.train_x, problem.test_x]))
+    logits = np.asarray(jax.jit(problem.spec.apply)(start, x, state))
+    if criterion == "function":
+        return Partial(_same_labels(problem.spec), x, state, logits > 0)
+    return Partial(_divergence_below(problem.spec), x, state, logits, cutoff)
+
+
+def _loss_below(loss: Callable, limit: jax.Array, params) -> jax.Array:
+    return loss(params) <= limit
+
+
+@functools.cache
+def _same_labels(spec: Spec) -> Callable:
+    return lambda x, state, labels, params: jnp.all((spec.apply(params, x, state) > 0) == labels)
+
+
+@functools.cache
+def _divergence_below(spec: Spec) -> Callable:
+    """Mean KL(Bernoulli(p) || Bernoulli(q)), p and q the probabilities at w and at w'."""
+
+    def below(x, state, logits, limit, params):
+        moved = spec.apply(params, x, state)
+        p = jax.nn.sigmoid(logits)
+        divergence = p * (jax.nn.log_sigmoid(logits) - jax.nn.log_sigmoid(moved)) + (1 - p) * (
+            jax.nn.log_sigmoid(-logits) - jax.nn.log_sigmoid(-moved)
+        )
+        return jnp.mean(divergence) <= limit
+
+    return below
+
+
+def measure_learning_coefficient(
+    problem: Problem, trained: Trained, key: jax.Array, settings
+) -> dict:
+    """The local learning coefficient on S by SGLD."""
+    found = flatness.learning_coefficient(
+        key,
+        batch_loss(problem, trained.state),
+        trained.params,
+        (problem.train_x, problem.train_y),
+        **settings,
+    )
+    name = "measure.learning_coefficient"
+    return {
+        name: found.value,
+        f"{name}.se": found.standard_error,
+        f"{name}.step_bias": found.step_bias,
+        f"{name}.gradient_norm": found.gradient_norm,
+        "is.learning_coefficient_ok": found.status == "ok",
+        "meta.learning_coefficient.status": found.status,
+    }

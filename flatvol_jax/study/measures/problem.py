@@ -1,0 +1,234 @@
+"""One draw of (S, pool of A, E1, E2), and what all of its runs share: inputs, kernel, GP."""
+
+import dataclasses
+import functools
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from scipy.linalg import cho_factor, cho_solve
+from scipy.spatial.distance import cdist
+
+from flatvol_jax import data
+from flatvol_jax.data.sources import SOURCES
+from flatvol_jax.kernels import (
+    Conditioning,
+    MonteCarloKernel,
+    conditioning,
+    monte_carlo_estimate,
+    nngp_kernel,
+)
+from flatvol_jax.models import CNN, FCN, ResNet, Spec
+from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.study.engine.config_entries import built, group
+from flatvol_jax.study.measures.kernel_settings import kernel_settings
+from flatvol_jax.study.measures.user_model import user_model
+from flatvol_jax.volume import Cavities, log_volume
+
+MODELS = {"cnn": CNN, "fcn": FCN, "resnet": ResNet, "flax": user_model}
+BATCH_NORM = ("running", "batch")
+DRAWS = ("disjoint", "independent")
+_SIZES = ("train_size", "test_size", "second_test_size")
+
+
+def model_spec(settings: Mapping[str, Any]) -> Spec:
+    """The spec that hp.model describes."""
+    settings = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
+    }
+    model = MODELS[checks.one_of("hp.model.name", settings.pop("name"), MODELS)]
+    return built("hp.model", model, settings)
+
+
+@functools.lru_cache(maxsize=1)
+def _binary_dataset(
+    name: str, groups: str, left_out: str | None, data_dir: str | None
+) -> data.Dataset:
+    dataset = data.load(name, data_dir)
+    if left_out is not None:
+        dataset = data.leave_out(dataset, data.load(left_out, data_dir))
+    return data.binarise(dataset, *data.GROUPS[groups])
+
+
+def draw_parts(
+    config: Mapping[str, Any], draw_index: int, data_dir: str | None = None
+) -> data.Draw:
+    """Return S, the pool of A, E1 and E2 of one draw, before preprocessing.
+
+    `hp.data.draws` says whether draws are "disjoint" or "independent" of each other, and so may
+    share examples (the default of older configs); `hp.data.leave_out` names a data set whose
+    inputs no draw has.
+    """
+    sizes = (*_SIZES, "attack_pool_size")
+    settings = group(config, "hp.data", "name", "groups", *sizes)
+    groups = checks.one_of("hp.data.groups", settings["groups"], data.GROUPS)
+    name = checks.one_of("hp.data.name", settings["name"], SOURCES)
+    left_out = settings.get("leave_out")
+    if left_out is not None:
+        checks.one_of("hp.data.leave_out", left_out, SOURCES)
+    kind = checks.one_of("hp.data.draws", settings.get("draws", "independent"), DRAWS)
+    dataset = _binary_dataset(name, groups, left_out, data_dir)
+    root = jax.random.key(config["sweep"]["seed"])
+    wanted = {size: settings[size] for size in sizes}
+    if kind == "independent":
+        return data.draw(named_key(root, "draw", draw_index), dataset, **wanted)
+    draws = group(config, "sweep", "draws")["draws"]
+    return data.disjoint_draw(named_key(root, "draws"), dataset, draw_index, draws, **wanted)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What the runs of one draw share. Labels are ±1 int8, inputs preprocessed float32.
+
+    Attributes:
+        spec: the network.
+        train_x, train_y: S.
+        attack_x, attack_y: the pool of A, labels flipped.
+        test_x, test_y: E1, which defines f together with S.
+        second_test_x, second_test_y: E2, which neither f nor K sees; may be empty.
+        batch_size: inputs that are evaluated at a time, None for all; memory, not results.
+        kernel_key, kernel_samples: of a Monte Carlo kernel; without samples it is analytic.
+        cache: folder for the kernel.
+        progress: called as progress(done, total) while a kernel is computed.
+        batch_norm: which network BatchNorm makes, docs/batch_norm.md. "running": inference mode
+            with the running statistics. "batch": with those of S under the network's own
+            parameters, S in one batch. "running" for a network that has no state.
+    """
+
+    spec: Spec
+    train_x: np.ndarray
+    train_y: np.ndarray
+    attack_x: np.ndarray
+    attack_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+    second_test_x: np.ndarray
+    second_test_y: np.ndarray
+    batch_size: int | None
+    kernel_key: jax.Array
+    kernel_samples: Mapping[str, int]
+    cache: epath.Path
+    progress: Callable[[int, int], None] | None = None
+    batch_norm: str = "running"
+
+    @functools.cached_property
+    def kernel(self) -> np.ndarray:
+        """K on S+E1, (n, n) float64, cached by the hash of what determines it."""
+        if self.kernel_samples:
+            return self.kernel_estimate.kernel
+        return nngp_kernel(self.spec, self._inputs, cache=self.cache, progress=self.progress)
+
+    @functools.cached_property
+    def kernel_estimate(self) -> MonteCarloKernel:
+        """The Monte Carlo kernel on S+E1 with its error."""
+        return monte_carlo_estimate(
+            self.kernel_key,
+            self.spec,
+            self._inputs,
+            **self.kernel_samples,
+            cache=self.cache,
+            progress=self.progress,
+            reference=self.train_x if self.batch_norm == "batch" else None,
+        )
+
+    @property
+    def _inputs(self) -> np.ndarray:
+        return np.concatenate([self.train_x, self.test_x])
+
+    @functools.cached_property
+    def conditioning(self) -> Conditioning:
+        """Condition number and ranks of the kernel."""
+        return conditioning(self.kernel)
+
+    @functools.cached_property
+    def true_labels(self) -> np.ndarray:
+        """The true labels of S+E1."""
+        return np.concatenate([self.train_y, self.test_y])
+
+    def true_cavities(self, link: str) -> Cavities:
+        """EP's cavities at the true labels: every run of the draw starts EP from them.
+
+        A start that depends on the draw alone leaves a run's numbers independent of which
+        other runs were measured before it.
+        """
+        cavities, lock = self._cavities
+        with lock:  # measures on several devices ask at once
+            if link not in cavities:
+                cavities[link] = log_volume(self.kernel, self.true_labels, link).cavities
+        return cavities[link]
+
+    @functools.cached_property
+    def _cavities(self) -> tuple[dict[str, Cavities], threading.Lock]:
+        return {}, threading.Lock()
+
+    @functools.cached_property
+    def kernel_factor(self):
+        """Cholesky factor of K, for y'K^-1 y."""
+        return cho_factor(self.kernel, lower=True)
+
+    @functools.cached_property
+    def gp_prediction(self) -> np.ndarray:
+        """Sign on E1 of the NNGP regression mean K_ES K_SS^-1 y_S, trained on clean S."""
+        m = len(self.train_y)
+        weights = cho_solve(cho_factor(self.kernel[:m, :m], lower=True), self.train_y)
+        return np.where(self.kernel[m:, :m] @ weights > 0, 1, -1)
+
+    @functools.cached_property
+    def neighbour_prediction(self) -> np.ndarray:
+        """On E1, the label of the nearest clean training input (Euclidean)."""
+        flat_test = self.test_x.reshape(len(self.test_x), -1)
+        flat_train = self.train_x.reshape(len(self.train_x), -1)
+        return self.train_y[cdist(flat_test, flat_train).argmin(axis=1)]
+
+
+def make_problem(
+    config: Mapping[str, Any],
+    draw_index: int,
+    cache: epath.PathLike,
+    data_dir: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Problem:
+    """The problem of one draw; the same for the same config and index."""
+    settings = group(config, "hp.data", "preprocessing")
+    parts = draw_parts(config, draw_index, data_dir)
+    root = jax.random.key(config["sweep"]["seed"])
+
+    def inputs(split):
+        return data.preprocess(split.x, settings["preprocessing"], reference=parts.train.x)
+
+    spec, train_x = model_spec(group(config, "hp.model", "name")), inputs(parts.train)
+    return Problem(
+        spec,
+        train_x,
+        parts.train.y,
+        inputs(parts.attack),
+        parts.attack.y,
+        inputs(parts.test),
+        parts.test.y,
+        inputs(parts.second_test),
+        parts.second_test.y,
+        config["hp"]["train"].get("evaluation_batch_size"),
+        named_key(root, "kernel", draw_index),
+        kernel_settings(config),
+        epath.Path(cache),
+        progress,
+        _batch_norm(config["hp"], spec, train_x),
+    )
+
+
+def _batch_norm(hp: Mapping[str, Any], spec: Spec, train_x: np.ndarray) -> str:
+    choice = checks.one_of("hp.batch_norm", hp.get("batch_norm", "running"), BATCH_NORM)
+    if choice == "running" or not spec.init_state(train_x.shape[1:]):
+        return "running"
+    size = hp["train"].get("evaluation_batch_size")
+    if size is not None and size < len(train_x):
+        raise ValueError(
+            f"hp.train.evaluation_batch_size: got {size} with hp.batch_norm = 'batch', wanted at "
+            f"least |S| = {len(train_x)}: the statistics are those of S as one batch. Set it to "
+            "|S|, leave it out, or take hp.batch_norm = 'running'."
+        )
+    return choice

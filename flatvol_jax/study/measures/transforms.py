@@ -1,0 +1,55 @@
+"""A network in another parametrisation of the same function: which, and its parameters."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from flatvol_jax.models.spec import Params, Spec
+from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.study.measures.symmetries import alpha_scale, permute_units, rectified_layer
+
+
+class Transform(NamedTuple):
+    """A reparametrisation.
+
+    Attributes:
+        symmetry: "none"; "layer", all units of the layer by α; "unit", each unit by α^z, z
+            uniform in [-1, 1], drawn once for each layer; "permutation" of the layer's units.
+        layer: from 1; None for "none".
+        alpha: None for "none" and "permutation".
+    """
+
+    symmetry: str
+    layer: int | None = None
+    alpha: float | None = None
+
+    @property
+    def name(self) -> str:
+        """A row's transform, as "layer 1, alpha 4"."""
+        if self.symmetry == "none":
+            return "none"
+        alpha = "" if self.alpha is None else f", alpha {self.alpha:.6g}"
+        return f"{self.symmetry} {self.layer}{alpha}"
+
+
+def transformed(key: jax.Array, spec: Spec, params: Params, transform: Transform) -> Params:
+    """The parameters in the transform's form; `key` draws the units' exponents and orders."""
+    if transform.symmetry == "none":
+        return params
+    units = np.shape(_leaf(params, rectified_layer(spec, transform.layer).incoming[0]))[-1]
+    key = named_key(key, transform.symmetry, transform.layer)
+    if transform.symmetry == "permutation":
+        order = np.asarray(jax.random.permutation(key, units))
+        return permute_units(spec, params, transform.layer, order)
+    alpha = transform.alpha
+    if transform.symmetry == "unit":
+        exponents = np.asarray(jax.random.uniform(key, (units,), minval=-1.0, maxval=1.0))
+        alpha = alpha ** exponents.astype(np.float64)
+    return alpha_scale(spec, params, transform.layer, alpha)
+
+
+def _leaf(params: Params, path: tuple[str, ...]) -> Any:
+    for name in path:
+        params = params[name]
+    return params

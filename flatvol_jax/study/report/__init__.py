@@ -1,0 +1,1 @@
+"""Pieces of a page and of a figure that experiments share."""

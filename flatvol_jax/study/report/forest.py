@@ -1,0 +1,90 @@
+"""Forest plot: each optimizer's correlations with the error, a dot and its interval a line."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from flatvol_jax.study.analysis import verdicts
+from flatvol_jax.study.analysis.columns import LOG_VOLUME, SHARPNESS, Measure
+from flatvol_jax.study.analysis.names import OPTIMIZERS
+from flatvol_jax.study.analysis.statistics import POOLED, WITHIN
+from flatvol_jax.study.report import formatting, style
+
+MEASURES = (LOG_VOLUME, SHARPNESS)
+APART = {POOLED: -0.14, WITHIN: 0.14}  # of a row's height, downwards
+LINE_HEIGHT, FRAME_HEIGHT = 0.34, 1.1  # inches, of an optimizer and of all else
+
+
+def forest_figure(claims: pd.DataFrame) -> Figure:
+    """Log V on the left, sharpness on the right, an optimizer a line, pooled and within |A|.
+
+    The dashed line is where the rules begin to say "correlates"; the number of runs stands on the
+    right, "not defined" where no draw has a correlation.
+
+    Args:
+        claims: `claims_table` of one experiment at one epoch.
+    """
+    optimizers = list(dict.fromkeys(claims["optimizer"]))
+    primary = claims[claims["family"] == "primary"]
+    with style.applied():
+        figure = style.new_figure(len(MEASURES))
+        figure.set_figheight(FRAME_HEIGHT + LINE_HEIGHT * len(optimizers))
+        axes = figure.subplots(1, len(MEASURES), sharey=True)
+        for axis, measure in zip(axes, MEASURES, strict=True):
+            rows = primary[primary["column"] == measure.column].set_index("optimizer")
+            _draw(axis, rows.loc[optimizers], measure)
+        handles, _ = axes[0].get_legend_handles_labels()
+        only = ", this S, E only" if (primary["within_draws"] <= 1).all() else ""
+        level = f"simultaneous {formatting.percent(primary['confidence'].iloc[0])}{only}"
+        labels = [
+            f"“correlates” begins (±{verdicts.CORRELATES_BEYOND})",
+            f"pooled, {level}",
+            f"within |A|, {level}",
+        ]
+        place = "outside lower center"
+        figure.legend(handles, labels, loc=place, ncols=3, frameon=False, fontsize=7)
+    return figure
+
+
+def _draw(axis: Axes, rows: pd.DataFrame, measure: Measure) -> None:
+    place = np.arange(len(rows))
+    accent = matplotlib.colormaps[style.COLOURS](0.5)
+    looks = {POOLED: (accent, "none", "D"), WITHIN: (style.INK, style.INK, "o")}
+    axis.axvline(0, color=style.INK, linewidth=0.6)
+    limit = measure.sign * verdicts.CORRELATES_BEYOND
+    axis.axvline(limit, color=style.INK, linewidth=0.6, linestyle=(0, (4, 3)), label="limit")
+    for kind, (colour, face, marker) in looks.items():
+        estimate, low, high = (rows[name].to_numpy(float) for name in _columns(kind))
+        axis.errorbar(
+            estimate,
+            place + APART[kind],
+            xerr=np.abs([estimate - low, high - estimate]),
+            fmt=marker,
+            markersize=3.6,
+            markerfacecolor=face,
+            markeredgecolor=colour,
+            markeredgewidth=0.9,
+            ecolor=colour,
+            elinewidth=1.1,
+            label=kind,
+        )
+    for at in place[rows["within"].isna() & rows["pooled"].isna()]:
+        axis.text(-0.5 * measure.sign, at, "not defined", ha="center", va="center", fontsize=7)
+    axis.set_xlim(-1.04, 1.04)
+    axis.set_xticks([-1, -0.5, 0, 0.5, 1])
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_yticks(place, [OPTIMIZERS.get(name, name) for name in rows.index])
+    axis.grid(visible=False, axis="y")
+    axis.tick_params(axis="y", length=0)
+    right = axis.secondary_yaxis("right")
+    right.set_yticks(place, [f"n = {runs}" for runs in rows["runs"]])
+    right.tick_params(axis="y", length=0)
+    right.spines["right"].set_visible(False)
+    axis.set_title(measure.label, loc="left")
+    axis.set_xlabel(f"Spearman ρ with the error on {rows['error'].iloc[0]}")
+
+
+def _columns(kind: str) -> tuple[str, str, str]:
+    return kind, f"{kind}_low", f"{kind}_high"

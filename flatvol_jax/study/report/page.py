@@ -1,0 +1,81 @@
+"""What every HTML page of the project shares: one template, its filters, pictures that fit in."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+import markupsafe
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.figure import Figure
+
+from flatvol_jax.study.analysis import verdicts
+from flatvol_jax.study.report import formatting, scatter, style
+
+FILTERS = (
+    *("number", "correlation", "interval", "signed", "signed_interval"),
+    *("p_value", "percent", "duration", "cell"),
+)
+CLOUD = 50  # so many points are smaller as a picture
+
+
+def render_page(template: str, context: Mapping[str, Any], **content: Any) -> str:
+    """A page of page.html.j2's look, self-contained: the content, what was run, the rules.
+
+    Args:
+        template: path in the package of a template that extends page.html.j2.
+        context: `command`, `commit`, `versions` (name -> version), `wall_seconds`, `scale`,
+            `title`; what is missing is shown as a dash.
+        content: what the template itself wants.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("flatvol_jax", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {name: getattr(formatting, name) for name in FILTERS}
+    return environment.get_template(template).render(
+        title=context.get("title") or "flatvol_jax",
+        command=context.get("command"),
+        commit=context.get("commit"),
+        scale=context.get("scale"),
+        versions=dict(context.get("versions") or {}),
+        wall_seconds=context.get("wall_seconds"),
+        rules=verdicts.rules_text(),
+        rules_hash=verdicts.rules_hash(),
+        least_draws=verdicts.LEAST_DRAWS,
+        scales=verdicts.SCALES,
+        **content,
+    )
+
+
+def inline_figure(figure: Figure, prefix: str, label: str) -> markupsafe.Markup:
+    """A figure as SVG for the middle of a page, large clouds of points and bars as pictures in it.
+
+    What is a picture keeps its colours where the page is dark, so that few points stay lines.
+    """
+    clouds = [
+        artist
+        for axis in figure.axes
+        for artist in axis.collections
+        if isinstance(artist, (PathCollection, LineCollection))
+        and max(len(artist.get_offsets()), len(artist.get_paths())) >= CLOUD
+    ]
+    for artist in clouds:
+        artist.set_rasterized(True)
+    svg = scatter.svg_text(figure, transparent=True)
+    for artist in clouds:  # the figure is as it was
+        artist.set_rasterized(False)
+    return inline_svg(svg, prefix, label)
+
+
+def inline_svg(svg: str, prefix: str, label: str) -> markupsafe.Markup:
+    """SVG for the middle of a page: its own ids, ink of the page's colour, no fixed size."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = svg.replace(style.INK, "currentColor").replace(style.GRID, "var(--grid)")
+    label = markupsafe.escape(label)
+    return markupsafe.Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))

@@ -1,0 +1,19 @@
+"""What an experiment shows: figures by name."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+
+class Picture(NamedTuple):
+    """A figure, the stem of its file, and what it shows."""
+
+    name: str
+    shows: str
+    figure: Figure
+
+
+def drawn_pictures(candidates: Iterable[tuple[str, str, Figure | None]]) -> list[Picture]:
+    """Return the pictures that the records allow: those whose figure is there."""
+    return [Picture(*candidate) for candidate in candidates if candidate[-1] is not None]

@@ -1,0 +1,238 @@
+"""A panel of networks as points, coloured by |A|, with its correlations; figure 3 out of two."""
+
+import io
+import textwrap
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from etils import epath
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from flatvol_jax.runtime import files
+from flatvol_jax.study.analysis import claims, columns, selection, statistics
+from flatvol_jax.study.analysis.columns import Axis
+from flatvol_jax.study.report import style
+
+
+class Look(NamedTuple):
+    """Sizes of a panel: its title, the characters in a line of it, its points, ticks of x."""
+
+    font: float = 7
+    line: int = 70
+    points: float = 16
+    ticks: int = 6
+
+
+class PanelNumbers(NamedTuple):
+    """Who is in a panel, who is not, and how the two columns correlate.
+
+    `hidden` counts runs at or below 0, which have a rank but no place on a logarithmic axis.
+    """
+
+    x: str
+    y: str
+    runs: int
+    left_out: dict[str, int]
+    hidden: int
+    within: statistics.Correlation
+    pooled: statistics.Correlation
+
+
+VOLUME, SHARPNESS = columns.LOG_VOLUME.axis, columns.SHARPNESS.axis
+PANELS = (VOLUME, SHARPNESS)
+
+
+def attack_sweep_figure(frame: pd.DataFrame) -> Figure:
+    """Fig. 3 (a) and (d): one row an optimizer, volume on the left, sharpness on the right.
+
+    The accuracy is on E2 (on E1 where E2 is empty), as in the primary statistic, and the
+    correlations above each panel are with the error, so a rising cloud has a negative one.
+
+    Args:
+        frame: records, one row a network.
+    """
+    optimizers = claims.optimizer_names(frame)
+    with style.applied():
+        figure = style.new_figure(len(PANELS), len(optimizers))
+        axes = figure.subplots(len(optimizers), len(PANELS), squeeze=False, sharey="row")
+        for row, optimizer in zip(axes, optimizers, strict=True):
+            runs = frame[frame[claims.OPTIMIZER] == optimizer]
+            heading, norm = _heading(runs), attack_size_norm(frame)
+            for axis, x in zip(row, PANELS, strict=True):
+                draw_panel(axis, runs, x, heading=heading, norm=norm)
+            row[1].set_ylabel("")  # the same as on the left
+        colour_bar(figure, axes.ravel().tolist(), frame)
+    return figure
+
+
+def panel_figure(frame: pd.DataFrame, x: Axis) -> Figure:
+    """One panel of one optimizer's runs as a figure of a column's width."""
+    with style.applied():
+        figure = style.new_figure(1)
+        axis, norm = figure.subplots(), attack_size_norm(frame)
+        draw_panel(axis, frame, x, heading=_heading(frame), norm=norm)
+        colour_bar(figure, [axis], frame)
+    return figure
+
+
+def save_figure(figure: Figure, path_stem: epath.PathLike) -> tuple[epath.Path, epath.Path]:
+    """Write `path_stem`.png (200 dpi) and `path_stem`.svg atomically; returns both paths."""
+    stem = epath.Path(path_stem)
+    paths = stem.parent / f"{stem.name}.png", stem.parent / f"{stem.name}.svg"
+    files.write_bytes(paths[0], png_bytes(figure))
+    files.write_text(paths[1], svg_text(figure))
+    return paths
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as PNG, 200 dpi."""
+    buffer = io.BytesIO()
+    with style.applied():
+        figure.savefig(buffer, format="png", dpi=200)
+    return buffer.getvalue()
+
+
+def svg_text(figure: Figure, transparent: bool = False) -> str:
+    """The figure as SVG text without a date, so that equal figures are equal files."""
+    buffer = io.StringIO()
+    with style.applied():
+        figure.savefig(
+            buffer, format="svg", dpi=200, transparent=transparent, metadata={"Date": None}
+        )
+    return buffer.getvalue()
+
+
+def draw_panel(
+    axis: Axes,
+    frame: pd.DataFrame,
+    x: Axis,
+    y: Axis | None = None,
+    *,
+    heading: str,
+    norm: Normalize,
+    look: Look = Look(),
+    empty: str | None = None,
+) -> PanelNumbers:
+    """Points of the usable runs, and a title with n and both correlations.
+
+    Args:
+        axis: where to draw.
+        frame: records of one optimizer and one epoch, one row a network.
+        x: what stands on the x axis.
+        y: the same of the y axis; None for the accuracy, where correlations are with the error.
+        heading: first lines of the title.
+        norm: |A| to the range of the colours.
+        look: sizes.
+        empty: stands in the panel where no run is usable; None for the reasons.
+    """
+    error, error_name = selection.error_column(frame)
+    named = x.column, error if y is None else y.column
+    runs, left_out = selection.usable(frame, *named)
+    values, _ = x.drawn(runs)
+    heights = 100 * (1 - selection.numbers(runs, error)) if y is None else y.drawn(runs)[0]
+    axis.scatter(
+        values,
+        heights,
+        c=runs[selection.ATTACK_SIZE].to_numpy(np.float64),
+        cmap=style.COLOURS,
+        norm=norm,
+        s=look.points,
+        linewidths=0.35,
+        edgecolors=style.MIDDLE,
+        alpha=0.9,
+    )
+    axis.xaxis.set_major_locator(MaxNLocator(look.ticks))
+    axis.set_xlabel(x.label)
+    axis.set_ylabel(f"accuracy on {error_name} (%)" if y is None else y.label)
+    numbers = PanelNumbers(
+        *named,
+        len(runs),
+        left_out,
+        int(np.isnan(values + heights).sum()),
+        statistics.correlation(runs, *named),
+        statistics.correlation(runs, *named, statistics.POOLED),
+    )
+    write_title(axis, [heading, *_lines(numbers)], look)
+    if not len(runs):
+        reasons = [f"{count}: {reason}" for reason, count in left_out.items()]
+        write_inside(axis, empty or "\n".join(["no usable runs", *reasons]), look)
+    return numbers
+
+
+def write_title(axis: Axes, lines: list[str], look: Look) -> None:
+    """`lines` above the panel, long ones wrapped."""
+    text = _wrapped("\n".join(lines), look.line)
+    axis.set_title(text, loc="left", fontsize=look.font, linespacing=1.35)
+
+
+def write_inside(axis: Axes, text: str, look: Look) -> None:
+    """`text` in the middle of a panel without points, which then has no ticks."""
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(True)
+    where = {"ha": "center", "va": "center", "transform": axis.transAxes}
+    axis.text(0.5, 0.5, _wrapped(text, look.line - 8), fontsize=look.font - 1, **where)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Each line of `text` broken at spaces."""
+    wrap = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrap.fill(line) for line in text.split("\n"))
+
+
+def attack_size_norm(frame: pd.DataFrame) -> Normalize:
+    """|A| to the range of the colours."""
+    sizes = frame[selection.ATTACK_SIZE]
+    return Normalize(float(sizes.min()), float(max(sizes.max(), sizes.min() + 1)))
+
+
+def colour_bar(figure: Figure, axes: list[Axes], frame: pd.DataFrame) -> None:
+    """The colours' key beside `axes` for the sizes |A| in `frame`."""
+    norm_bar(figure, axes, attack_size_norm(frame), "attack set size |A|")
+
+
+def norm_bar(figure: Figure, axes: list[Axes], norm: Normalize, label: str, **place) -> None:
+    """The colours' key beside `axes`, or where `place` says (options of `Figure.colorbar`)."""
+    place = {"fraction": 0.05, "aspect": 28, "pad": 0.02} | place
+    bar = figure.colorbar(ScalarMappable(norm, style.COLOURS), ax=axes, **place)
+    bar.set_label(label)
+    bar.outline.set_linewidth(0.4)
+
+
+def correlation_lines(
+    within: statistics.Correlation, pooled: statistics.Correlation
+) -> tuple[str, str]:
+    """Both correlations and their intervals as two lines for a title."""
+    first = f"pooled: {_interval(pooled)}{_over(pooled)}"
+    return first, f"within |A|: {_interval(within)}; 95% intervals"
+
+
+def _heading(runs: pd.DataFrame) -> str:
+    return f"{', '.join(claims.optimizer_names(runs))}: Spearman ρ with the error, 95% intervals"
+
+
+def _lines(numbers: PanelNumbers) -> list[str]:
+    """The title of a panel below its heading."""
+    left_out = sum(numbers.left_out.values())
+    return [
+        f"n = {numbers.runs} ({left_out} left out){_over(numbers.within)}",
+        *([f"{numbers.hidden} at or below 0 not drawn"] if numbers.hidden else []),
+        f"pooled: {_interval(numbers.pooled)}",
+        f"within |A|: {_interval(numbers.within)}",
+    ]
+
+
+def _interval(correlation: statistics.Correlation) -> str:
+    numbers = np.round([correlation.estimate, correlation.low, correlation.high], 2)
+    if np.isnan(numbers[0]):
+        return "not defined"
+    estimate, low, high = (f"{number + 0.0:.2f}".replace("-", "−") for number in numbers)
+    return estimate if np.isnan(numbers).any() else f"{estimate} [{low}, {high}]"
+
+
+def _over(correlation: statistics.Correlation) -> str:
+    return {0: "", 1: ", this S, E only"}.get(correlation.draws, f", {correlation.basis}")

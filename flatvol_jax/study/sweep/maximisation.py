@@ -1,0 +1,120 @@
+"""The paper's figure S4: whether the maximisation of the loss over the box had converged."""
+
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from etils import epath
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.engine.records import load_arrays
+from flatvol_jax.study.report import style
+from flatvol_jax.study.report.scatter import attack_size_norm, colour_bar
+
+LEAST = 1e-4  # a running maximum closer to its end than this share of its rise has arrived
+SETTLED = 0.01  # the share of the rise that the last tenth may still add
+
+
+class Search(NamedTuple):
+    """One way to look for the maximum, and where its running maximum stands in the records."""
+
+    stage: str
+    trace: str
+    losses: tuple[str, ...]  # L(w): the first column that has a value
+    status: str
+    label: str
+    steps: str
+    from_start: bool  # whether the trace begins with L(w) itself
+
+
+SEARCHES = (
+    Search(
+        "sgd_sharpness",
+        "measure.sharpness.sgd.history",
+        ("measure.sharpness.sgd.loss", "measure.loss.train"),
+        "is.sgd_sharpness_converged",
+        "SGD ascent (table 1)",
+        "epochs",
+        False,
+    ),
+    Search(
+        "sharpness",
+        "measure.sharpness.best.trace",
+        ("measure.loss.train",),
+        "is.sharpness_converged",
+        "best found",
+        "loss evaluations",
+        True,
+    ),
+)
+
+
+def maximisation_figure(frame: pd.DataFrame, workdir: epath.PathLike) -> Figure | None:
+    """Fig. S4: how far the running maximum m_t of the loss is from its end m_T, by steps t.
+
+    Drawn is (m_T - m_t) / (m_T - L(w)), one line a network: the share of its sharpness still to
+    be found. A line leaves the panel below when less than `LEAST` is missing; the dashed line is
+    the 1% by which the maximum may rise in the last tenth of an ascent that counts as converged.
+
+    Args:
+        frame: records, one row a network.
+        workdir: the folder of the sweep, where the arrays lie.
+
+    Returns:
+        A panel for each search whose arrays the records name; None where they name none.
+    """
+    found = {search: _missing_shares(frame, workdir, search) for search in SEARCHES}
+    found = {search: shares for search, shares in found.items() if shares}
+    if not found:
+        return None
+    with style.applied():
+        figure = style.new_figure(len(found))
+        axes = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
+        for axis, (search, shares) in zip(axes, found.items(), strict=True):
+            _draw(axis, frame, search, shares)
+        axes[0].set_ylabel("share of the final rise still missing")
+        colour_bar(figure, axes.tolist(), frame)
+    return figure
+
+
+def _missing_shares(frame: pd.DataFrame, workdir: epath.PathLike, search: Search) -> dict:
+    """Row number -> (m_T - m_t) / (m_T - L(w)), (steps,); NaN where the loss did not rise."""
+    losses = np.full(len(frame), np.nan)
+    for column in search.losses:
+        losses = np.where(np.isfinite(losses), losses, selection.numbers(frame, column))
+    shares = {}
+    for number, (row, loss) in enumerate(zip(frame.to_dict("records"), losses, strict=True)):
+        trace = load_arrays(workdir, row, search.stage).get(search.trace)
+        if trace is not None and len(trace):
+            trace = trace if search.from_start else np.concatenate([[loss], trace])
+            rise = trace[-1] - loss
+            shares[number] = (trace[-1] - trace) / (rise if rise > 0 else np.nan)
+    return shares
+
+
+def _draw(axis: Axes, frame: pd.DataFrame, search: Search, shares: dict) -> None:
+    norm, colours = attack_size_norm(frame), matplotlib.colormaps[style.COLOURS]
+    sizes = selection.numbers(frame, selection.ATTACK_SIZE)
+    drawn = {number: share for number, share in shares.items() if np.isfinite(share).all()}
+    for number, share in drawn.items():
+        axis.step(
+            np.arange(len(share)),
+            np.maximum(share, LEAST / 10),  # a logarithm of zero would break the line off
+            where="post",
+            color=colours(norm(sizes[number])),
+            linewidth=0.7,
+            alpha=0.8,
+        )
+    axis.axhline(SETTLED, color=style.INK, linewidth=0.8, linestyle="--")
+    axis.set_yscale("log")
+    axis.set_ylim(LEAST, 1.5)
+    axis.set_xlabel(f"{search.steps} of the ascent")
+    flags = [flag for flag in frame.get(search.status, ()) if not pd.isna(flag)]
+    failed = sum(not flag for flag in flags)
+    title = f"{search.label}, {len(drawn)} networks\n{failed} of {len(flags)} did not converge"
+    if hidden := len(shares) - len(drawn):
+        title += f"; {hidden} did not rise, not drawn"
+    axis.set_title(title, loc="left", fontsize=7, linespacing=1.35)

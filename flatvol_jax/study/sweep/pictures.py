@@ -1,0 +1,38 @@
+"""All figures that the records of an attack sweep allow, by name."""
+
+import pandas as pd
+from etils import epath
+
+from flatvol_jax.study.report.pictures import Picture, drawn_pictures
+from flatvol_jax.study.report.scatter import attack_sweep_figure
+from flatvol_jax.study.sweep.local_volume import local_volume_figure
+from flatvol_jax.study.sweep.maximisation import maximisation_figure
+from flatvol_jax.study.sweep.spectrum import spectrum_figure
+
+
+def sweep_pictures(frame: pd.DataFrame, workdir: epath.PathLike) -> list[Picture]:
+    """Fig. 3 first; fig. S4, the spectral density and the local volumes where they were measured.
+
+    Args:
+        frame: records, one row a network.
+        workdir: where the arrays lie that the records name.
+    """
+    candidates = [
+        ("attack_sweep", "log V(f) and sharpness against accuracy", attack_sweep_figure(frame)),
+        (
+            "maximisation",
+            "the largest loss found against the effort (fig. S4)",
+            maximisation_figure(frame, workdir),
+        ),
+        (
+            "spectrum",
+            "spectral density of the Hessian",
+            spectrum_figure(frame, workdir),
+        ),
+        (
+            "local_volume",
+            "log V(f), basin volume, learning coefficient and sharpness side by side",
+            local_volume_figure(frame),
+        ),
+    ]
+    return drawn_pictures(candidates)

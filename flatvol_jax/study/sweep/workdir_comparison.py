@@ -1,0 +1,166 @@
+"""Two workdirs held against each other: the same networks number by number, or two designs."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from flatvol_jax.study.analysis import comparison, selection, statistics
+from flatvol_jax.study.analysis.columns import MEASURES
+from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW
+from flatvol_jax.study.engine.plan import flatten
+from flatvol_jax.study.engine.records import load_records
+
+SAMPLE, OVERTRAIN = "hp.sample", "overtrain"
+KEY = ["run_id", OVERTRAIN, "transform", "epoch"]
+SAME_DRAWS = ("hp.data.", "hp.seed")  # what makes the draws of two sweeps the same S, A, E
+
+
+class WorkdirComparison(NamedTuple):
+    """What differs between two workdirs.
+
+    Attributes:
+        names: of the two folders.
+        config: columns entry, first, second: entries of config.json that differ, absent as None.
+        counts: rows in both, in the first only, in the second only.
+        moved: of the rows in both, a row a measure: column, rows, equal (bit for bit), largest and
+            median absolute difference, largest relative one; most moved first.
+        correlations: a row a measure that both have on the same draws: measure, within and pooled
+            correlation with the error of each, how much weaker the second is within |A| (estimate,
+            low, high, 95% over draws), draws, runs; empty where the draws differ.
+    """
+
+    names: tuple[str, str]
+    config: pd.DataFrame
+    counts: tuple[int, int, int]
+    moved: pd.DataFrame
+    correlations: pd.DataFrame
+
+
+def compare_workdirs(first: epath.PathLike, second: epath.PathLike) -> WorkdirComparison:
+    """Hold the records of two workdirs against each other.
+
+    Args:
+        first: a folder with records.
+        second: another.
+
+    Raises:
+        ValueError: a folder without records.
+    """
+    one, other = load_records(first), load_records(second)
+    keys = [name for name in KEY if name in one and name in other]
+    both = one[keys].merge(other[keys], how="outer", indicator=True)["_merge"].value_counts()
+    return WorkdirComparison(
+        (str(first), str(second)),
+        _config_differences(first, second),
+        (int(both["both"]), int(both["left_only"]), int(both["right_only"])),
+        _moved(one, other, keys),
+        _correlations(one, other),
+    )
+
+
+def comparison_summary(found: WorkdirComparison) -> Iterator[str]:
+    """Lines of plain text."""
+    both, left, right = found.counts
+    yield f"{both} rows in both, {left} only in {found.names[0]}, {right} only in {found.names[1]}"
+    for row in found.config.itertuples():
+        yield f"  config {row.entry}: {row.first} | {row.second}"
+    if both:
+        same = found.moved[found.moved["equal"] == found.moved["rows"]]
+        yield f"{len(same)} of {len(found.moved)} measures are equal bit for bit"
+        for row in found.moved[found.moved["equal"] < found.moved["rows"]].itertuples():
+            yield (
+                f"  {row.column}: {row.rows - row.equal} of {row.rows} rows moved, by at most "
+                f"{row.largest:.3g} ({row.relative:.2g} relative), median {row.median:.3g}"
+            )
+    for row in found.correlations.itertuples():
+        yield (
+            f"  {row.measure:32} within |A| {row.within_first:+.2f} | {row.within_second:+.2f}, "
+            f"weaker by {row.estimate:+.2f} [{row.low:+.2f}, {row.high:+.2f}]; "
+            f"pooled {row.pooled_first:+.2f} | {row.pooled_second:+.2f}"
+        )
+
+
+def _config_differences(first: epath.PathLike, second: epath.PathLike) -> pd.DataFrame:
+    one, other = _config(first), _config(second)
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    rows = [(name, one.get(name), other.get(name)) for name in names]
+    return pd.DataFrame(rows, columns=["entry", "first", "second"])
+
+
+def _config(workdir: epath.PathLike) -> dict[str, Any]:
+    path = epath.Path(workdir) / "config.json"
+    return dict(flatten(json.loads(path.read_text())["config"])) if path.exists() else {}
+
+
+def _moved(one: pd.DataFrame, other: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    columns = [c for c in one if c.startswith("measure.") and c in other]
+    both = one[keys + columns].merge(other[keys + columns], on=keys, suffixes=("|1", "|2"))
+    rows = []
+    for column in columns:
+        a, b = (selection.numbers(both, f"{column}|{side}") for side in (1, 2))
+        known = np.isfinite(a) | np.isfinite(b)
+        a, b = a[known], b[known]
+        if not len(a):
+            continue
+        difference = np.abs(a - b)
+        difference[np.isnan(difference)] = np.inf  # a number on one side only
+        scale = np.maximum(np.abs(a), np.abs(b))
+        relative = np.divide(difference, scale, out=np.zeros_like(difference), where=scale > 0)
+        largest = (difference.max(), relative.max(), np.median(difference))
+        rows.append((column, len(a), int(np.sum(a == b)), *map(float, largest)))
+    names = ["column", "rows", "equal", "largest", "relative", "median"]
+    table = pd.DataFrame(rows, columns=names)
+    return table.sort_values("relative", ascending=False, ignore_index=True)
+
+
+def _correlations(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    columns = ["measure", "within_first", "within_second", "pooled_first", "pooled_second"]
+    columns += ["estimate", "low", "high", "draws", "runs"]
+    needed = {DRAW, ATTACK_SIZE, SAMPLE, "is.zero_error", "measure.error.test"}
+    if not needed <= set(one) or not needed <= set(other) or not _same_draws(one, other):
+        return pd.DataFrame(columns=columns)
+    one, other = (_first_rows(frame) for frame in (one, other))
+    error = selection.error_column(one)[0]
+    rows = []
+    for measure in MEASURES:
+        there = measure.column in one and measure.column in other
+        if not there or measure.column == error:
+            continue
+        pair = _paired(one, other, measure.column, error)
+        if not len(pair[0]):
+            continue
+        found = comparison.paired_difference(*pair, measure.column, error, measure.sign)
+        within, pooled = (
+            [statistics.combined_estimate(part, measure.column, error, reading) for part in pair]
+            for reading in (statistics.WITHIN, statistics.POOLED)
+        )
+        numbers = (found.estimate, found.low, found.high, found.draws, len(pair[0]))
+        rows.append((measure.label, *within, *pooled, *numbers))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _same_draws(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether both drew the same S, A and E from the same data."""
+
+    def drawn(frame: pd.DataFrame) -> dict[str, str]:
+        names = frame.columns[frame.columns.str.startswith(SAME_DRAWS)]
+        return {name: str(frame[name].iloc[0]) for name in names}
+
+    return drawn(one) == drawn(other)
+
+
+def _first_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows at zero error."""
+    beyond = selection.numbers(frame, OVERTRAIN)
+    return frame[np.nan_to_num(beyond) == 0]
+
+
+def _paired(one, other, column: str, error: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Usable runs of both with the same draw, |A| and sample."""
+    usable = [selection.usable(frame, column, error)[0] for frame in (one, other)]
+    places = [pd.MultiIndex.from_frame(part[[DRAW, ATTACK_SIZE, SAMPLE]]) for part in usable]
+    return usable[0][places[0].isin(places[1])], usable[1][places[1].isin(places[0])]

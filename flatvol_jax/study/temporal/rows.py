@@ -1,0 +1,106 @@
+"""Rows of a temporal study: what is known of one epoch of one branch."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.temporal.plan import Segment
+
+
+class Past(NamedTuple):
+    """What a branch knows of the epochs before.
+
+    Attributes:
+        zero_error: the first epoch without error on S; None until then.
+        event: the epoch of the event; None as long as zero error is.
+        measured: logits (n,) on S+E1 at the last epoch that was measured; None before any.
+        at_event: those at the event, before scaling; None until then.
+    """
+
+    zero_error: int | None = None
+    event: int | None = None
+    measured: np.ndarray | None = None
+    at_event: np.ndarray | None = None
+
+
+def labels(output: np.ndarray) -> np.ndarray:
+    """f: +1 where the output is above 0, else -1."""
+    return np.where(output > 0, 1, -1)
+
+
+def key_columns(segment: Segment, epoch: int, past: Past) -> dict[str, Any]:
+    """Which network it is, at which epoch of which branch."""
+    transform = segment.transform
+    zero, event = past.zero_error, past.event
+    sides = {True: "after", False: "before"}
+    return {
+        "run_id": segment.run.run_id,
+        "epoch": epoch,
+        "overtrain": None if zero is None else epoch - zero,
+        "transform": transform.name,
+        "transform.symmetry": transform.symmetry,
+        "transform.layer": transform.layer,
+        "transform.alpha": transform.alpha,
+        **{f"hp.{name}": value for name, value in segment.run.hp.items()},
+        "measure.epochs.zero_error": zero,
+        "measure.epochs.event": event,
+        "meta.event": sides[segment.event is not None] if epoch == event else None,
+    }
+
+
+def answer_columns(problem: Problem, output: np.ndarray, past: Past) -> dict[str, Any]:
+    """Errors, loss and how the function moved, of logits (n,) on S+E1.
+
+    The loss is the mean cross-entropy over S, in float64 from the float32 logits. Labels that
+    changed are counted since the last epoch that was measured; those that differ, from f at the
+    event.
+    """
+    m = len(problem.train_y)
+    wrong = (output > 0) != (problem.true_labels > 0)
+    signed = problem.train_y * output[:m].astype(np.float64)
+    row = {
+        "measure.error.train": float(wrong[:m].mean()),
+        "measure.error.test": float(wrong[m:].mean()),
+        "measure.loss.train": float(np.logaddexp(0.0, -signed).mean()),
+        "measure.output.least": float(np.abs(output).min()),
+        "measure.function.changed": _moved(output, past.measured),
+        "measure.function.differs": _moved(output, past.at_event),
+        "is.diverged": False,
+    }
+    return row | {"is.zero_error": row["measure.error.train"] == 0}
+
+
+def scaling_columns(output: np.ndarray, past: Past) -> dict[str, Any]:
+    """On the row right after scaling: whether the function stayed, how far its outputs moved."""
+    return {
+        "is.function_unchanged": bool(np.array_equal(labels(output), labels(past.at_event))),
+        "is.output_identical": bool(np.array_equal(output, past.at_event)),
+        "measure.output.largest_change": float(np.abs(output - past.at_event).max()),
+    }
+
+
+def diverged_columns() -> dict[str, Any]:
+    """Of the first epoch whose outputs are not finite; the branch ends there."""
+    return {"is.diverged": True, "is.zero_error": False}
+
+
+def sharpness_columns(arrays: Mapping[str, np.ndarray], place: int, suffix: str) -> dict[str, Any]:
+    """One network's sharpness; `suffix` names a box size beside the main one, as ".1e-05"."""
+    name = f"measure.sharpness.best{suffix}"
+    parts = ("first_order", "second_order", "remainder", "on_face")
+    return {
+        name: float(arrays["value"][place]),
+        **{f"{name}.{part}": float(arrays[part][place]) for part in parts},
+        f"is.sharpness_converged{suffix}": bool(arrays["converged"][place]),
+    }
+
+
+def numbers_of(arrays: Mapping[str, np.ndarray], place: int) -> dict[str, Any]:
+    """Return one network's numbers; eigenvalues and the history of an ascent stay in the arrays."""
+    return {name: array[place].item() for name, array in arrays.items() if array.ndim == 1}
+
+
+def _moved(output: np.ndarray, before: np.ndarray | None) -> int | None:
+    return None if before is None else int(np.sum((output > 0) != (before > 0)))

@@ -1,0 +1,145 @@
+"""The records of a temporal study in a table, a row a branch, and in a few lines of text."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flatvol_jax.study.analysis import columns
+
+VOLUME, SHARPNESS = columns.LOG_VOLUME.column, columns.SHARPNESS.column
+RELAXED = 0.01  # share of log V before the event, within which it has come back
+
+
+def branch_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """What became of the function after the event, a row a network and branch.
+
+    `kept`: no label of S+E1 differs from f before the event at any measured epoch; `recovered`:
+    none at the last one. `jump` is the largest change of log V (nats, Heaviside) from one measured
+    epoch to the next, `jump_epoch` when, counted from the event; `relaxation` the epochs from
+    which on log V stays within 1% of what it was before the event, missing where it does not.
+    """
+    rows = []
+    for run_id, run in frame.groupby("run_id", sort=False):
+        event = _only(run, "measure.epochs.event")
+        base = run[(run["transform"] == "none") & (run["epoch"] == event)]
+        if base.empty:
+            continue
+        later = run[(run["epoch"] > event) | (run["meta.event"] == "after")]
+        for name, branch in later.groupby("transform", sort=False):
+            rows.append({"run_id": run_id, "transform": name, **_branch(base.iloc[0], branch)})
+    return pd.DataFrame(rows)
+
+
+def largest_alpha(table: pd.DataFrame) -> pd.DataFrame:
+    """For each network and layer the largest α, and the smallest, that kept f or got it back.
+
+    `largest_kept` is the largest α at which f is kept, `unbroken` the largest below which, down
+    to 1, every α keeps it; the same for α < 1 with the smallest.
+    """
+    rows = []
+    if table.empty:
+        return table
+    scaled = table[table["alpha"].notna()]
+    for (run_id, layer), of_layer in scaled.groupby(["run_id", "layer"], sort=False):
+        row: dict[str, Any] = {"run_id": run_id, "layer": int(layer)}
+        above = of_layer[of_layer["alpha"] > 1].sort_values("alpha")
+        below = of_layer[of_layer["alpha"] < 1].sort_values("alpha", ascending=False)
+        for word, side in (("largest", above), ("smallest", below)):
+            alphas = side["alpha"].to_numpy()
+            kept = side["kept"].to_numpy(bool)
+            row[f"{word}_kept"] = _last(alphas[kept])
+            row[f"{word}_unbroken"] = _last(alphas[np.logical_and.accumulate(kept)])
+            row[f"{word}_recovered"] = _last(alphas[side["recovered"].to_numpy(bool)])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def temporal_summary(frame: pd.DataFrame) -> list[str]:
+    """Zero error and event of each network, and what each branch did."""
+    lines, table = [], branch_table(frame)
+    for run_id, run in frame.groupby("run_id", sort=False):
+        zero = _only(run, "measure.epochs.zero_error")
+        if np.isnan(zero):
+            lines.append(f"network {run_id}: no zero error in {run['epoch'].max()} epochs")
+            continue
+        event = _only(run, "measure.epochs.event")
+        lines.append(f"network {run_id}: zero error at epoch {zero:g}, event at epoch {event:g}")
+        branches = table[table["run_id"] == run_id] if len(table) else table
+        lines += [_line(branch) for _, branch in branches.iterrows()]
+    return lines
+
+
+def _branch(before: pd.Series, branch: pd.DataFrame) -> dict[str, Any]:
+    alive = branch[~branch["is.diverged"].astype(bool)]
+    differs = alive["measure.function.differs"].to_numpy(float)
+    diverged = len(alive) < len(branch)
+    row = {
+        "layer": branch["transform.layer"].iloc[0],
+        "alpha": branch["transform.alpha"].iloc[0],
+        "kept": bool((differs == 0).all() and not diverged),
+        "recovered": len(differs) > 0 and bool(differs[-1] == 0) and not diverged,
+        "differs.largest": _number(np.max(differs, initial=0)),
+        "differs.last": _number(differs[-1]) if len(differs) else None,
+        "error.train.largest": _number(alive["measure.error.train"].max()),
+        "diverged": diverged,
+    }
+    if SHARPNESS in alive and len(alive):
+        row["sharpness.before"] = _number(before[SHARPNESS])
+        row["sharpness.after"] = _number(alive[SHARPNESS].iloc[0])
+        row["sharpness.largest"] = _number(alive[SHARPNESS].max())
+        row["sharpness.last"] = _number(alive[SHARPNESS].iloc[-1])
+    if VOLUME in alive and len(alive):
+        row |= _volume(before, alive)
+    return row
+
+
+def _volume(before: pd.Series, branch: pd.DataFrame) -> dict[str, Any]:
+    epochs = branch["epoch"].to_numpy() - before["epoch"]
+    volume = np.concatenate([[before[VOLUME]], branch[VOLUME].to_numpy(float)])
+    steps = np.abs(np.diff(volume))
+    away = np.abs(volume[1:] - volume[0]) >= RELAXED * abs(volume[0])
+    last_away = np.flatnonzero(away)[-1:] + 1
+    first_back = int(last_away[0]) if len(last_away) else 0
+    jumped = steps.max() > 0
+    return {
+        "log_volume.before": float(volume[0]),
+        "log_volume.largest": float(np.max(volume[1:])),
+        "log_volume.last": float(volume[-1]),
+        "jump": float(steps.max()),
+        "jump_epoch": int(epochs[steps.argmax()]) if jumped else None,
+        "relaxation": int(epochs[first_back]) if first_back < len(epochs) else None,
+    }
+
+
+def _line(branch: pd.Series) -> str:
+    fate = "keeps f" if branch["kept"] else f"changes up to {branch['differs.largest']:g} labels"
+    if not branch["kept"]:
+        fate += ", comes back to f" if branch["recovered"] else ", does not come back to f"
+    if branch["diverged"]:
+        fate += ", diverges"
+    parts = [f"  {branch['transform']}: {fate}"]
+    if np.isfinite(branch.get("sharpness.before", np.nan)):
+        parts.append(
+            f"sharpness {branch['sharpness.before']:.3g} -> {branch['sharpness.after']:.3g} "
+            f"-> {branch['sharpness.last']:.3g}"
+        )
+    if np.isfinite(branch.get("log_volume.before", np.nan)):
+        parts.append(
+            f"log V {branch['log_volume.before']:.2f}, at most {branch['log_volume.largest']:.2f}, "
+            f"at the end {branch['log_volume.last']:.2f} nats"
+        )
+    return "; ".join(parts)
+
+
+def _only(run: pd.DataFrame, column: str) -> float:
+    """The number that the later rows of a network share; NaN where none has one."""
+    return pd.to_numeric(run[column]).max()
+
+
+def _last(values: np.ndarray) -> float | None:
+    return float(values[-1]) if len(values) else None
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
