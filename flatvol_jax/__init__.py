@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from flatvol_jax import data, flatness, sampling
+from flatvol_jax import data, flatness, kernels, models, sampling, volume
 from flatvol_jax.flatness import (
     hessian_eigenvalues,
     hessian_measures,
@@ -11,13 +11,15 @@ from flatvol_jax.flatness import (
     sharpness,
 )
 from flatvol_jax.kernels import monte_carlo_estimate, monte_carlo_kernel, nngp_kernel
-from flatvol_jax.models import CNN, FCN, FlaxModel, ResNet, StaxModel
+from flatvol_jax.models import CNN, FCN, FlaxModel, Model, ResNet, StaxModel, as_model
 from flatvol_jax.runtime.placement import over_devices
 from flatvol_jax.sampling import sample_functions
 from flatvol_jax.volume import (
     estimate_log_volume,
+    log_evidence,
     log_volume,
     marginal_likelihood_bound,
+    orthant_probability,
     prior_bound,
 )
 
@@ -29,19 +31,25 @@ __all__ = [
     "CNN",
     "FCN",
     "FlaxModel",
+    "Model",
     "ResNet",
     "StaxModel",
     "alpha_scale",
+    "as_model",
     "data",
     "estimate_log_volume",
     "flatness",
     "hessian_eigenvalues",
     "hessian_measures",
+    "kernels",
+    "log_evidence",
     "log_volume",
     "marginal_likelihood_bound",
+    "models",
     "monte_carlo_estimate",
     "monte_carlo_kernel",
     "nngp_kernel",
+    "orthant_probability",
     "over_devices",
     "prior_bound",
     "sample_functions",
@@ -49,6 +57,7 @@ __all__ = [
     "sgd_sharpness",
     "sharpness",
     "study",
+    "volume",
 ]
 
 
@@ -59,3 +68,8 @@ def __getattr__(name: str):
     if name == "alpha_scale":
         return importlib.import_module("flatvol_jax.study.measures.symmetries").alpha_scale
     raise AttributeError(f"module 'flatvol_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What is public, and nothing that is only imported."""
+    return sorted([*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__"])

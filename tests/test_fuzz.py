@@ -79,6 +79,18 @@ def log_volume(kernel, labels, link, method, key, more, iterations):
 
 
 @fuzzed(
+    mostly(GRAM, anything((N, N), (N, N + 1), (2, N, N), (1, 1), (0, 0))),
+    mostly(X[:, 0], anything((N,), (2, N), (N + 1,), (0, N))),
+    mostly(0.1, anything((N,))),
+    few=60,
+)
+def log_evidence(kernel, targets, noise):
+    found = outcome(lambda: fv.log_evidence(kernel, targets, noise))
+    if found is not None:
+        finite(found.log_evidence, found.leave_one_out, found.variances)
+
+
+@fuzzed(
     mostly(KEY, anything((2,))),
     mostly(GRAM, anything((N, N))),
     mostly(SIGNS, anything((N,))),
@@ -93,6 +105,40 @@ def estimate_log_volume(key, kernel, labels, particles, replicates, batch_size, 
     checked_volume(
         outcome(lambda: fv.estimate_log_volume(key, kernel, labels, **more)), set(CERTIFIED)
     )
+
+
+@fuzzed(
+    mostly(GRAM, anything((N, N), (N, N + 1), (2, N, N), (1, 1), (0, 0))),
+    mostly(np.array([0, 2, 1, 2]), anything((N,), (2, N), (N, 3), (N + 1,), (0, N))),
+    mostly(3, st.sampled_from([1, 2, 0, -1, 3.0, True, "3", None, 4])),
+    mostly("ep", st.sampled_from(["ep_corrected", "certified", "EP"]), SCALARS),
+    mostly(KEY, anything((2,))),
+    st.one_of(
+        st.just({}), st.dictionaries(st.sampled_from(["tolerance", "start", "mesh"]), SCALARS)
+    ),
+    few=60,
+)
+def log_volume_of_classes(kernel, labels, classes, method, key, more):
+    more = {"particles": 8, "replicates": 2, **more}
+    found = outcome(
+        lambda: fv.log_volume(kernel, labels, method=method, key=key, classes=classes, **more)
+    )
+    checked_volume(found, {"converged", *CERTIFIED})
+
+
+@fuzzed(
+    mostly(GRAM, anything((N, N), (N, N + 1), (2, N, N), (1, 1), (0, 0))),
+    mostly(None, anything((N,), (N + 1,)), SCALARS),
+    mostly(KEY, anything((2,))),
+    mostly(None, st.sampled_from(["ep", "ep_corrected", "certified", "EP"]), SCALARS),
+    few=60,
+)
+def orthant_probability(covariance, lower, key, method):
+    found = outcome(
+        lambda: fv.orthant_probability(covariance, lower, key, method, particles=8, replicates=2)
+    )
+    if found is not None and found.status in ("converged", "exact", *CERTIFIED):
+        assert found.log_probability < 1e-6
 
 
 @fuzzed(
@@ -176,6 +222,41 @@ PARAMETERS = st.one_of(
     st.builds(lambda a, b: [a, {1: b}], anything((3,)), anything((2,))),
 )
 POINT = {"a": np.ones(3)}
+
+
+def drawn(key, input_shape):
+    return {"a": jax.random.normal(key, (*input_shape, 1))}
+
+
+def product(params, x):
+    return x @ params["a"]
+
+
+FUNCTIONS = st.sampled_from([lambda: 0, lambda k, s: None, lambda k, s: jnp.ones(2), "f", 3, None])
+
+
+@fuzzed(
+    mostly(product, SCALARS, FUNCTIONS),
+    mostly(X, anything((N, 3), (N,))),
+    mostly(drawn, FUNCTIONS),
+    mostly(None, PARAMETERS),
+    mostly(1.0),
+    mostly(0.0),
+    few=40,
+)
+def as_model(network, x, init, params, sigma_w, sigma_b):
+    found = outcome(
+        lambda: fv.as_model(network, x, init=init, params=params, sigma_w=sigma_w, sigma_b=sigma_b)
+    )
+    if found is not None:
+        assert len(repr(found)) < 500
+
+
+@fuzzed(mostly(drawn, FUNCTIONS), mostly(product, FUNCTIONS), mostly(1.0), mostly(0.0), few=40)
+def model(init, apply, sigma_w, sigma_b):
+    found = outcome(lambda: fv.Model(init, apply, lambda p, x: x, sigma_w, sigma_b))
+    if found is not None:
+        assert len(repr(found)) < 500
 
 
 @fuzzed(

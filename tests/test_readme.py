@@ -28,6 +28,12 @@ def test_the_cells_of_the_notebook_page_run():
     assert set(np.unique(names["f"])) <= {-1, 1}
 
 
+def test_the_cells_of_the_page_on_your_own_network_run():
+    names = run_cells("docs/own_network.md", 4)
+    assert names["found"].leave_one_out.shape == (200,)
+    assert np.isfinite(names["found"].standard_error)
+
+
 def test_the_table_of_claims_is_that_of_the_records():
     readme = (ROOT / "README.md").read_text()
     _, table, _ = re.split(r"<!-- .*claims.* -->\n", readme)

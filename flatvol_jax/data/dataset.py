@@ -5,8 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.printing import prints_its_fields
 
 
+@prints_its_fields
 class Dataset(NamedTuple):
     """Labelled inputs.
 

@@ -7,8 +7,10 @@ import numpy as np
 
 from flatvol_jax.data.dataset import Dataset, checked
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.printing import prints_its_fields
 
 
+@prints_its_fields
 class Split(NamedTuple):
     """A part of a binarised data set.
 
@@ -23,6 +25,7 @@ class Split(NamedTuple):
     index: np.ndarray
 
 
+@prints_its_fields
 class Draw(NamedTuple):
     """Disjoint parts of one data set.
 

@@ -13,10 +13,12 @@ from flatvol_jax.flatness.objective import checked_objective
 from flatvol_jax.flatness.worst_case import expansion, worst_case
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
+from flatvol_jax.runtime.printing import prints_its_fields
 
 NORMS = ("inf", "2")
 
 
+@prints_its_fields
 class AdaptiveSharpness(NamedTuple):
     """Rise of the loss, in units of the loss.
 

@@ -12,8 +12,10 @@ from jax import Array
 from flatvol_jax.flatness.objective import Loss, checked_objective, flat_loss
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope
+from flatvol_jax.runtime.printing import prints_its_fields
 
 
+@prints_its_fields
 class AverageSharpness(NamedTuple):
     """The mean rise of the loss, in units of the loss.
 

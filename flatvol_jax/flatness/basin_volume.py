@@ -16,12 +16,14 @@ from flatvol_jax.flatness.objective import checked_params, checked_shape
 from flatvol_jax.flatness.ray_volume import first_exit, log_ray_volume
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
+from flatvol_jax.runtime.printing import prints_its_fields
 
 _LEAST_EFFECTIVE = 0.1  # share of the directions
 _WIDEST = 0.25  # nats
 _ORTHONORMAL = 1e-6
 
 
+@prints_its_fields
 class Preconditioner(NamedTuple):
     """Covariance Λ = D^½ (I + V'(diag(variances) - I)V) D^½ of the steps that give the directions.
 
@@ -39,6 +41,7 @@ class Preconditioner(NamedTuple):
     variances: Array | None = None
 
 
+@prints_its_fields
 class BasinVolume(NamedTuple):
     """The local volume by Monte Carlo over directions.
 

@@ -9,7 +9,10 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
+from flatvol_jax.runtime.printing import prints_its_fields
 
+
+@prints_its_fields
 class Composed(NamedTuple):
     """L(w) = outer(inner(w)), called like any other loss; made by `composed`.
 

@@ -16,8 +16,10 @@ from flatvol_jax.flatness.objective import (
 )
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope
+from flatvol_jax.runtime.printing import prints_its_fields
 
 
+@prints_its_fields
 class FisherRao(NamedTuple):
     """The Fisher-Rao norm over a sample.
 

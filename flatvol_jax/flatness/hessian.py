@@ -19,6 +19,7 @@ from flatvol_jax.flatness.objective import (
 )
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope
+from flatvol_jax.runtime.printing import prints_its_fields
 
 DENSE_UP_TO = 1000  # parameters; below it the whole matrix and its eigenvalues are cheap
 TOLERANCE = 1e-6  # of a residual norm, relative to the spectral norm
@@ -27,6 +28,7 @@ _MAX_DEPTH = 1600
 _PROBES = 32
 
 
+@prints_its_fields
 class Eigenvalues(NamedTuple):
     """The k algebraically largest eigenvalues, descending.
 
@@ -41,6 +43,7 @@ class Eigenvalues(NamedTuple):
     converged: np.ndarray
 
 
+@prints_its_fields
 class HessianMeasures(NamedTuple):
     """Flatness read from the Hessian H of the mean loss.
 

@@ -16,11 +16,13 @@ from flatvol_jax.flatness.examples import checked_examples, number_of_examples
 from flatvol_jax.flatness.objective import Loss, checked_loss, checked_objective, flat_loss
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
+from flatvol_jax.runtime.printing import prints_its_fields
 
 _CHANCE = 1e-3  # of "not stationary" when the chains are
 _LARGEST_BIAS = 0.1  # share of the value
 
 
+@prints_its_fields
 class LearningCoefficient(NamedTuple):
     """The local learning coefficient by SGLD.
 

@@ -9,8 +9,10 @@ from scipy.sparse.csgraph import connected_components
 
 from flatvol_jax.flatness.paths import Path, weight_at
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.printing import prints_its_fields
 
 
+@prints_its_fields
 class NormalizedSharpness(NamedTuple):
     """The measure and how its minimisation ended.
 

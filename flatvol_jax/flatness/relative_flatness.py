@@ -22,8 +22,10 @@ from flatvol_jax.flatness.objective import (
 )
 from flatvol_jax.flatness.paths import Path, replace_leaf, weight_at
 from flatvol_jax.runtime.precision import float64_scope
+from flatvol_jax.runtime.printing import prints_its_fields
 
 
+@prints_its_fields
 class RelativeFlatness(NamedTuple):
     """Relative flatness of a layer with weights W and Hessian block H, in units of the loss.
 

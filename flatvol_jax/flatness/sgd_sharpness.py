@@ -24,12 +24,14 @@ from flatvol_jax.flatness.sharpness import box_half_widths, checked_divisor
 from flatvol_jax.flatness.worst_case import expansion
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
+from flatvol_jax.runtime.printing import prints_its_fields
 
 READINGS = ("full", "minibatch")
 """What `sgd_sharpness` takes as `reading`."""
 _SETTLED = 0.01
 
 
+@prints_its_fields
 class SgdSharpness(NamedTuple):
     """What the procedure reads, and what L really is where it ends.
 

@@ -15,9 +15,11 @@ from flatvol_jax.flatness.objective import Loss, checked_ensemble, checked_objec
 from flatvol_jax.flatness.worst_case import METHODS, expansion, linear_search, worst_case
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
+from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.runtime.spread import spread, usable_devices
 
 
+@prints_its_fields
 class Sharpness(NamedTuple):
     """Sharpness of one network; value and its parts in units of 100 / (1 + L(w)).
 

@@ -20,8 +20,10 @@ from flatvol_jax.flatness.objective import (
 )
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope
+from flatvol_jax.runtime.printing import prints_its_fields
 
 
+@prints_its_fields
 class SpectralDensity(NamedTuple):
     """A quadrature of the spectrum for each probe: ∫ f dμ ≈ mean over probes of Σ_j w_j f(λ_j).
 

@@ -1,4 +1,4 @@
-"""spec + inputs -> the analytic NNGP kernel, by neural-tangents."""
+"""spec + inputs -> the analytic NNGP kernel, by neural-tangents where it is installed."""
 
 import functools
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from etils import epath
 
 from flatvol_jax.kernels.blocks import BLOCK_BYTES, Progress, in_blocks
 from flatvol_jax.kernels.neural_tangents_import import neural_tangents
+from flatvol_jax.kernels.relu_recursion import dense_relu_kernel, is_dense_relu
 from flatvol_jax.kernels.variation import check_varies
 from flatvol_jax.models import Spec, checked_spec, parameter_shapes
 from flatvol_jax.models.cnn import as_images
@@ -60,7 +61,8 @@ def nngp_kernel(
         ValueError: no analytic kernel, inputs not finite or of different shapes or of a shape
             that the network cannot take, or a zero input at σ_b = 0, where the output is
             exactly 0; more memory than is there.
-        ImportError: neural-tangents is missing; the message gives the command.
+        ImportError: neural-tangents is missing and the network is more than dense layers with
+            ReLUs between them; the message gives the command.
     """
     layers = checked_spec(spec).kernel_layers()
     checks.function("progress", progress)
@@ -139,7 +141,12 @@ def _check_memory(n: int, n2: int | None, cached: bool) -> None:
 @functools.cache
 def _kernel_function(layers: tuple) -> Callable:
     """The jitted (x, x2) -> K of a neutral description of layers."""
-    stax = neural_tangents().stax
+    try:
+        stax = neural_tangents().stax
+    except ImportError:
+        if is_dense_relu(layers):
+            return dense_relu_kernel(layers)
+        raise
 
     def layer(description):
         match description:

@@ -5,8 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.printing import prints_its_fields
 
 
+@prints_its_fields
 class Conditioning(NamedTuple):
     """The spectrum of a kernel in a few numbers.
 
@@ -50,6 +52,7 @@ def conditioning(kernel: np.ndarray) -> Conditioning:
     )
 
 
+@prints_its_fields
 class Jittered(NamedTuple):
     """A kernel with what was added to its diagonal.
 

@@ -20,6 +20,7 @@ from flatvol_jax.models import (
 )
 from flatvol_jax.runtime import checks, memory
 from flatvol_jax.runtime.hashing import array_hash, content_hash
+from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.runtime.spread import usable_devices
 
 _VERSION = 1  # of the sums: raise it when the same key, spec and inputs give others
@@ -28,6 +29,7 @@ _ROWS = 1024
 _FLOAT32 = float(np.finfo(np.float32).eps)
 
 
+@prints_its_fields
 class MonteCarloKernel(NamedTuple):
     """An estimate of a kernel with what its groups of samples say about its error.
 

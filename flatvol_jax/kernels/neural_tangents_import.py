@@ -69,8 +69,8 @@ def neural_tangents() -> types.ModuleType:
             return importlib.import_module("neural_tangents")
     except ImportError as error:
         raise ImportError(
-            f"The NNGP kernels need neural-tangents 0.6.5 ({error}). Install it without its "
-            f"dependencies, which are not needed: {_INSTALL}"
+            f"The kernels of other than dense ReLU networks need neural-tangents 0.6.5 ({error}). "
+            f"Install it without its dependencies, which are not needed: {_INSTALL}"
         ) from error
     finally:
         for name in stand_ins:

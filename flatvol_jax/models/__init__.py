@@ -1,11 +1,13 @@
 """Who answers: frozen specs, read by the finite (Flax) and the infinite (NNGP) network."""
 
+from flatvol_jax.models.as_model import as_model
 from flatvol_jax.models.batch_statistics import batch_state, check_running_statistics
 from flatvol_jax.models.cnn import CNN
 from flatvol_jax.models.evaluation_check import check_evaluation, check_statistics_move
 from flatvol_jax.models.fcn import FCN
 from flatvol_jax.models.flax_model import FlaxModel
 from flatvol_jax.models.inputs import float64_inputs, network_inputs
+from flatvol_jax.models.model import Model
 from flatvol_jax.models.resnet import ResNet
 from flatvol_jax.models.spec import (
     NormalisedLayer,
@@ -23,6 +25,7 @@ __all__ = [
     "CNN",
     "FCN",
     "FlaxModel",
+    "Model",
     "NormalisedLayer",
     "Params",
     "RectifiedLayer",
@@ -31,6 +34,7 @@ __all__ = [
     "State",
     "StaxModel",
     "apply_in_batches",
+    "as_model",
     "batch_state",
     "check_evaluation",
     "check_running_statistics",

@@ -73,7 +73,8 @@ class FlaxModel:
         if isinstance(module, nnx.Module):
             raise ValueError(
                 f"module: got the nnx module {type(module).__name__}, wanted a linen module. "
-                "Convert it: flax.nnx.bridge.to_linen(YourModule, ...)."
+                "Take fv.as_model(module, x), or convert it: flax.nnx.bridge.to_linen(YourModule, "
+                "...)."
             )
         if not isinstance(module, nn.Module):
             raise ValueError(f"module: got {type(module).__name__}, wanted a flax.linen.Module.")

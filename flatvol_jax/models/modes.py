@@ -80,7 +80,7 @@ def interceptor(train: bool, mask: Array | None = None, random: bool = False) ->
         module = context.module
         if isinstance(module, ToLinen) and context.method_name == "__call__":
             method = kwargs.pop("nnx_method", None)
-            run = functools.partial(_run_nnx, method, train, mask, random)
+            run = functools.partial(run_nnx, method, train, mask, random)
             return call(*args, nnx_method=run, **kwargs)
         if mask is None or not isinstance(module, nn.BatchNorm) or kwargs.get("mask") is not None:
             return call(*args, **kwargs)
@@ -90,7 +90,7 @@ def interceptor(train: bool, mask: Array | None = None, random: bool = False) ->
     return intercept
 
 
-def _run_nnx(method, train: bool, mask, random: bool, module: nnx.Module, *args, **kwargs) -> Any:
+def run_nnx(method, train: bool, mask, random: bool, module: nnx.Module, *args, **kwargs) -> Any:
     """Call a method of an nnx module in a mode."""
     module.train() if train else module.eval()
     for _, part in nnx.iter_modules(module):

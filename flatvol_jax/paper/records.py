@@ -122,7 +122,10 @@ def fact_lines(sweeps: Mapping[System, pd.DataFrame], left_out: tuple[str, ...] 
         if error == "E1":
             note = ", which log V has seen"
         elif not np.isfinite(selection.numbers(rows, SECOND_TEST_SIZE)).any():
-            note = ", all data that are left"
+            disjoint = (
+                rows["hp.data.draws"].eq("disjoint").any() if "hp.data.draws" in rows else False
+            )
+            note = ", the data set's test split" if disjoint else ", all data that are left"
         facts.append(f"accuracy and error on {error}{note}")
         key = SYSTEMS[system.experiment], ", ".join(facts)
         lines.setdefault(key, []).append(OPTIMIZERS[system.optimizer])

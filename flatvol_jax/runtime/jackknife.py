@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flatvol_jax.runtime.printing import prints_its_fields
 
+
+@prints_its_fields
 class Jackknife(NamedTuple):
     """A functional of a mean over independent groups, with its error.
 

@@ -6,12 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.sampling.packing import first_label_negative, pack_labels, unpack_labels
 from flatvol_jax.sampling.tables import Table, look_up, merge, tabulate
 
 _LEAST_CHUNKS = 8  # for a standard error from the spread between chunks
 
 
+@prints_its_fields
 class Draws(NamedTuple):
     """A sample of functions, to which several questions can be asked.
 
@@ -33,6 +35,7 @@ class Draws(NamedTuple):
         return int(sum(table.counts.sum() for table in self.tables))
 
 
+@prints_its_fields
 class FunctionSample(NamedTuple):
     """Functions and how often they were drawn.
 

@@ -21,6 +21,7 @@ from flatvol_jax.models import (
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.checkpoints import Checkpoint
 from flatvol_jax.runtime.precision import to_host
+from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.runtime.spread import usable_devices
 from flatvol_jax.training.entropy_sgd import entropy_sgd_eval_params
 from flatvol_jax.training.loop import Member, advance, begin, going
@@ -29,6 +30,7 @@ from flatvol_jax.training.settings import TrainSettings
 _SECONDS = 10.0  # a segment should take no longer: between two, a stop can take place
 
 
+@prints_its_fields
 class Snapshots(NamedTuple):
     """m trained networks at K epochs beyond zero error; every field has leading axes (m, K).
 
@@ -48,6 +50,7 @@ class Snapshots(NamedTuple):
     errors: np.ndarray
 
 
+@prints_its_fields
 class TrainedEnsemble(NamedTuple):
     """m trained networks; every field has the leading axis m.
 

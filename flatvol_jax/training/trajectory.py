@@ -11,12 +11,14 @@ from jax import Array
 from flatvol_jax.models import Params, Spec, State, network_inputs
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import to_host
+from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.training.ensemble import checked_rows
 from flatvol_jax.training.entropy_sgd import entropy_sgd_eval_params
 from flatvol_jax.training.loop import evaluation, initial, run_epoch
 from flatvol_jax.training.settings import TrainSettings
 
 
+@prints_its_fields
 class Trajectory(NamedTuple):
     """m networks under way, NumPy arrays with leading axis m, all that training goes on from.
 
@@ -38,6 +40,7 @@ class Trajectory(NamedTuple):
     epoch: np.ndarray
 
 
+@prints_its_fields
 class Epochs(NamedTuple):
     """The networks at the ends of epochs, NumPy arrays with leading axes (m, epochs).
 

@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.volume.ep import Cavities
 from flatvol_jax.volume.normal_tail import normal_tail
 
 _TRUSTED_RATIO = 0.3  # |c4 / c3| beyond which the series has not begun to converge
 
 
+@prints_its_fields
 class Correction(NamedTuple):
     """Terms of log Z - log Z_EP, nats.
 
@@ -69,6 +71,10 @@ def second_order_correction(covariance: Array, labels: Array, cavity: Cavities) 
         signed = scaled * labels**order
         pairs = signed @ (covariance**order @ signed) - jnp.sum(scaled**2 * variance**order)
         terms.append(0.5 * pairs / (6.0 if order == 3 else 24.0))
-    c3, c4 = terms
-    reliable = jnp.abs(c4) <= jnp.maximum(_TRUSTED_RATIO * jnp.abs(c3), 1e-3 * _TRUSTED_RATIO)
-    return Correction(c3, c4, reliable)
+    return judged_correction(*terms)
+
+
+def judged_correction(third: Array, fourth: Array) -> Correction:
+    """Say of c3 and c4 whether the series that they begin falls."""
+    least = jnp.maximum(_TRUSTED_RATIO * jnp.abs(third), 1e-3 * _TRUSTED_RATIO)
+    return Correction(third, fourth, jnp.abs(fourth) <= least)

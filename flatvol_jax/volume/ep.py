@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import cho_solve, solve_triangular
 
+from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.volume import anderson
 from flatvol_jax.volume.links import Tilted, tilt
 
@@ -26,6 +27,7 @@ _LARGEST_GROWTH = 100.0  # of the distance between iterates, in a step that is n
 _FLOOR = 1e-8
 
 
+@prints_its_fields
 class Cavities(NamedTuple):
     """Mean and variance of each output z_i given all labels but its own, shape (n,)."""
 
@@ -33,6 +35,7 @@ class Cavities(NamedTuple):
     variance: Array
 
 
+@prints_its_fields
 class Sites(NamedTuple):
     """Gaussian sites exp(ν_i z_i - τ_i z_i²/2) in place of 1[y_i z_i > 0], shape (n,) each.
 

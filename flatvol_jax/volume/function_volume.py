@@ -29,8 +29,10 @@ from flatvol_jax.volume.kernel_error import (
     given_this_kernel,
     with_kernel_error,
 )
-from flatvol_jax.volume.labellings import in_order, on_each_device
+from flatvol_jax.volume.labellings import batched, in_order, on_each_device
 from flatvol_jax.volume.links import LINK_VARIANCE
+from flatvol_jax.volume.multiclass.class_volume import check_one_at_a_time, volume_of_classes
+from flatvol_jax.volume.multiclass.labels import checked_class_labels, checked_classes
 from flatvol_jax.volume.posterior import gaussian_posterior
 from flatvol_jax.volume.repetitions import contradiction, find_repetitions
 from flatvol_jax.volume.result import LogVolume, of_outputs, rounding_error
@@ -75,6 +77,7 @@ def log_volume(
     replicates: int = 16,
     progress: Callable[[int], None] | None = None,
     mesh: Mesh | None = None,
+    classes: int | None = None,
 ) -> LogVolume:
     """log V(f) = log ∫ N(z; 0, K) ∏_i P(y_i | z_i) dz (eqs 2 and 5, appendix A), in nats.
 
@@ -94,7 +97,8 @@ def log_volume(
         kernel: K, (n, n) float64: the NNGP kernel on the inputs of S+E, or a `KernelEstimate`
             of it, which costs a run of EP for each of its groups; with a mesh, a `np.memmap` is
             never read whole.
-        labels: y, (..., n), entries ±1: the labels that the network gives to those inputs.
+        labels: y, (..., n), entries ±1: the labels that the network gives to those inputs; with
+            `classes`, integers 0..C-1.
         link: "heaviside", P(y | z) = 1[y z > 0], or "probit", Φ(y z), which equals Heaviside
             with K + I in place of K and gives other numbers.
         method: "ep", expectation propagation; "ep_corrected", EP and the third-cumulant term
@@ -113,6 +117,11 @@ def log_volume(
         progress: called with the number of labellings done, after each batch of them.
         mesh: one axis of local devices over which the kernel is dealt out, for method "ep": each
             holds 2 n²/D float64 and a little more. All work on one labelling at a time.
+        classes: C, of a network with C outputs whose largest is the label; f_1..f_C are then
+            independent draws of the Gaussian process, and V(f) is the probability of these
+            argmax labels. Sites and cavities are of the differences f_{i,y_i} - f_ic, (n, C), 0
+            at the label itself, under probit of the outputs with their noise. Two classes are
+            the binary case, label 1 for +1.
 
     Raises:
         ValueError: kernel not float64, square, symmetric, finite or positive semidefinite, or
@@ -138,6 +147,12 @@ def log_volume(
     if mesh is not None:
         sharded_inputs.check_mesh(mesh, method, options.batch_size)
     run = partial(_of_matrix, labels=labels, noise=noise, mesh=mesh)
+    if classes is not None:
+        classes = checked_classes(classes)
+        run = partial(_of_two_classes, labels=labels, noise=noise, mesh=mesh)
+        if classes > 2:
+            check_one_at_a_time(mesh, batch_size)
+            run = partial(volume_of_classes, labels=labels, classes=classes, noise=noise)
     if not isinstance(kernel, KernelEstimate):
         return given_this_kernel(
             run(kernel, key=key, start=start, options=options, progress=progress)
@@ -182,6 +197,13 @@ def estimate_log_volume(
     return log_volume(kernel, labels, link, "certified", key, **options).estimate
 
 
+def _of_two_classes(kernel: np.ndarray, labels: np.ndarray, **rest) -> LogVolume:
+    """log V(f) of labels 0 and 1: those of the sign of f_1 - f_0, of covariance 2 K."""
+    entries = inputs.checked_entries(kernel)
+    labels = checked_class_labels(labels, len(entries), 2)
+    return _of_matrix(kernel, labels=2 * labels - 1, **rest)
+
+
 def _of_matrix(
     kernel: np.ndarray,
     labels: np.ndarray,
@@ -204,7 +226,7 @@ def _of_matrix(
         scale, read = output_scales(kernel, noise), correlation_reader(kernel, noise)
     prior = np.diagonal(kernel)
     labels = inputs.checked_labels(labels, len(prior))
-    begin = None if start is None else _checked_start(start, len(prior))
+    begin = None if start is None else inputs.checked_start(start, len(prior))
 
     # From here on the link is the hard one, on the outputs with their noise, of unit variance.
     repetitions = find_repetitions(read, len(prior))
@@ -246,7 +268,7 @@ def _of_matrix(
             return expectation_propagation(matrix, labelling, cavities, *limits, algebra)
 
         results = []
-        for row, ep in zip(batch, _batched(run, batch[:, kept], batch_size), strict=True):
+        for row, ep in zip(batch, batched(run, batch[:, kept], batch_size), strict=True):
             jitter = 0.0
             if not np.isfinite(ep.log_volume):  # rounding has made the matrix indefinite
                 jitter = inputs.rounding_jitter(len(kept))
@@ -293,15 +315,6 @@ def _on_devices(matrix: np.ndarray, devices: int) -> Callable[[], jax.Array]:
         return on_each_device(lambda: jnp.asarray(matrix))
     array = jnp.asarray(matrix)
     return lambda: array
-
-
-def _batched(run: Callable[[np.ndarray], EP], rows: np.ndarray, batch_size: int) -> list[EP]:
-    """EP of each row, all in one batch; the last batch is filled up: one program serves all."""
-    if batch_size == 1:
-        return [run(row) for row in rows]
-    filler = np.repeat(rows[-1:], batch_size - len(rows), axis=0)
-    ep = jax.vmap(run)(np.concatenate([rows, filler]))
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], ep) for i in range(len(rows))]
 
 
 def _finished(
@@ -374,19 +387,3 @@ def _impossible(
         sampling_error=np.float64(0.0),
         rounding_error=np.float64(0.0),
     )
-
-
-def _checked_start(start: Cavities, n: int) -> Cavities:
-    if not isinstance(start, Cavities):
-        raise ValueError(
-            f"start: got {type(start).__name__}, wanted the `cavities` of another labelling's "
-            "LogVolume."
-        )
-    mean = checks.finite("start.mean", start.mean, ndim=1)
-    variance = checks.finite("start.variance", start.variance, ndim=1)
-    if len(mean) != n or len(variance) != n or (variance <= 0).any():
-        raise ValueError(
-            f"start: got cavities of shapes {mean.shape} and {variance.shape}, the least "
-            f"variance {variance.min(initial=np.inf)}; wanted ({n},) and variances above 0."
-        )
-    return Cavities(mean, variance)

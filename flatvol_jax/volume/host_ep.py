@@ -5,6 +5,7 @@ and triangular solve take two to three times as long on a CPU: they turn rows in
 solve has a dense right-hand side.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -45,13 +46,41 @@ def expectation_propagation_on_host(
     matrices beside K.
     """
     kernel, labels = np.asarray(kernel), np.asarray(labels, np.float64)
-    prior_variance = np.diagonal(kernel).copy()
+    return iterated_on_host(
+        np.diagonal(kernel).copy(),
+        partial(lapack_marginals, kernel, labels),
+        labels,
+        start,
+        tolerance,
+        max_iterations,
+    )
+
+
+def iterated_on_host(
+    prior_variance: np.ndarray,
+    marginals: Callable[[Sites], Marginals],
+    labels: np.ndarray,
+    start: Cavities,
+    tolerance: float,
+    max_iterations: int,
+) -> EP:
+    """Return EP's fixed point for any algebra on the host.
+
+    Args:
+        prior_variance: of each output, (n,).
+        marginals: sites signed by the labels -> what they make of the prior, in the coordinates
+            of z; NaN where it has no factor.
+        labels: y, (n,) float64, ±1.
+        start: cavities to start from.
+        tolerance: nats, on the residual.
+        max_iterations: of the algebra's calls.
+    """
     state, going = _begun(labels, start)
     while going:
         sites = _proposed(prior_variance, state)
-        marginals = lapack_marginals(kernel, labels, sites)
+        found = marginals(sites)
         state, going = _advanced(
-            prior_variance, labels, state, sites, marginals, tolerance, max_iterations
+            prior_variance, labels, state, sites, found, tolerance, max_iterations
         )
     return finished(labels, state, tolerance)
 

@@ -28,7 +28,7 @@ class Replicates(NamedTuple):
     effective_sample_size: Array
 
 
-class _Cloud(NamedTuple):
+class Cloud(NamedTuple):
     """All particles, replicate after replicate, P = R N of them.
 
     Attributes:
@@ -38,6 +38,7 @@ class _Cloud(NamedTuple):
         log_estimate: what resampling has banked, (R,).
         resamplings: (R,).
         effective: least effective sample size seen, (R,).
+        origin: which row of its mean each particle has, (P,); None where all have one mean.
     """
 
     noise: Array
@@ -46,6 +47,7 @@ class _Cloud(NamedTuple):
     log_estimate: Array
     resamplings: Array
     effective: Array
+    origin: Array | None = None
 
 
 def truncated_normal(uniform: Array, a: Array) -> tuple[Array, Array]:
@@ -106,17 +108,56 @@ def twisted_importance_sampling(
     References: Genz, J. Comput. Graph. Stat. 1 (1992), separation of variables; Whiteley and
     Lee, Ann. Stat. 42 (2014), twisted particle filters.
     """
-    n, total = len(mean), replicates * particles
+    cloud = begun_cloud(len(mean), particles, replicates)
+    return replicates_of(visited(key, cloud, mean, factor, precision, shift, replicates))
 
-    def visit_block(cloud: _Cloud, first: Array | int, size: int) -> _Cloud:
+
+def begun_cloud(n: int, particles: int, replicates: int) -> Cloud:
+    """Return R times N particles that have visited none of n coordinates; float64."""
+    return Cloud(
+        noise=jnp.zeros((replicates * particles, n)),
+        log_weight=jnp.zeros(replicates * particles),
+        ancestor=jnp.tile(jnp.arange(particles), replicates),
+        log_estimate=jnp.zeros(replicates),
+        resamplings=jnp.zeros(replicates, int),
+        effective=jnp.full(replicates, float(particles)),
+    )
+
+
+def visited(
+    key: Array,
+    cloud: Cloud,
+    mean: Array,
+    factor: Array,
+    precision: Array,
+    shift: Array,
+    replicates: int,
+) -> Cloud:
+    """Visit the coordinates one after another: see `twisted_importance_sampling`.
+
+    Args:
+        key: for all draws.
+        cloud: with no coordinate visited.
+        mean: m, (n,); or of each particle at the beginning, (P, n), then `cloud.origin` says
+            which row is whose.
+        factor: L of the coordinates, the first n rows and columns of a larger one too.
+        precision: τ >= 0, (n,).
+        shift: ν, (n,).
+        replicates: R.
+    """
+    n, total = len(precision), len(cloud.log_weight)
+
+    def visit_block(cloud: Cloud, first: Array | int, size: int) -> Cloud:
         block_key = jax.random.fold_in(key, first)
         cloud = _resample(jax.random.fold_in(block_key, 0), cloud, replicates)
         rows = jax.lax.dynamic_slice(factor, (first, 0), (size, n))
         own = jax.lax.dynamic_slice(rows, (0, first), (size, size))
-        m, tau, nu = (
-            jax.lax.dynamic_slice(vector, (first,), (size,)) for vector in (mean, precision, shift)
+        tau, nu = (
+            jax.lax.dynamic_slice(vector, (first,), (size,)) for vector in (precision, shift)
         )
-        base = m[:, None] + (cloud.noise @ rows.T).T
+        m = jax.lax.dynamic_slice_in_dim(mean, first, size, axis=-1)
+        m = m[:, None] if cloud.origin is None else m[cloud.origin].T
+        base = m + (cloud.noise @ rows.T).T
 
         def visit(state, i):
             noise, log_weight = state
@@ -127,7 +168,7 @@ def twisted_importance_sampling(
             c = (centre - pivot**2 * nu[i]) / left
             scale = jnp.sqrt(v)
             own_key = jax.random.fold_in(block_key, 1 + i)
-            uniform = jax.random.uniform(own_key, (total,), mean.dtype, _LEAST_UNIFORM, 1.0)
+            uniform = jax.random.uniform(own_key, (total,), tau.dtype, _LEAST_UNIFORM, 1.0)
             t, log_normaliser = truncated_normal(uniform, c / scale)
             z = c + scale * t
             log_site = 0.5 * (
@@ -137,27 +178,19 @@ def twisted_importance_sampling(
             noise = noise.at[i].set((z - centre) / pivot)
             return (noise, log_weight + log_normaliser - log_site), None
 
-        start = (jnp.zeros((size, total), mean.dtype), cloud.log_weight)
+        start = (jnp.zeros((size, total), tau.dtype), cloud.log_weight)
         (noise, log_weight), _ = jax.lax.scan(visit, start, jnp.arange(size))
         return cloud._replace(
             noise=jax.lax.dynamic_update_slice(cloud.noise, noise.T, (0, first)),
             log_weight=log_weight,
         )
 
-    cloud = _Cloud(
-        noise=jnp.zeros((total, n), mean.dtype),
-        log_weight=jnp.zeros(total, mean.dtype),
-        ancestor=jnp.tile(jnp.arange(particles), replicates),
-        log_estimate=jnp.zeros(replicates, mean.dtype),
-        resamplings=jnp.zeros(replicates, int),
-        effective=jnp.full(replicates, particles, mean.dtype),
-    )
     size = min(_BLOCK, n)
     blocks, rest = divmod(n, size)
     cloud = jax.lax.fori_loop(0, blocks, lambda k, c: visit_block(c, k * size, size), cloud)
     if rest:
         cloud = visit_block(cloud, blocks * size, rest)
-    return _result(cloud, replicates, particles)
+    return cloud
 
 
 def _effective_sample_size(log_weight: Array) -> Array:
@@ -165,7 +198,7 @@ def _effective_sample_size(log_weight: Array) -> Array:
     return jnp.exp(2.0 * logsumexp(log_weight, axis=-1) - logsumexp(2.0 * log_weight, axis=-1))
 
 
-def _resample(key: Array, cloud: _Cloud, replicates: int) -> _Cloud:
+def _resample(key: Array, cloud: Cloud, replicates: int) -> Cloud:
     """Resample the replicates whose effective sample size has fallen below half."""
     log_weight = cloud.log_weight.reshape(replicates, -1)
     particles = log_weight.shape[1]
@@ -173,7 +206,7 @@ def _resample(key: Array, cloud: _Cloud, replicates: int) -> _Cloud:
     needed = effective < 0.5 * particles
     cloud = cloud._replace(effective=jnp.minimum(cloud.effective, effective))
 
-    def resampled(cloud: _Cloud) -> _Cloud:
+    def resampled(cloud: Cloud) -> Cloud:
         cumulated = jnp.cumsum(jax.nn.softmax(log_weight, axis=-1), axis=-1)
         uniform = jax.random.uniform(key, (replicates, particles), log_weight.dtype)
         chosen = jax.vmap(jnp.searchsorted)(cumulated, uniform * cumulated[:, -1:])
@@ -186,12 +219,16 @@ def _resample(key: Array, cloud: _Cloud, replicates: int) -> _Cloud:
             ancestor=cloud.ancestor[parent],
             log_estimate=cloud.log_estimate + jnp.where(needed, banked, 0.0),
             resamplings=cloud.resamplings + needed,
+            origin=None if cloud.origin is None else cloud.origin[parent],
         )
 
     return jax.lax.cond(needed.any(), resampled, lambda cloud: cloud, cloud)
 
 
-def _result(cloud: _Cloud, replicates: int, particles: int) -> Replicates:
+def replicates_of(cloud: Cloud) -> Replicates:
+    """Return the estimates of particles that have visited all coordinates."""
+    replicates = len(cloud.log_estimate)
+    particles = len(cloud.log_weight) // replicates
     log_weight = cloud.log_weight.reshape(replicates, particles)
     share = jax.nn.softmax(log_weight, axis=-1)
     ancestor = cloud.ancestor.reshape(replicates, particles)

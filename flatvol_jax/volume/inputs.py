@@ -7,6 +7,7 @@ from scipy.linalg.lapack import dpotrf
 from flatvol_jax.runtime import checks, memory
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.volume.correlation import correlation_matrix, output_scales
+from flatvol_jax.volume.ep import Cavities
 
 _SYMMETRY = 1e-10  # relative to the outputs' standard deviations
 _NEGATIVE = 1e-11  # eigenvalues of correlations below minus this share of n are not rounding
@@ -193,6 +194,24 @@ def checked_labels(labels: np.ndarray, n: int) -> np.ndarray:
         values = ", ".join(f"{value:g}" for value in np.unique(labels)[:5])
         raise ValueError(
             f"labels: got the values {values}, wanted -1 and +1 only. From 0 and 1: 2 * y - 1; "
-            "from network outputs: np.where(output > 0, 1, -1)."
+            "from network outputs: np.where(output > 0, 1, -1). Labels 0..C-1 of C classes: "
+            "fv.log_volume(..., classes=C)."
         )
     return labels.astype(np.int8)
+
+
+def checked_start(start: Cavities, n: int) -> Cavities:
+    """Return cavities of n outputs that are finite, of variances above 0."""
+    if not isinstance(start, Cavities):
+        raise ValueError(
+            f"start: got {type(start).__name__}, wanted the `cavities` of another labelling's "
+            "LogVolume."
+        )
+    mean = checks.finite("start.mean", start.mean, ndim=1)
+    variance = checks.finite("start.variance", start.variance, ndim=1)
+    if len(mean) != n or len(variance) != n or (variance <= 0).any():
+        raise ValueError(
+            f"start: got cavities of shapes {mean.shape} and {variance.shape}, the least "
+            f"variance {variance.min(initial=np.inf)}; wanted ({n},) and variances above 0."
+        )
+    return Cavities(mean, variance)

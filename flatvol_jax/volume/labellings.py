@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import jax
+import numpy as np
 
 from flatvol_jax.runtime.precision import float64_scope
 from flatvol_jax.runtime.spread import spread, usable_devices
+from flatvol_jax.volume.ep import EP
 
 T = TypeVar("T")
 
@@ -61,3 +63,12 @@ def in_order(
     else:
         spread(work, done)
     return [result for batch in results for result in batch]
+
+
+def batched(run: Callable[[np.ndarray], EP], rows: np.ndarray, batch_size: int) -> list[EP]:
+    """EP of each row, all in one batch; the last batch is filled up: one program serves all."""
+    if batch_size == 1:
+        return [run(row) for row in rows]
+    filler = np.repeat(rows[-1:], batch_size - len(rows), axis=0)
+    ep = jax.vmap(run)(np.concatenate([rows, filler]))
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], ep) for i in range(len(rows))]

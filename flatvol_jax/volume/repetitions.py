@@ -48,6 +48,19 @@ def find_repetitions(read_rows: Callable[[slice], np.ndarray], n: int) -> Repeti
     return Repetitions(kept, place, sign)
 
 
+def signed_repetitions(read_rows: Callable[[slice], np.ndarray], n: int) -> Repetitions:
+    """Find the outputs that occur twice, of correlation +1 within rounding.
+
+    As `find_repetitions`, but outputs of correlation -1 are both kept: `place` is that of the
+    first of the same sign, and `sign` is -1 for those that are opposite to one before them.
+    """
+    found = find_repetitions(read_rows, n)
+    groups = 2 * found.kept[found.place] + (found.sign < 0)
+    _, first, place = np.unique(groups, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return Repetitions(first[order], np.argsort(order)[place], found.sign)
+
+
 def contradiction(
     repetitions: Repetitions,
     labels: np.ndarray,
@@ -74,7 +87,17 @@ def contradiction(
     clashing = np.flatnonzero(labels != repetitions.sign * labels[first])
     if not len(clashing):
         return None
-    i, j = int(first[clashing[0]]), int(clashing[0])
+    return impossible_pair(int(first[clashing[0]]), int(clashing[0]), read_rows, noise)
+
+
+def impossible_pair(
+    i: int, j: int, read_rows: Callable[[slice], np.ndarray], noise: float = 0.0
+) -> tuple[int, int]:
+    """Return a pair of outputs with contradictory labels if they are one, so that V(f) = 0.
+
+    Raises:
+        NumericalFault: the outputs are not one, and the kernel does not tell them apart.
+    """
     if noise > 0:
         raise NumericalFault(
             f"kernel: got inputs {i} and {j} with different labels and outputs that cannot be told "

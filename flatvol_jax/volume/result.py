@@ -4,6 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flatvol_jax.runtime.printing import (
+    prints_as,
+    value_or_counts,
+    value_or_range,
+    with_error,
+)
 from flatvol_jax.volume.correction import Correction
 from flatvol_jax.volume.ep import EP, Cavities, Sites
 from flatvol_jax.volume.repetitions import Repetitions
@@ -12,10 +18,18 @@ from flatvol_jax.volume.sampling import Estimate
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
+@prints_as(
+    lambda found: (
+        f"LogVolume({with_error(found.log_volume, found.standard_error)} nats, "
+        f"{value_or_counts(found.status)}; EP {value_or_range(np.round(found.ep, 2))})"
+    )
+)
 class LogVolume(NamedTuple):
     """log V(f) of one labelling or of many, with what is known of its quality.
 
-    The leading shape of every field is `labels.shape[:-1]`.
+    The leading shape of every field is `labels.shape[:-1]`. With C > 2 classes sites and cavities
+    are of the differences f_{i,y_i} - f_ic, (..., n, C), all 0 at the label itself; under probit
+    of the outputs with their noise.
 
     Attributes:
         log_volume: log V(f) by the method asked for, nats.

@@ -9,6 +9,12 @@ from jax import Array
 from scipy.special import logsumexp
 from scipy.stats import chi2
 
+from flatvol_jax.runtime.printing import (
+    prints_as,
+    value_or_counts,
+    value_or_range,
+    with_error,
+)
 from flatvol_jax.volume.ep import EP
 from flatvol_jax.volume.importance import Replicates, twisted_importance_sampling
 from flatvol_jax.volume.posterior import Posterior
@@ -27,6 +33,14 @@ _ROUNDING = 1e-20
 _CHANCE = 1e-3  # of "replicates disagree" when they agree
 
 
+@prints_as(
+    lambda found: (
+        f"Estimate({with_error(found.log_volume, found.standard_error)} nats, "
+        f"{value_or_counts(found.status)}; effective samples "
+        f"{value_or_range(np.round(found.effective_sample_size))} of "
+        f"{value_or_range(found.particles)})"
+    )
+)
 class Estimate(NamedTuple):
     """A sampling estimate of one P(f), or of many with a leading shape.
 
@@ -66,7 +80,7 @@ class Estimate(NamedTuple):
 
 def sampling_estimate(
     key: Array,
-    kernel: Array,
+    kernel: Array | None,
     labels: Array,
     ep: EP,
     posterior: Posterior,
@@ -74,12 +88,13 @@ def sampling_estimate(
     particles: int,
     replicates: int,
     rounding_error: float = 0.0,
+    prior_mean: Array | None = None,
 ) -> Estimate:
     """Estimate P(y) by sequential importance sampling, the hardest coordinates first.
 
     Args:
         key: for all draws.
-        kernel: K, (n, n) float64.
+        kernel: K, (n, n) float64; only "prior" needs it.
         labels: ±1, (n,) float64.
         ep: a run of EP on them, at its fixed point or not.
         posterior: the Gaussian of its sites.
@@ -89,13 +104,14 @@ def sampling_estimate(
         particles: N, of one replicate.
         replicates: R.
         rounding_error: nats, what the rounding of K does to log V; in the standard error.
+        prior_mean: of the outputs, (n,), which "prior" samples from; 0 where left out. The
+            posterior knows of it.
     """
-    if proposal == "auto":
-        proposal = "prior" if ep.log_volume > _COUNTABLE else "ep"
+    proposal = chosen_proposal(proposal, ep)
     precision, shift = ep.sites.precision, labels * ep.sites.shift
     if proposal == "prior":
         precision = shift = jnp.zeros_like(labels)
-        posterior = Posterior(shift, kernel, 0.0)
+        posterior = Posterior(shift if prior_mean is None else prior_mean, kernel, 0.0)
     order = jnp.argsort(labels * ep.cavities.mean / jnp.sqrt(ep.cavities.variance))
     runs = twisted_importance_sampling(
         key,
@@ -108,7 +124,14 @@ def sampling_estimate(
     )
     runs = jax.device_get(runs)
     normaliser = float(posterior.log_normaliser)
-    return _combined(runs, normaliser, particles, proposal, rounding_error)
+    return combined_replicates(runs, normaliser, particles, proposal, rounding_error)
+
+
+def chosen_proposal(proposal: str, ep: EP) -> str:
+    """Return "ep" or "prior": what "auto" means for this run of EP."""
+    if proposal == "auto":
+        return "prior" if ep.log_volume > _COUNTABLE else "ep"
+    return proposal
 
 
 @jax.jit
@@ -119,7 +142,7 @@ def _signed_factor(covariance: Array, labels: Array, order: Array) -> Array:
     return jnp.linalg.cholesky(ordered, symmetrize_input=False)
 
 
-def _combined(
+def combined_replicates(
     runs: Replicates, log_normaliser: float, particles: int, proposal: str, rounding_error: float
 ) -> Estimate:
     """One estimate from independent replicates, with what its error is worth."""

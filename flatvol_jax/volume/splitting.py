@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope
+from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.volume.inputs import checked_correlation, checked_labels
 from flatvol_jax.volume.links import LINK_VARIANCE
@@ -19,6 +20,7 @@ from flatvol_jax.volume.repetitions import contradiction, find_repetitions
 _MOST_LEVELS = 3000
 
 
+@prints_its_fields
 class Splitting(NamedTuple):
     """An estimate of log V(f).
 

@@ -96,7 +96,7 @@ def arrays(draw, shapes):
     elif kind == "scaled gram" and len(shape) == 2 and shape[0] == shape[1]:
         scale = 10.0 ** np.linspace(-5, 5, shape[0])
         array = array @ array.T * np.outer(scale, scale)
-    elif kind == "low rank" and len(shape) == 2:
+    elif kind == "low rank" and len(shape) == 2 and array.size:
         array = array[:, :1] @ array[:1, :]
     elif kind in ("repeated", "nearly repeated") and array.size and array.ndim:
         nearly = draw(st.integers(-16, -1)) if kind == "nearly repeated" else None

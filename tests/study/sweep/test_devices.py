@@ -12,7 +12,7 @@ from flatvol_jax.study.sweep.run import run_attack_sweep
 SCRIPT = """
 import json, sys
 import jax
-from flatvol_jax.study.attack_sweep import run_attack_sweep
+from flatvol_jax.study.sweep.run import run_attack_sweep
 
 assert jax.local_device_count() == int(sys.argv[3])
 calls = []

@@ -1,0 +1,1 @@
+"""One file a framework: its network as plain functions. None is imported before it is needed."""

@@ -1,0 +1,1 @@
+"""log V(f) of functions with C classes: the volume of argmax labels."""

@@ -1,0 +1,161 @@
+"""EP's marginals of C classes by LAPACK, one class after another: O(C n³), C + 2 matrices."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg.blas import dtrmm
+from scipy.linalg.lapack import dlauum, dpotrf, dpotrs, dtrtri
+
+from flatvol_jax.volume.ep import Marginals, Sites
+from flatvol_jax.volume.multiclass.differences import Problem, off_grid, scaled_sites
+
+_BLOCK = 256
+_LEAF = 64
+_UPPER = np.triu(np.ones((_BLOCK, _BLOCK)), 1) + 0.5 * np.eye(_BLOCK)
+
+
+class Pieces(NamedTuple):
+    """What one pass over the classes leaves behind.
+
+    Attributes:
+        marginals: of the differences.
+        rotated: Y_c = L_P^-1 B_c, its columns as rows, (C, n, n): rotated[c, i] = Y_c e_i.
+        inverse_diagonals: diag(Ã_c^-1), (C, n).
+    """
+
+    marginals: Marginals
+    rotated: np.ndarray
+    inverse_diagonals: np.ndarray
+
+
+class HostClasses:
+    """The algebra of one kernel, with memory for C matrices that all its calls share."""
+
+    def __init__(self, kernel: np.ndarray, classes: int):
+        """Take the kernel, (n, n) float64, and the number of classes."""
+        self.kernel = np.asarray(kernel)
+        n = len(self.kernel)
+        self._work = np.empty((classes, n, n))
+        self._winners = np.empty((n, n))
+        self._last: tuple[Sites, Pieces] | None = None
+
+    def marginals(self, problem: Problem, sites: Sites) -> Marginals:
+        """Return what the sites make of the prior, as `ep.LinearAlgebra` asks."""
+        return self.pieces(problem, sites).marginals
+
+    def pieces(self, problem: Problem, sites: Sites) -> Pieces:
+        """Return all that one pass leaves; the pass before it if it was of these sites.
+
+        Its arrays are overwritten by the next pass.
+        """
+        sites = Sites(*(np.asarray(leaf) for leaf in sites))
+        if self._last is not None:
+            before, pieces = self._last
+            if all(np.array_equal(*pair) for pair in zip(sites, before, strict=True)):
+                return pieces
+        pieces = self._pieces(problem, sites)
+        self._last = sites, pieces
+        return pieces
+
+    def forget(self) -> None:
+        """Drop what is known of the last sites: another labelling begins."""
+        self._last = None
+
+    def _pieces(self, problem: Problem, sites: Sites) -> Pieces:
+        """Return the marginals by the equations of `docs/many_classes.md`.
+
+        Ã_c = T_c K T_c + diag(1 on the differences), B_c = T_c Ã_c^-1 T_c = (K + N_c)^-1,
+        P = Σ_c B_c = L_P L_P', t̄ = P^-1 Σ_c B_c m_c,
+        E g_ic = [K B_c m_c]_i + [B_c t̄]_i/α_ic and u_ic = [Ã_c^-1]_ii - ‖L_P^-1 B_c e_i‖²/α_ic.
+        NaN where a matrix has no factor: K is singular to rounding.
+        """
+        scaled = scaled_sites(problem, sites)
+        total, work = self._winners, self._work
+        total[:] = 0.0
+        half_log_determinant, pulls = 0.0, np.empty(problem.own.shape)
+        diagonals = np.empty(problem.own.shape)
+        for c, own in enumerate(problem.own):
+            log_diagonal = write_precision(self.kernel, scaled.root[c], own, work[c])
+            if log_diagonal is None:
+                return self._failed(sites)
+            half_log_determinant += log_diagonal
+            diagonals[c] = work[c].diagonal() / scaled.root[c] ** 2
+            total += work[c]
+            pulls[c] = work[c] @ scaled.mean[c]
+        factor, failed = dpotrf(total.T, lower=1, overwrite_a=1, clean=0)
+        if failed:
+            return self._failed(sites)
+        half_log_determinant += np.log(factor.diagonal()).sum()
+        winners, _ = dpotrs(factor, pulls.sum(axis=0), lower=1)
+        invert_lower(factor)
+        mean, uncertainty = np.empty_like(pulls), diagonals.copy()
+        for c in range(len(pulls)):
+            mean[c] = self.kernel @ pulls[c] + scaled.variance[c] * (work[c] @ winners)
+            dtrmm(1.0, factor, work[c].T, lower=1, overwrite_b=1)
+            uncertainty[c] -= scaled.variance[c] * np.einsum("ij,ij->i", work[c], work[c])
+        mean, uncertainty = off_grid(problem, mean), off_grid(problem, uncertainty)
+        marginals = Marginals(mean, uncertainty, np.float64(half_log_determinant))
+        return Pieces(marginals, work, diagonals)
+
+    def _failed(self, sites: Sites) -> Pieces:
+        nothing = np.full_like(sites.precision, np.nan)
+        marginals = Marginals(nothing, nothing, np.float64(np.nan))
+        return Pieces(marginals, self._work, nothing)
+
+
+def write_precision(
+    kernel: np.ndarray, root: np.ndarray, own: np.ndarray, out: np.ndarray
+) -> float | None:
+    """Write B_c to `out` and return ½ log|Ã_c|, or None where there is no factor."""
+    factor = factor_of_class(kernel, root, own, out)
+    if factor is None:
+        return None
+    half_log_determinant = float(np.log(factor.diagonal()).sum())
+    precision_from_factor(factor, root)
+    mirror_upper(out)
+    return half_log_determinant
+
+
+def precision_from_factor(factor: np.ndarray, root: np.ndarray) -> None:
+    """Turn the lower factor of Ã_c into the lower triangle of B_c = T_c Ã_c^-1 T_c, in place."""
+    invert_lower(factor)
+    factor *= root
+    dlauum(factor, lower=1, overwrite_c=1)
+
+
+def invert_lower(factor: np.ndarray) -> None:
+    """Invert a lower triangular matrix in place, half by half, leaving what is above it.
+
+    LAPACK's own goes column by column of blocks, which takes twice as long at a few hundred.
+    """
+    n = len(factor)
+    if n <= _LEAF:
+        factor[:] = dtrtri(factor, lower=1)[0]
+        return
+    head, tail = slice(0, n // 2), slice(n // 2, n)
+    invert_lower(factor[head, head])
+    invert_lower(factor[tail, tail])
+    below = dtrmm(-1.0, factor[tail, tail], factor[tail, head], lower=1)
+    factor[tail, head] = dtrmm(1.0, factor[head, head], below, side=1, lower=1, overwrite_b=1)
+
+
+def factor_of_class(
+    kernel: np.ndarray, root: np.ndarray, own: np.ndarray, out: np.ndarray
+) -> np.ndarray | None:
+    """Return the lower factor of Ã_c, a view of `out` by columns; None where there is none."""
+    np.multiply(kernel, root, out=out)
+    out *= root[:, None]
+    out.reshape(-1)[:: len(out) + 1] += ~own
+    # Symmetric: its transpose has the columns that LAPACK works on, without a copy.
+    factor, failed = dpotrf(out.T, lower=1, overwrite_a=1, clean=0)
+    return None if failed else factor
+
+
+def mirror_upper(matrix: np.ndarray) -> None:
+    """Make a matrix symmetric whose upper triangle holds, in place, block by block."""
+    for begin in range(0, len(matrix), _BLOCK):
+        block = slice(begin, begin + _BLOCK)
+        corner = matrix[block, block]
+        upper = corner * _UPPER[: len(corner), : len(corner)]
+        np.add(upper, upper.T, out=corner)
+        matrix[begin + _BLOCK :, block] = matrix[block, begin + _BLOCK :].T

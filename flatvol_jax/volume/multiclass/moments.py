@@ -1,0 +1,159 @@
+"""What EP's Gaussian says of differences together: covariances, the correction, increments."""
+
+import jax.numpy as jnp
+import numpy as np
+from scipy.linalg.blas import dsyrk, dtrsm
+
+from flatvol_jax.volume.correction import Correction, judged_correction, tilted_cumulants
+from flatvol_jax.volume.ep import EP
+from flatvol_jax.volume.multiclass.differences import (
+    Problem,
+    on_grid,
+    scaled_sites,
+)
+from flatvol_jax.volume.multiclass.host_algebra import Pieces, factor_of_class, mirror_upper
+from flatvol_jax.volume.posterior import Posterior
+
+
+def covariance_given_winners(
+    kernel: np.ndarray, root: np.ndarray, own: np.ndarray, work: np.ndarray
+) -> np.ndarray:
+    """Return K - K B_c K: the covariance of one class's outputs given those of the winners.
+
+    As K - H'H with H = L_c^-1 T_c K, which keeps its digits where sites are all but flat.
+    """
+    factor = factor_of_class(kernel, root, own, work)
+    half = dtrsm(1.0, factor, np.asfortranarray(root[:, None] * kernel), lower=1, overwrite_b=1)
+    taken = dsyrk(1.0, half, trans=1, lower=1).T
+    mirror_upper(taken)
+    return kernel - taken
+
+
+def weighted_rotations(problem: Problem, ep: EP, pieces: Pieces) -> np.ndarray:
+    """Turn Y_c into Y_c N_c in place, (C, n, n): Cov(g_ic, g_jd) has the product of i and j.
+
+    Cov(g_ic, g_jd) = [c = d] (K - K B_c K)_ij + (Y_c N_c)_·i' (Y_d N_d)_·j, with Y_c = L_P^-1 B_c.
+    """
+    pieces.rotated[:] *= scaled_sites(problem, ep.sites).variance[:, :, None]
+    return pieces.rotated
+
+
+def class_correction(problem: Problem, ep: EP, rotations: np.ndarray) -> Correction:
+    """Return `correction.second_order_correction` over all pairs of differences.
+
+    Pairs of one input are among them. One pair of classes at a time, C²/2 products of matrices.
+
+    Args:
+        problem: the labelling.
+        ep: a run of EP on it.
+        rotations: from `weighted_rotations`.
+    """
+    kernel, scaled = np.asarray(problem.kernel), scaled_sites(problem, ep.sites)
+    cumulants = tilted_cumulants(jnp.asarray(ep.cavities.mean), jnp.asarray(ep.cavities.variance))
+    variance = 1.0 / (1.0 / np.asarray(ep.cavities.variance) + np.asarray(ep.sites.precision))
+    third, fourth = (
+        on_grid(problem, np.asarray(cumulant) / variance**order)
+        for order, cumulant in zip((3, 4), cumulants, strict=True)
+    )
+    c3 = c4 = 0.0
+    for c in range(len(rotations)):
+        for d in range(c, len(rotations)):
+            covariance = rotations[c] @ rotations[d].T
+            if c == d:
+                own, work = problem.own[c], np.empty_like(kernel)
+                covariance += covariance_given_winners(kernel, scaled.root[c], own, work)
+                np.fill_diagonal(covariance, 0.0)
+            times, square = 1.0 if c == d else 2.0, covariance**2
+            c4 += times * fourth[c] @ (square**2 @ fourth[d])
+            square *= covariance
+            c3 += times * third[c] @ (square @ third[d])
+    return judged_correction(jnp.asarray(0.5 * c3 / 6.0), jnp.asarray(0.5 * c4 / 24.0))
+
+
+def class_posterior(problem: Problem, ep: EP, pieces: Pieces, rotations: np.ndarray) -> Posterior:
+    """Return the Gaussian of the sites over all n(C-1) differences, dense.
+
+    Args:
+        problem: the labelling.
+        ep: a run of EP on it.
+        pieces: the pass over the classes at its sites.
+        rotations: from `weighted_rotations`.
+    """
+    kernel, scaled = np.asarray(problem.kernel), scaled_sites(problem, ep.sites)
+    rows = rotations[problem.classes, problem.points]
+    covariance = dsyrk(1.0, rows.T, trans=1, lower=1).T
+    mirror_upper(covariance)
+    work = np.empty_like(kernel)
+    for c, own in enumerate(problem.own):
+        rest = covariance_given_winners(kernel, scaled.root[c], own, work)
+        places = np.flatnonzero(problem.classes == c)
+        block = slice(places[0], places[-1] + 1) if len(places) else slice(0, 0)
+        covariance[block, block] += rest[np.ix_(~own, ~own)]
+    return Posterior(pieces.marginals.mean, covariance, site_normaliser(ep, pieces))
+
+
+def site_normaliser(ep: EP, pieces: Pieces) -> np.float64:
+    """Return log Z_s = -½ log|I + S M| + ½ ν'E g, the sites' part of log V(f)."""
+    mean = pieces.marginals.mean
+    return 0.5 * np.asarray(ep.sites.shift) @ mean - pieces.marginals.half_log_determinant
+
+
+def joint_uncertainty(problem: Problem, ep: EP, pieces: Pieces) -> np.ndarray:
+    """Return the blocks of (I + S^½ M S^½)^-1 of each input's differences, (n, C, C).
+
+    Where the class is the label itself there is a row and column of the identity.
+
+    Args:
+        problem: the labelling.
+        ep: a run of EP on it.
+        pieces: the pass at its sites, its rotations not weighted yet.
+    """
+    variance = scaled_sites(problem, ep.sites).variance
+    classes, n = problem.own.shape
+    blocks = np.zeros((n, classes, classes))
+    for c in range(classes):
+        for d in range(c, classes):
+            products = np.einsum("ij,ij->i", pieces.rotated[c], pieces.rotated[d])
+            blocks[:, c, d] = blocks[:, d, c] = -products * (variance[c] * variance[d]) ** 0.5
+    every = np.arange(classes)
+    blocks[:, every, every] += np.where(problem.own, 1.0, pieces.inverse_diagonals).T
+    return blocks
+
+
+def point_increments(
+    problem: Problem, ep: EP, mean: np.ndarray, uncertainty: np.ndarray
+) -> np.ndarray:
+    """Return log P(y_i | all other labels) by EP, nats, (n,).
+
+    Without the C-1 sites of input i, EP's Gaussian says of its differences what the other labels
+    say, N(r, V). P(y_i | rest) is the probability of its orthant, which EP puts at
+
+        Σ_c [log Φ(m_ic/√v_ic) - log ∫ s_ic N(m_ic, v_ic)] + log ∫ ∏_c s_ic N(r, V),
+
+    (m, v) the cavities of single differences: the sites at the fixed point of the whole are at
+    that of each of the n small problems. With U the block of (I + S^½ M S^½)^-1 and x the mean,
+    r = x + S^-½ (U^-1 - I) (S^½ x - S^-½ ν) and the last term is
+    ½ log|U| + ½ (ν'x + ν'r - r'S x).
+
+    Args:
+        problem: the labelling.
+        ep: a run of EP on it, whose `increments` are the log Φ.
+        mean: E g at its sites, (n(C-1),).
+        uncertainty: U from `joint_uncertainty`.
+    """
+    root = on_grid(problem, ep.sites.precision**0.5)
+    shift, mean = on_grid(problem, ep.sites.shift), on_grid(problem, mean)
+    inverse_root = on_grid(problem, ep.sites.precision**-0.5)
+
+    def site_part(half_log_determinants, cavity):
+        quadratic = np.sum(shift * mean + shift * cavity - root**2 * cavity * mean, axis=0)
+        return np.sum(half_log_determinants, axis=0) + 0.5 * quadratic
+
+    excess = root * mean - inverse_root * shift
+    spread = np.linalg.solve(uncertainty, excess.T[:, :, None])[:, :, 0].T - excess
+    together = site_part(
+        0.5 * np.linalg.slogdet(uncertainty)[1][None], mean + inverse_root * spread
+    )
+    diagonal = np.diagonal(uncertainty, axis1=1, axis2=2).T
+    apart = site_part(0.5 * np.log(diagonal), on_grid(problem, ep.cavities.mean))
+    return together - apart + np.sum(on_grid(problem, ep.increments), axis=0)
