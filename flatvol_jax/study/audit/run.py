@@ -120,8 +120,7 @@ def _network(config, workdir, problem: Problem, run: Run, params):
     if params is not None:
         state = problem.spec.init_state(problem.train_x.shape[1:])
         return answered(problem, params, state, None), {}
-    with open_workdir(workdir, config) as workdir:
-        train_alone(workdir, config, problem, run)
+    train_alone(workdir, config, problem, run)
     trained = read_trained(workdir, problem, run)
     if trained is None:
         raise ValueError(

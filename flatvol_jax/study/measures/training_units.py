@@ -19,6 +19,7 @@ from flatvol_jax.study.engine.parameters import STATE, arrays_to_parameters, par
 from flatvol_jax.study.engine.plan import Run, training_unit
 from flatvol_jax.study.engine.source_commit import source_commit
 from flatvol_jax.study.engine.units import read_row, read_unit_arrays, row_path, write_unit
+from flatvol_jax.study.engine.workdir import open_workdir
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.train_entries import train_settings
 from flatvol_jax.study.measures.trained import Trained, function_state
@@ -119,12 +120,17 @@ def ensemble_size(config: Mapping[str, Any], settings: TrainSettings) -> int:
 def train_alone(
     workdir: epath.PathLike, config: Mapping[str, Any], problem: Problem, run: Run
 ) -> None:
-    """Train one network as a sweep of this config would, where its unit is not there yet."""
+    """Train one network as a sweep of this config would, where its unit is not there yet.
+
+    Raises:
+        ValueError: settings that cannot be, before the workdir is touched; a workdir in use.
+    """
     check_plain(config)
     settings = train_settings(group(config, "hp.train"))
     size = ensemble_size(config, settings)
-    if read_row(workdir, training_unit(run)) is None:
-        train_group(workdir, config, problem, settings, [run], size, [run], lambda _: None)
+    with open_workdir(workdir, config) as workdir:
+        if read_row(workdir, training_unit(run)) is None:
+            train_group(workdir, config, problem, settings, [run], size, [run], lambda _: None)
 
 
 def read_trained(workdir: epath.PathLike, problem: Problem, run: Run) -> Trained | None:
