@@ -9,6 +9,7 @@ import numpy as np
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.precision import float64_scope, to_host
+from flatvol_jax.runtime.printing import prints_as, with_error
 from flatvol_jax.volume import inputs
 from flatvol_jax.volume.correction import Correction, second_order_correction
 from flatvol_jax.volume.ep import EP
@@ -26,6 +27,12 @@ METHODS = ("ep", "ep_corrected", "certified")
 _JITTER = 1e-10  # on the correlations, where they are singular; what it does is in the error
 
 
+def _line(found: "OrthantProbability") -> str:
+    value = with_error(found.log_probability, found.standard_error)
+    return f"OrthantProbability({value} nats, {found.status}; EP {found.ep:.6g})"
+
+
+@prints_as(_line)
 class OrthantProbability(NamedTuple):
     """log P(z > lower), with what is known of its quality.
 
@@ -58,12 +65,6 @@ class OrthantProbability(NamedTuple):
     def probability(self) -> float:
         """P(z > lower)."""
         return float(np.exp(self.log_probability))
-
-    def __repr__(self) -> str:
-        """Return one line."""
-        error = "" if np.isnan(self.standard_error) else f" ± {self.standard_error:.2g}"
-        value = f"{self.log_probability:.6g}{error} nats, {self.status}"
-        return f"OrthantProbability({value}; EP {self.ep:.6g})"
 
 
 @float64_scope

@@ -1,14 +1,20 @@
 """Runs whose records are finished in a folder that has no units of them, as results/ has none."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from etils import epath
 
-from flatvol_jax.study.engine.plan import Run, is_measured, settings_label, training_unit
+from flatvol_jax.study.engine.plan import (
+    Run,
+    is_measured,
+    measure_unit,
+    settings_label,
+    training_unit,
+)
 from flatvol_jax.study.engine.record_files import read_rows, record_files
 from flatvol_jax.study.engine.record_merge import SCHEMA
-from flatvol_jax.study.engine.units import row_path
+from flatvol_jax.study.engine.units import Unit, row_path
 
 TRAINED_BY = "meta.settings.train"
 
@@ -35,9 +41,15 @@ def recorded_rows(
         (run.run_id, run.overtrain): row
         for run in runs
         if (row := rows.get((run.run_id, run.overtrain))) is not None
-        and not row_path(workdir, training_unit(run)).exists()
+        and not any(row_path(workdir, unit).exists() for unit in _units(run, measures))
         and _has_all(run, row, measures)
     }
+
+
+def _units(run: Run, measures: Mapping[str, Mapping[str, Any]]) -> Iterator[Unit]:
+    """Yield the units of a run: where one is left, the others are missing, and are done again."""
+    yield training_unit(run)
+    yield from (measure_unit(run, name, settings) for name, settings in measures.items())
 
 
 def _has_all(run: Run, row: Mapping[str, Any], measures: Mapping[str, Mapping[str, Any]]) -> bool:

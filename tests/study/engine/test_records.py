@@ -53,6 +53,7 @@ def test_a_row_joins_hp_training_and_measures(merged, runs):
         "meta.settings.hessian": settings_label("hessian", MEASURES["hessian"]),
         "measure.baseline.margin": 0.1,
         "meta.settings.baselines": settings_label("baselines", {}),
+        "meta.settings.train": settings_label("train", {}),
         "meta.experiment": "mnist_fcn",
         "meta.scale": "smoke",
         "meta.schema": SCHEMA,
