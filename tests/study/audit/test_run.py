@@ -19,6 +19,8 @@ def config():
     config = get_config("smoke")
     config.hp.data.update(train_size=30, attack_pool_size=10, test_size=20, second_test_size=0)
     config.hp.model.width = (6, 5)
+    config.hp.train.update(learning_rate=0.1, max_epochs=3000)
+    config.sweep.seed = 0
     config.measures.sgd_sharpness.on = False
     config.measures.hessian.on = False
     config.measures.sharpness.method = "sign"
