@@ -91,7 +91,7 @@ def test_keys_that_one_side_lacks_and_another_seed_are_named(config, tmp_path):
     with pytest.raises(ValueError, match=r"train\.loss: there mean, asked absent"):
         opened(tmp_path, less)
     config["sweep"]["seed"] = 5
-    with pytest.raises(ValueError, match="seed: there 0, asked 5"):
+    with pytest.raises(ValueError, match="seed: there 2026, asked 5"):
         opened(tmp_path, config)
 
 
