@@ -64,7 +64,8 @@ def volumes(found, folder):
 def labellings(found, folder):
     labels = np.load(folder / "labels.npy")
     kernel = np.load(folder / "kernel.npy")
-    caller, run, kernels, counts = threading.get_ident(), expectation_propagation, [], []
+    caller, kernels, counts = threading.get_ident(), [], []
+    run = function_volume.expectation_propagation_on_host
 
     def recorded(matrix, *rest):
         kernels.append(matrix)
@@ -74,7 +75,7 @@ def labellings(found, folder):
         assert threading.get_ident() == caller
         counts.append(count)
 
-    function_volume.expectation_propagation = recorded
+    function_volume.expectation_propagation_on_host = recorded
     jax.local_devices = lambda: jax.devices()[:2]
     options = {"key": jax.random.key(3), "particles": 16, "replicates": 4}
     for method in ("ep", "certified"):

@@ -22,7 +22,7 @@ PARTS = ("train", "attack", "test", "second_test")
 @pytest.fixture(scope="module")
 def config():
     config = get_config("smoke").to_dict()
-    config["hp"]["data"].update(SIZES)
+    config["hp"]["data"].update(SIZES, draws="independent")
     config["hp"]["model"]["width"] = (8,)
     return config
 
