@@ -29,7 +29,8 @@ def config():
 
 
 def test_the_kernel_is_the_estimate_of_its_draw(config, tmp_path):
-    one, other = (make_problem(config, draw, tmp_path) for draw in (0, 1))
+    two = {**config, "sweep": {**config["sweep"], "draws": 2}}
+    one, other = (make_problem(two, draw, tmp_path) for draw in (0, 1))
     inputs = np.concatenate([one.train_x, one.test_x])
     wanted = monte_carlo_estimate(one.kernel_key, one.spec, inputs, **SAMPLES).kernel
     np.testing.assert_array_equal(one.kernel, wanted)
