@@ -9,6 +9,7 @@ from etils import epath
 from etils.epath import backend
 from fsspec.implementations.memory import MemoryFileSystem
 
+from flatvol_jax.kernels import prior_check
 from flatvol_jax.kernels.monte_carlo_sums import SumFiles
 from flatvol_jax.runtime.cache import cached_arrays
 from flatvol_jax.runtime.checkpoints import Checkpoint
@@ -96,9 +97,11 @@ def test_chunks_and_sums_are_read_back(workdir):
     sums = SumFiles(workdir / "sums", "name", 9)
     assert sums.read(2)[0] == 0
     for done in (3, 9):
-        sums.write(done, done * np.eye(2))
-        found, matrix = sums.read(2)
+        checked = done + prior_check.nothing()
+        sums.write(done, done * np.eye(2), checked)
+        found, matrix, beside = sums.read(2)
         assert (found, matrix[0, 0]) == (done, done)
+        np.testing.assert_array_equal(beside, checked)
     assert len(list((workdir / "sums").iterdir())) == 1  # what it continued is gone
 
 

@@ -20,7 +20,7 @@ def config():
     config = get_config("smoke")
     config.hp.data.update(train_size=40, attack_pool_size=40, test_size=30, second_test_size=100)
     config.hp.model.width = (8,)
-    config.hp.train.max_epochs = 60
+    config.hp.train.update(learning_rate=0.32, max_epochs=400)
     config.sweep.update(draws=1, attack_sizes=(0, 40), samples=2, overtrain=EPOCHS)
     config.ensemble = 3
     config = config.to_dict()
