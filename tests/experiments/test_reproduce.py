@@ -101,7 +101,7 @@ def test_interrupted_at_any_moment_it_leaves_the_records_that_are_there(
         yield SimpleNamespace(progress=progress)
 
     monkeypatch.setattr(main, "long_work", stopping)
-    for limit[0] in (0, 2, 9, 20):
+    for limit[0] in (0, 1, 3):  # one network is missing
         with pytest.raises(KeyboardInterrupt):
             reproduced(tmp_path, capsys, scale="smoke")
         after = {row["run_id"]: row for row in load_records(folder).to_dict("records")}
