@@ -71,5 +71,5 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    """What is public, and nothing that is only imported."""
+    """Return what is public, and nothing that is only imported."""
     return sorted([*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__"])

@@ -180,7 +180,7 @@ def hessian_measures(
 
 
 def _product_status(values: np.ndarray, residuals: np.ndarray) -> str:
-    """How many of the k largest eigenvalues enter the product, and why the others do not."""
+    """Say how many of the k largest eigenvalues enter the product, and why others do not."""
     positive, zero = values > residuals, values == 0
     unresolved = (np.abs(values) <= residuals) & ~zero
     if positive.all():
@@ -210,7 +210,7 @@ def without_rounding(values: np.ndarray, size: int, noise: float = 0.0) -> np.nd
 
 
 def rounding(spectral_norm: float, size: int) -> float:
-    """How far from 0 float64 leaves an eigenvalue that is 0, of a (size, size) matrix."""
+    """Return how far from 0 float64 leaves a zero eigenvalue of a (size, size) matrix."""
     return max(size, 1000) * float(np.finfo(np.float64).eps) * spectral_norm
 
 
@@ -248,7 +248,7 @@ def _spectrum(key: Array, objective: Objective, k: int, operator: str) -> _Spect
 
 
 def _finished(values: np.ndarray, residuals: np.ndarray, k: int, size: int) -> bool:
-    """Whether the k largest and the smallest Ritz value have converged, the k told from zero."""
+    """Return whether the k largest and the smallest Ritz value have converged."""
     norm = np.abs(values).max()
     converged = residuals <= TOLERANCE * norm
     told = residuals <= np.maximum(_RESOLVED * np.abs(values), rounding(norm, size))

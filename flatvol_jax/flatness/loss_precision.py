@@ -203,5 +203,5 @@ def _program(value: Jaxpr | ClosedJaxpr) -> Jaxpr:
 
 
 def _fits(jaxpr: Jaxpr, equation: JaxprEqn) -> bool:
-    """Whether the program takes and returns what the operation does, as a call does."""
+    """Return whether the program takes and returns what the operation does."""
     return len(jaxpr.invars) == len(equation.invars) and len(jaxpr.outvars) == len(equation.outvars)

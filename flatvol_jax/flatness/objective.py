@@ -108,7 +108,7 @@ def checked_shape(
     wanted: str = "one scalar",
     *static: Any,
 ) -> Any:
-    """What `jitted(function, params, *static)` returns, without running it, all in float64.
+    """Return the shape of `jitted(function, params, *static)`, not run, all in float64.
 
     The trace is kept by JAX as that of a call is: once for each function object.
     """
