@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 _SHOWN = 4  # numbers of a small array
+_MOST_DECIMALS = 9
 
 
 def prints_as(line: Callable[[Any], str]) -> Callable[[type], type]:
@@ -61,14 +62,19 @@ def shape_or_number(value: Any) -> str:
 
 
 def with_error(value: Any, error: Any) -> str:
-    """Return `-228.189 ± 0.012`, the value to the digits of its error; of an array its range."""
+    """Return `-228.189 ± 0.012`, the value to the digits of its error; of an array its range.
+
+    At most nine decimals are printed: `-1.386294361 ± 2e-16` where the error is rounding alone.
+    """
     value, error = np.asarray(value, float), np.asarray(error, float)
     if value.size != 1:
         return value_or_range(value)
     value, error = float(value.reshape(())), float(error.reshape(()))
     if not np.isfinite(error) or error <= 0 or not np.isfinite(value):
         return f"{value:.6g}"
-    digits = int(np.clip(1 - np.floor(np.log10(error)), 0, 12))  # two digits of the error
+    digits = int(max(1 - np.floor(np.log10(error)), 0))  # two digits of the error
+    if digits > _MOST_DECIMALS:
+        return f"{value:.{_MOST_DECIMALS}f} ± {error:.0e}"
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 

@@ -76,6 +76,8 @@ def test_values_are_printed_to_the_digits_of_their_error():
     assert printing.with_error(-228.18901, np.nan) == "-228.189"
     assert printing.with_error(np.array([-3.0, 5.0]), np.array([1.0, 1.0])) == "-3 to 5"
     assert printing.with_error(12.3456, 3.3) == "12.3 ± 3.3"
+    assert printing.with_error(-1.3862943611198906, 2e-16) == "-1.386294361 ± 2e-16"
+    assert printing.with_error(-1.3862943611198906, 0.0) == "-1.38629"
 
 
 def test_a_tracer_prints_too():
