@@ -9,6 +9,7 @@ from flatvol_jax.volume.inputs import checked_kernel, checked_labels
 from flatvol_jax.volume.kernel_error import KernelEstimate
 from flatvol_jax.volume.links import LINK_VARIANCE
 from flatvol_jax.volume.orthant import OrthantProbability, orthant_probability
+from flatvol_jax.volume.posterior_accuracy import PosteriorAccuracy, posterior_accuracy
 from flatvol_jax.volume.result import LogVolume
 from flatvol_jax.volume.sampling import CERTIFIED, CERTIFIED_GIVEN_KERNEL, Estimate
 from flatvol_jax.volume.splitting import Splitting, splitting_log_volume
@@ -25,6 +26,7 @@ __all__ = [
     "LogEvidence",
     "LogVolume",
     "OrthantProbability",
+    "PosteriorAccuracy",
     "Sites",
     "Splitting",
     "checked_kernel",
@@ -34,6 +36,7 @@ __all__ = [
     "log_volume",
     "marginal_likelihood_bound",
     "orthant_probability",
+    "posterior_accuracy",
     "prior_bound",
     "splitting_log_volume",
 ]

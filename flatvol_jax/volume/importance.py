@@ -112,6 +112,22 @@ def twisted_importance_sampling(
     return replicates_of(visited(key, cloud, mean, factor, precision, shift, replicates))
 
 
+@partial(jax.jit, static_argnames=("particles", "replicates"))
+def twisted_particles(
+    key: Array,
+    mean: Array,
+    factor: Array,
+    precision: Array,
+    shift: Array,
+    particles: int,
+    replicates: int,
+) -> tuple[Array, Cloud, Replicates]:
+    """Return the z that `twisted_importance_sampling` drew, (P, n), the cloud and its estimates."""
+    cloud = begun_cloud(len(mean), particles, replicates)
+    cloud = visited(key, cloud, mean, factor, precision, shift, replicates)
+    return mean + cloud.noise @ factor.T, cloud, replicates_of(cloud)
+
+
 def begun_cloud(n: int, particles: int, replicates: int) -> Cloud:
     """Return R times N particles that have visited none of n coordinates; float64."""
     return Cloud(
@@ -230,13 +246,18 @@ def replicates_of(cloud: Cloud) -> Replicates:
     replicates = len(cloud.log_estimate)
     particles = len(cloud.log_weight) // replicates
     log_weight = cloud.log_weight.reshape(replicates, particles)
-    share = jax.nn.softmax(log_weight, axis=-1)
-    ancestor = cloud.ancestor.reshape(replicates, particles)
-    families = jax.vmap(lambda w, g: jax.ops.segment_sum(w, g, particles))(share, ancestor)
-    strangers = 1.0 - jnp.sum(families**2, axis=-1)
+    unrelated = 1.0 - jnp.sum(offspring_weights(cloud) ** 2, axis=-1)
     inflation = (particles / (particles - 1.0)) ** (cloud.resamplings + 1)
     return Replicates(
         cloud.log_estimate + logsumexp(log_weight, axis=-1) - jnp.log(particles),
-        1.0 - inflation * strangers,
+        1.0 - inflation * unrelated,
         jnp.minimum(cloud.effective, _effective_sample_size(log_weight)),
     )
+
+
+def offspring_weights(cloud: Cloud) -> Array:
+    """Return W_g, the weight at the end of the offspring of each ancestor g, (R, N)."""
+    replicates = len(cloud.log_estimate)
+    share = jax.nn.softmax(cloud.log_weight.reshape(replicates, -1), axis=-1)
+    ancestor, particles = cloud.ancestor.reshape(share.shape), share.shape[1]
+    return jax.vmap(lambda w, g: jax.ops.segment_sum(w, g, particles))(share, ancestor)

@@ -112,11 +112,11 @@ def sampling_estimate(
     if proposal == "prior":
         precision = shift = jnp.zeros_like(labels)
         posterior = Posterior(shift if prior_mean is None else prior_mean, kernel, 0.0)
-    order = jnp.argsort(labels * ep.cavities.mean / jnp.sqrt(ep.cavities.variance))
+    order = hardest_first(labels, ep)
     runs = twisted_importance_sampling(
         key,
         (labels * posterior.mean)[order],
-        _signed_factor(posterior.covariance, labels, order),
+        signed_factor(posterior.covariance, labels, order),
         precision[order],
         shift[order],
         particles,
@@ -134,9 +134,14 @@ def chosen_proposal(proposal: str, ep: EP) -> str:
     return proposal
 
 
+def hardest_first(labels: Array, ep: EP) -> Array:
+    """Return the order of sampling: outputs least expected to have their sign come first."""
+    return jnp.argsort(labels * ep.cavities.mean / jnp.sqrt(ep.cavities.variance))
+
+
 @jax.jit
-def _signed_factor(covariance: Array, labels: Array, order: Array) -> Array:
-    """Cholesky factor of the covariance of y z, its coordinates reordered."""
+def signed_factor(covariance: Array, labels: Array, order: Array) -> Array:
+    """Return the Cholesky factor of the covariance of y z, its coordinates reordered."""
     signs = labels[order]
     ordered = covariance[order][:, order] * signs[:, None] * signs
     return jnp.linalg.cholesky(ordered, symmetrize_input=False)

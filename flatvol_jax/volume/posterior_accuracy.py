@@ -1,0 +1,204 @@
+"""The accuracy of a random network that fits S: guess and check, without guessing."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from scipy.linalg import cho_solve, cholesky
+from scipy.special import logsumexp, ndtr
+
+from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.jackknife import delete_a_group
+from flatvol_jax.runtime.precision import float64_scope
+from flatvol_jax.runtime.printing import prints_as, with_error
+from flatvol_jax.volume import inputs
+from flatvol_jax.volume.links import LINK_VARIANCE
+from flatvol_jax.volume.posterior_outputs import MATRICES, posterior_outputs
+from flatvol_jax.volume.repetitions import contradiction, find_repetitions
+
+
+@prints_as(
+    lambda found: (
+        f"PosteriorAccuracy({with_error(found.accuracy, found.standard_error)}, EP "
+        f"{found.ep:.5g}; log P(S) {with_error(found.log_volume, found.log_volume_error)} nats, "
+        f"{found.status}; {found.ancestors:.0f} ancestors of {found.particles} particles)"
+    )
+)
+class PosteriorAccuracy(NamedTuple):
+    """What random networks that fit S answer on E.
+
+    Attributes:
+        accuracy: expected accuracy on E of such a network, the mean of `probability`.
+        standard_error: of accuracy, by the jackknife over replicates. It covers the sampling,
+            not a sampled kernel's own error.
+        bias: of accuracy, by the jackknife; not taken off.
+        probability: P(f(x_e) = y_e | f fits S) of each input of E, (m,).
+        majority: share of E whose probability exceeds 1/2: the accuracy of a vote of all such
+            networks, the Bayes classifier of this prior.
+        ep: accuracy by EP's Gaussian on S, without sampling.
+        log_volume: log P(S), nats.
+        log_volume_error: its standard error, nats.
+        status: of log_volume, see `Estimate`; anything but "certified..." holds for the accuracy
+            as well.
+        ancestors: effective number of particles at the start that have offspring at the end,
+            summed over replicates; where few are left, the error is itself uncertain.
+        particles: number of all particles.
+    """
+
+    accuracy: np.float64
+    standard_error: np.float64
+    bias: np.float64
+    probability: np.ndarray
+    majority: np.float64
+    ep: np.float64
+    log_volume: np.float64
+    log_volume_error: np.float64
+    status: str
+    ancestors: np.float64
+    particles: int
+
+
+class _Conditional(NamedTuple):
+    """The outputs on E given those on S: z_E ~ N(z_S W, σ²), each by itself.
+
+    Attributes:
+        weights: W = K_SS^-1 K_SE, (n, m).
+        variance: σ² = diag(K_EE - K_ES W), (m,).
+    """
+
+    weights: np.ndarray
+    variance: np.ndarray
+
+
+@float64_scope
+def posterior_accuracy(
+    key: jax.Array,
+    kernel: np.ndarray,
+    labels: np.ndarray,
+    test_labels: np.ndarray,
+    link: str = "heaviside",
+    *,
+    particles: int = 128,
+    replicates: int = 16,
+) -> PosteriorAccuracy:
+    """Return the accuracy on E of a random network, given that it fits S ("guess and check").
+
+    Guessing takes 1/P(S) networks, e^200 for five hundred digits. Here the outputs on S are
+    sampled where they have the signs of the labels, by `twisted_importance_sampling`. Given them
+    an output on E is N(μ, σ²), μ = K_eS K_SS^-1 z_S and σ² = K_ee - K_eS K_SS^-1 K_Se, and
+
+        accuracy = Σ_r Ẑ_r Σ_p w̄_rp g(z_rp) / Σ_r Ẑ_r,   g = mean over E of Φ(y_e μ_e / σ_e),
+
+    w̄ the weights of a replicate's particles and Ẑ_r its unbiased estimate of P(S). The quotient
+    is consistent and not unbiased.
+
+    Args:
+        key: for all draws.
+        kernel: K, (n + m, n + m) float64, on the inputs of S and then those of E.
+        labels: y on S, (n,), ±1: what the networks answer there.
+        test_labels: y on E, (m,), ±1: what their answers are compared with.
+        link: "heaviside", an answer is the sign of the output; "probit", the sign of the output
+            with unit noise, on S and on E.
+        particles: N, of one replicate.
+        replicates: R, independent, whose spread gives the standard error.
+
+    Raises:
+        ValueError: kernel not float64, square, symmetric, finite or positive semidefinite, or
+            singular on S; labels not ±1, none on S or on E, or not one for each input; inputs of
+            S that are one and have two labels, which no network fits.
+    """
+    noise = LINK_VARIANCE[checks.one_of("link", link, LINK_VARIANCE)]
+    key = checks.random_key("key", key)
+    particles = checks.count("particles", particles, least=2)
+    replicates = checks.count("replicates", replicates, least=2)
+    correlation, _ = inputs.checked_correlation(kernel, noise, MATRICES)
+    labels, test_labels = _checked_labels(labels, test_labels, len(correlation))
+    n = len(labels)
+    kept = _distinct(correlation[:n, :n], labels, noise)
+    prior, cross = correlation[np.ix_(kept, kept)], correlation[kept, n:]
+    sample = posterior_outputs(key, prior, labels[kept], particles, replicates)
+    conditional = _conditional(prior, cross)
+
+    by_ep = _right(
+        sample.ep.mean @ conditional.weights,
+        conditional.variance
+        + np.sum(conditional.weights * (sample.ep.covariance @ conditional.weights), axis=0),
+        test_labels,
+    )
+    right = np.stack(
+        [
+            weights @ _right(outputs @ conditional.weights, conditional.variance, test_labels)
+            for outputs, weights in zip(sample.outputs, sample.weights, strict=True)
+        ]
+    )
+    mean = _mean_of_replicates(sample.log_estimates, right)
+    accuracy = delete_a_group(
+        mean.mean(), _without_each(sample.log_estimates, right.mean(axis=1)), np.ones(replicates)
+    )
+    return PosteriorAccuracy(
+        accuracy=np.float64(accuracy.value),
+        standard_error=np.float64(accuracy.standard_error),
+        bias=np.float64(accuracy.bias),
+        probability=mean,
+        majority=np.mean(mean > 0.5),
+        ep=np.mean(by_ep),
+        log_volume=sample.estimate.log_volume,
+        log_volume_error=sample.estimate.standard_error,
+        status=str(sample.estimate.status),
+        ancestors=np.sum(sample.ancestors),
+        particles=particles * replicates,
+    )
+
+
+def _checked_labels(
+    labels: np.ndarray, test_labels: np.ndarray, inputs_of_kernel: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels on S and on E, ±1, as many together as the kernel has inputs."""
+    parts = {"labels": labels, "test_labels": test_labels}
+    for name, part in parts.items():
+        part = checks.finite(name, part, ndim=1)
+        if not len(part):
+            raise ValueError(f"{name}: got none, wanted at least one label.")
+        parts[name] = inputs.checked_labels(part, len(part))
+    counts = [len(part) for part in parts.values()]
+    if sum(counts) != inputs_of_kernel:
+        raise ValueError(
+            f"kernel: got {inputs_of_kernel} inputs for {counts[0]} labels on S and {counts[1]} on "
+            "E; wanted one row for each, those of S first."
+        )
+    return parts["labels"], parts["test_labels"]
+
+
+def _distinct(correlation: np.ndarray, labels: np.ndarray, noise: float) -> np.ndarray:
+    """Return the inputs of S that repeat none before them; refuse labels that no function has."""
+    read = correlation.__getitem__
+    repetitions = find_repetitions(read, len(correlation))
+    clash = contradiction(repetitions, labels, read, noise)
+    if clash is not None:
+        raise ValueError(
+            f"labels: got two labels for inputs {clash[0]} and {clash[1]} of S, which are one: no "
+            "function fits them, and there is no posterior. Leave one of them out."
+        )
+    return repetitions.kept
+
+
+def _conditional(prior: np.ndarray, cross: np.ndarray) -> _Conditional:
+    weights = cho_solve((cholesky(prior, lower=True), True), cross)
+    return _Conditional(weights, np.maximum(1.0 - np.sum(cross * weights, axis=0), 0.0))
+
+
+def _right(mean: np.ndarray, variance: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return Φ(y μ/σ), the chance that an output N(μ, σ²) has the sign of its label."""
+    with np.errstate(divide="ignore"):
+        return ndtr(labels * mean / np.sqrt(variance))
+
+
+def _mean_of_replicates(log_estimates: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return Σ_r Ẑ_r v_r / Σ_r Ẑ_r, the replicates along the first axis."""
+    return np.exp(log_estimates - logsumexp(log_estimates)) @ values
+
+
+def _without_each(log_estimates: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return that mean without each of the replicates, (R,)."""
+    others = ~np.eye(len(values), dtype=bool)
+    return np.array([_mean_of_replicates(log_estimates[rest], values[rest]) for rest in others])

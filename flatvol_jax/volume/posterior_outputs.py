@@ -1,0 +1,116 @@
+"""The outputs of random networks that fit S: weighted particles from the posterior on S."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flatvol_jax.runtime.printing import prints_its_fields
+from flatvol_jax.volume import inputs
+from flatvol_jax.volume.ep import EP, expectation_propagation, prior_cavities
+from flatvol_jax.volume.host_ep import expectation_propagation_on_host, on_cpu
+from flatvol_jax.volume.importance import offspring_weights, twisted_particles
+from flatvol_jax.volume.posterior import Posterior, gaussian_posterior
+from flatvol_jax.volume.sampling import (
+    Estimate,
+    chosen_proposal,
+    combined_replicates,
+    hardest_first,
+    signed_factor,
+)
+
+MATRICES = 6.0  # n² float64 at once beside the kernel: EP's, Σ and its factor
+_TOLERANCE = 1e-8  # nats, of EP's residual: EP only proposes
+_MAX_ITERATIONS = 200
+
+
+@prints_its_fields
+class PosteriorOutputs(NamedTuple):
+    """Particles of z ~ N(0, K) given y_i z_i > 0 for all i, R replicates of N.
+
+    The expectation of g(z) is Σ_r Ẑ_r Σ_p w̄_rp g(z_rp) / Σ_r Ẑ_r, consistent in N R.
+
+    Attributes:
+        outputs: z, (R, N, n).
+        weights: w̄, which add up to 1 within each replicate, (R, N).
+        log_estimates: log Ẑ_r, of independent unbiased estimates of P(y), nats, (R,).
+        ancestors: effective number of particles at the start that have offspring at the end,
+            1/Σ_g W_g² for W_g the weight of the offspring of ancestor g, (R,).
+        estimate: log P(y) from all replicates.
+        ep: EP's approximation of the same posterior: a Gaussian.
+    """
+
+    outputs: np.ndarray
+    weights: np.ndarray
+    log_estimates: np.ndarray
+    ancestors: np.ndarray
+    estimate: Estimate
+    ep: Posterior
+
+
+def posterior_outputs(
+    key: jax.Array, correlation: np.ndarray, labels: np.ndarray, particles: int, replicates: int
+) -> PosteriorOutputs:
+    """Sample the outputs on S of networks that give it these labels; see `posterior_accuracy`.
+
+    Args:
+        key: for all draws.
+        correlation: of the outputs, (n, n) float64, not singular.
+        labels: ±1, (n,).
+        particles: N.
+        replicates: R.
+
+    Raises:
+        NumericalFault: the matrix is too nearly singular to sample from.
+    """
+    inputs.check_memory(len(labels), MATRICES, particles * replicates)
+    inputs.check_invertible(correlation, correlation)
+    matrix, labels = jnp.asarray(correlation), jnp.asarray(labels, jnp.float64)
+    ep = _fixed_point(matrix, labels)
+    gaussian = gaussian_posterior(matrix, *ep.sites)
+    proposal = chosen_proposal("auto", ep)
+    precision, shift, twisted = ep.sites.precision, labels * ep.sites.shift, gaussian
+    if proposal == "prior":
+        precision = shift = jnp.zeros_like(labels)
+        twisted = Posterior(shift, matrix, 0.0)
+    order = hardest_first(labels, ep)
+    signed, cloud, runs = twisted_particles(
+        key,
+        (labels * twisted.mean)[order],
+        signed_factor(twisted.covariance, labels, order),
+        precision[order],
+        shift[order],
+        particles,
+        replicates,
+    )
+    outputs = jnp.zeros_like(signed).at[:, order].set(signed) * labels
+    log_weight = cloud.log_weight.reshape(replicates, particles)
+    runs, found = jax.device_get(
+        (
+            runs,
+            (
+                outputs.reshape(replicates, particles, -1),
+                jax.nn.softmax(log_weight, axis=-1),
+                jnp.sum(offspring_weights(cloud) ** 2, axis=-1),
+                gaussian,
+            ),
+        )
+    )
+    outputs, weights, concentration, gaussian = found
+    log_normaliser = float(twisted.log_normaliser)
+    return PosteriorOutputs(
+        outputs,
+        weights,
+        log_normaliser + runs.log_estimate,
+        1.0 / concentration,
+        combined_replicates(runs, log_normaliser, particles, proposal, 0.0),
+        gaussian,
+    )
+
+
+def _fixed_point(matrix: jax.Array, labels: jax.Array) -> EP:
+    start, limits = prior_cavities(matrix), (_TOLERANCE, _MAX_ITERATIONS)
+    if on_cpu(matrix):
+        return expectation_propagation_on_host(matrix, labels, start, *limits)
+    return expectation_propagation(matrix, labels, start, *limits)
