@@ -136,7 +136,7 @@ def chosen_proposal(proposal: str, ep: EP) -> str:
 
 @jax.jit
 def _signed_factor(covariance: Array, labels: Array, order: Array) -> Array:
-    """Cholesky factor of the covariance of y z, its coordinates reordered."""
+    """Return the Cholesky factor of the covariance of y z, its coordinates reordered."""
     signs = labels[order]
     ordered = covariance[order][:, order] * signs[:, None] * signs
     return jnp.linalg.cholesky(ordered, symmetrize_input=False)
@@ -145,7 +145,7 @@ def _signed_factor(covariance: Array, labels: Array, order: Array) -> Array:
 def combined_replicates(
     runs: Replicates, log_normaliser: float, particles: int, proposal: str, rounding_error: float
 ) -> Estimate:
-    """One estimate from independent replicates, with what its error is worth."""
+    """Join independent replicates into one estimate, with what its error is worth."""
     replicates = len(runs.log_estimate)
     log_total = logsumexp(runs.log_estimate)
     relative = np.exp(runs.log_estimate - log_total) * replicates  # V_r / mean V_r
@@ -182,7 +182,7 @@ def combined_replicates(
 
 
 def impossible(replicates: int, particles: int) -> Estimate:
-    """The exact answer log V = -inf, in the form of an estimate."""
+    """Return the exact answer log V = -inf, in the form of an estimate."""
     nowhere = np.full(replicates, -np.inf)
     total = particles * replicates
     return Estimate(
