@@ -35,7 +35,7 @@ class Cloud(NamedTuple):
         noise: standardised coordinates ε of z = m + Lε, (P, n); zero where not yet visited.
         log_weight: since the last resampling, (P,).
         ancestor: each particle's ancestor at the start, (P,), numbered within its replicate.
-        log_estimate: what resampling has banked, (R,).
+        log_estimate: log mean weight up to the last resampling, summed, (R,).
         resamplings: (R,).
         effective: least effective sample size seen, (R,).
         origin: which row of its mean each particle has, (P,); None where all have one mean.
@@ -108,11 +108,13 @@ def twisted_importance_sampling(
     References: Genz, J. Comput. Graph. Stat. 1 (1992), separation of variables; Whiteley and
     Lee, Ann. Stat. 42 (2014), twisted particle filters.
     """
-    cloud = begun_cloud(len(mean), particles, replicates)
-    return replicates_of(visited(key, cloud, mean, factor, precision, shift, replicates))
+    cloud = initial_cloud(len(mean), particles, replicates)
+    return cloud_replicates(
+        visit_coordinates(key, cloud, mean, factor, precision, shift, replicates)
+    )
 
 
-def begun_cloud(n: int, particles: int, replicates: int) -> Cloud:
+def initial_cloud(n: int, particles: int, replicates: int) -> Cloud:
     """Return R times N particles that have visited none of n coordinates; float64."""
     return Cloud(
         noise=jnp.zeros((replicates * particles, n)),
@@ -124,7 +126,7 @@ def begun_cloud(n: int, particles: int, replicates: int) -> Cloud:
     )
 
 
-def visited(
+def visit_coordinates(
     key: Array,
     cloud: Cloud,
     mean: Array,
@@ -212,12 +214,12 @@ def _resample(key: Array, cloud: Cloud, replicates: int) -> Cloud:
         chosen = jax.vmap(jnp.searchsorted)(cumulated, uniform * cumulated[:, -1:])
         parent = jnp.where(needed[:, None], chosen, jnp.arange(particles))
         parent = (parent + particles * jnp.arange(replicates)[:, None]).reshape(-1)
-        banked = logsumexp(log_weight, axis=-1) - jnp.log(particles)
+        log_mean_weight = logsumexp(log_weight, axis=-1) - jnp.log(particles)
         return cloud._replace(
             noise=cloud.noise[parent],
             log_weight=jnp.where(needed[:, None], 0.0, log_weight).reshape(-1),
             ancestor=cloud.ancestor[parent],
-            log_estimate=cloud.log_estimate + jnp.where(needed, banked, 0.0),
+            log_estimate=cloud.log_estimate + jnp.where(needed, log_mean_weight, 0.0),
             resamplings=cloud.resamplings + needed,
             origin=None if cloud.origin is None else cloud.origin[parent],
         )
@@ -225,18 +227,18 @@ def _resample(key: Array, cloud: Cloud, replicates: int) -> Cloud:
     return jax.lax.cond(needed.any(), resampled, lambda cloud: cloud, cloud)
 
 
-def replicates_of(cloud: Cloud) -> Replicates:
+def cloud_replicates(cloud: Cloud) -> Replicates:
     """Return the estimates of particles that have visited all coordinates."""
     replicates = len(cloud.log_estimate)
     particles = len(cloud.log_weight) // replicates
     log_weight = cloud.log_weight.reshape(replicates, particles)
     share = jax.nn.softmax(log_weight, axis=-1)
     ancestor = cloud.ancestor.reshape(replicates, particles)
-    families = jax.vmap(lambda w, g: jax.ops.segment_sum(w, g, particles))(share, ancestor)
-    strangers = 1.0 - jnp.sum(families**2, axis=-1)
+    ancestor_shares = jax.vmap(lambda w, g: jax.ops.segment_sum(w, g, particles))(share, ancestor)
+    unrelated = 1.0 - jnp.sum(ancestor_shares**2, axis=-1)
     inflation = (particles / (particles - 1.0)) ** (cloud.resamplings + 1)
     return Replicates(
         cloud.log_estimate + logsumexp(log_weight, axis=-1) - jnp.log(particles),
-        1.0 - inflation * strangers,
+        1.0 - inflation * unrelated,
         jnp.minimum(cloud.effective, _effective_sample_size(log_weight)),
     )
