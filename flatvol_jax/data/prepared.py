@@ -54,7 +54,7 @@ def prepared_folder(name: str, data_dir: epath.PathLike | None = None) -> epath.
     """Return the folder of the newest prepared version; an error says how to prepare one."""
     if data_dir is None:
         data_dir = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    root = checks.folder("data_dir", data_dir).expanduser().resolve()
+    root = epath.Path(checks.folder("data_dir", data_dir)).expanduser().resolve()
     try:
         versions = [
             (tuple(int(part) for part in path.name.split(".")), path)
@@ -104,7 +104,7 @@ def decode(
 
 
 def _examples(builder: Any, split: str) -> Iterator[dict[str, Any]]:
-    """Examples in the order of their records: without TensorFlow where the format allows."""
+    """Yield the examples in the order of their records, where possible without TensorFlow."""
     try:
         source = builder.as_data_source(split=split)
     except NotImplementedError:
@@ -120,7 +120,7 @@ def _examples(builder: Any, split: str) -> Iterator[dict[str, Any]]:
 
 
 def _tensorflow_examples(builder: Any, split: str) -> Iterator[dict[str, Any]]:
-    """Examples of a format that has no random access, as `tfds.load` reads them."""
+    """Yield the examples of a format without random access, as `tfds.load` reads them."""
     import tensorflow_datasets as tfds
 
     # Looked for, not tried: a failed import makes tensorflow-datasets print a banner.

@@ -10,12 +10,15 @@ from jax import Array
 from jax.tree_util import Partial
 
 from flatvol_jax.flatness.examples import number_of_examples
+from flatvol_jax.runtime.precision import jax_config
 
 
 def mean_over_batches(
     loss: Callable[[Any, Any], Array], data: Any, batch_size: int
 ) -> Callable[[Any], Array]:
-    """params -> (1/n) Σ_batches (size of the batch) · loss(params, batch), all n examples.
+    """Return the mean loss over all n examples as a function of params, a batch at a time.
+
+        params -> (1/n) Σ_batches (size of the batch) · loss(params, batch).
 
     It is a loss like any other: value, gradient and Hessian products accumulate over the batches
     and equal those of the whole set to rounding, the last batch takes what is left. A batch is
@@ -36,23 +39,23 @@ def mean_over_batches(
     whole, rest = divmod(size, batch_size)
 
     def read(first: Array, length: int) -> Any:
-        halves = jax.tree.map(lambda leaf: _halves(leaf[:length]), data)
-        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), halves)
+        words = jax.tree.map(lambda leaf: _as_short_words(leaf[:length]), data)
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), words)
 
         def rows(start):
             start = int(start)
-            return jax.tree.map(lambda leaf: _halves(leaf[start : start + length]), data)
+            return jax.tree.map(lambda leaf: _as_short_words(leaf[start : start + length]), data)
 
         found = jax.pure_callback(rows, shapes, first, vmap_method="sequential")
-        return jax.tree.map(_joined, found, data)
+        return jax.tree.map(_from_short_words, found, data)
 
     def total(params: Any, first: Array, length: int) -> Array:
-        """Summed loss of one batch; recomputed, not stored, for derivatives."""
-        of_batch = jax.checkpoint(lambda p, i: length * loss(p, read(i, length)))
-        return of_batch(params, first)
+        """Sum the loss over one batch; it is recomputed, not stored, for derivatives."""
+        batch_total = jax.checkpoint(lambda p, i: length * loss(p, read(i, length)))
+        return batch_total(params, first)
 
     def mean_loss(params: Any) -> Array:
-        if not jax.config.jax_enable_x64:
+        if not jax_config.jax_enable_x64:
             raise ValueError(
                 "mean_over_batches: got called with x64 off, wanted on: hand the loss to the "
                 "measures of flatvol_jax.flatness, or call it inside jax.enable_x64(True)."
@@ -69,13 +72,13 @@ def mean_over_batches(
     return Partial(mean_loss)
 
 
-def _halves(rows: np.ndarray) -> np.ndarray:
-    """A batch in at most 32 bits a number: a callback's thread knows no x64 scope."""
+def _as_short_words(rows: np.ndarray) -> np.ndarray:
+    """Return a batch in at most 32 bits a number: a callback's thread knows no x64 scope."""
     rows = np.ascontiguousarray(rows)
     return rows if rows.dtype.itemsize < 8 else rows[..., None].view(np.uint32)
 
 
-def _joined(rows: Array, leaf: np.ndarray) -> Array:
+def _from_short_words(rows: Array, leaf: np.ndarray) -> Array:
     if leaf.dtype.itemsize == 8:
         rows = jax.lax.bitcast_convert_type(rows, leaf.dtype)
     return rows.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else rows

@@ -38,7 +38,9 @@ class FisherRao(NamedTuple):
 
 @float64_scope
 def fisher_rao_norm(losses: Callable[[Any], Array], params: Any) -> FisherRao:
-    """‖w‖_fr² = E_n ⟨w, ∇_w l_n⟩² = w'Fw, F the empirical Fisher matrix.
+    """Return the Fisher-Rao norm of the parameters.
+
+        ‖w‖_fr² = E_n ⟨w, ∇_w l_n⟩² = w'Fw, F the empirical Fisher matrix.
 
     The labels are those of the sample. For a ReLU network without biases, of L hidden layers, it
     is (L + 1)² E_n (l'(f_n) f_n)². Unchanged under layer-wise and neuron-wise scaling, with
@@ -55,14 +57,16 @@ def fisher_rao_norm(losses: Callable[[Any], Array], params: Any) -> FisherRao:
     Reference: Liang, Poggio, Rakhlin, Stokes 2019, "Fisher-Rao metric, geometry, and complexity
     of neural networks".
     """
-    losses, params = checked_loss(losses), checked_params(params)
-    shape = checked_shape(evaluate, losses, params, "losses", "the vector of the examples' losses")
+    function, params = checked_loss(losses), checked_params(params)
+    shape = checked_shape(
+        evaluate, function, params, "losses", "the vector of the examples' losses"
+    )
     if not (hasattr(shape, "shape") and len(shape.shape) == 1 and shape.size > 0):
         raise ValueError(
             f"losses: got {shape} from losses(params), wanted the vector of the examples' "
             "losses, (n,), before their mean."
         )
-    values, slopes = (np.asarray(part, np.float64) for part in _along(losses, params))
+    values, slopes = (np.asarray(part, np.float64) for part in _along(function, params))
     checks.finite("losses", values)
     squares = slopes**2
     mean = float(squares.mean())
@@ -72,5 +76,5 @@ def fisher_rao_norm(losses: Callable[[Any], Array], params: Any) -> FisherRao:
 
 @jax.jit
 def _along(losses: Loss, params: Any) -> tuple[Array, Array]:
-    """l_n and ⟨w, ∇l_n⟩."""
+    """Return l_n and ⟨w, ∇l_n⟩."""
     return jax.jvp(lambda p: losses(p), (params,), (params,))

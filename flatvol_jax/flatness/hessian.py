@@ -1,6 +1,5 @@
 """Measures of the Hessian of the mean loss, or of its Gauss-Newton part."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from flatvol_jax.flatness import lanczos
+from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.objective import (
     Loss,
     Objective,
@@ -85,12 +85,12 @@ class HessianMeasures(NamedTuple):
 @float64_scope
 def hessian_eigenvalues(
     key: Array,
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     k: int,
     operator: str = "hessian",
 ) -> Eigenvalues:
-    """The k algebraically largest eigenvalues of ∇²L(w), or of its Gauss-Newton part.
+    """Return the k algebraically largest eigenvalues of ∇²L(w), or of its Gauss-Newton part.
 
     Dense up to 1,000 parameters. Beyond: Lanczos with full reorthogonalisation on
     Hessian-vector products, the Krylov space doubled until the residuals are below 1e-6 of
@@ -116,12 +116,12 @@ def hessian_eigenvalues(
 @float64_scope
 def hessian_measures(
     key: Array,
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     k: int = 50,
     operator: str = "hessian",
 ) -> HessianMeasures:
-    """Spectral norm, Frobenius norm, trace and log product of the k largest eigenvalues.
+    """Return spectral norm, Frobenius norm, trace and log product of the k largest eigenvalues.
 
     Exact up to 1,000 parameters. Beyond, with V the converged Ritz vectors and
     z̃ = (I - VV')z for Rademacher z: trace = Σ λ_V + E z̃'Hz̃ and
@@ -194,7 +194,7 @@ def _product_status(values: np.ndarray, residuals: np.ndarray) -> str:
 
 
 def without_rounding(values: np.ndarray, size: int, noise: float = 0.0) -> np.ndarray:
-    """Eigenvalues with those that are within rounding of zero set to 0 exactly.
+    """Set the eigenvalues that are within rounding of zero to 0 exactly.
 
     float64 products with a matrix of P rows leave eigenvalues of up to about P · 2e-16 of the
     largest where the matrix has none. That is the limit here, with P = 1,000 at least, for the
@@ -236,9 +236,11 @@ def _spectrum(key: Array, objective: Objective, k: int, operator: str) -> _Spect
     depth = min(max(3 * k, 40), limit)
     state = lanczos.begin(jax.random.fold_in(key, 0), size)
     while True:
-        state, ritz = _deeper(key, objective.loss, objective.params, state, operator, depth)
+        state, ritz = _continue_lanczos(
+            key, objective.loss, objective.params, state, operator, depth
+        )
         values, residuals = np.asarray(ritz.values), np.array(ritz.residuals)
-        if _finished(values, residuals, k, size) or depth == limit:
+        if _has_converged(values, residuals, k, size) or depth == limit:
             ends = np.r_[:k, len(values) - 1]
             pairs = ritz.values[ends], ritz.vectors[ends]
             residuals[ends] = _residuals(objective.loss, objective.params, *pairs, operator)
@@ -247,17 +249,17 @@ def _spectrum(key: Array, objective: Objective, k: int, operator: str) -> _Spect
         depth = min(2 * depth, limit)
 
 
-def _finished(values: np.ndarray, residuals: np.ndarray, k: int, size: int) -> bool:
+def _has_converged(values: np.ndarray, residuals: np.ndarray, k: int, size: int) -> bool:
     """Return whether the k largest and the smallest Ritz value have converged."""
     norm = np.abs(values).max()
     converged = residuals <= TOLERANCE * norm
-    told = residuals <= np.maximum(_RESOLVED * np.abs(values), rounding(norm, size))
-    return bool(converged[:k].all() and converged[-1] and told[:k].all())
+    resolved = residuals <= np.maximum(_RESOLVED * np.abs(values), rounding(norm, size))
+    return bool(converged[:k].all() and converged[-1] and resolved[:k].all())
 
 
 @partial(jax.jit, static_argnames="operator")
 def _dense(loss: Loss, params: Any, operator: str) -> tuple[Array, Array]:
-    """All eigenvalues, ascending, and the norm of the antisymmetric part, which is rounding."""
+    """Return all eigenvalues, ascending, and the norm of the antisymmetric part: rounding."""
     product, size = curvature_product(loss, params, operator)
     matrix = jax.lax.map(product, jnp.eye(size), batch_size=64)
     asymmetry = 0.5 * jnp.linalg.norm(matrix - matrix.T)
@@ -265,7 +267,7 @@ def _dense(loss: Loss, params: Any, operator: str) -> tuple[Array, Array]:
 
 
 @partial(jax.jit, static_argnames=("operator", "depth"))
-def _deeper(
+def _continue_lanczos(
     key: Array, loss: Loss, params: Any, state: lanczos.Tridiagonal, operator: str, depth: int
 ) -> tuple[lanczos.Tridiagonal, lanczos.Ritz]:
     product, _ = curvature_product(loss, params, operator)
@@ -275,7 +277,7 @@ def _deeper(
 
 @partial(jax.jit, static_argnames="operator")
 def _residuals(loss: Loss, params: Any, values: Array, vectors: Array, operator: str) -> Array:
-    """‖Cv - λv‖, computed."""
+    """Return ‖Cv - λv‖ of each pair, computed."""
     product, _ = curvature_product(loss, params, operator)
     return jax.lax.map(
         lambda pair: jnp.linalg.norm(product(pair[1]) - pair[0] * pair[1]), (values, vectors)
@@ -286,7 +288,7 @@ def _residuals(loss: Loss, params: Any, values: Array, vectors: Array, operator:
 def _deflated_moments(
     key: Array, loss: Loss, params: Any, vectors: Array, operator: str, probes: int
 ) -> Array:
-    """z̃'Cz̃ and ‖(I - VV')Cz̃‖² for each probe, (2, probes)."""
+    """Return z̃'Cz̃ and ‖(I - VV')Cz̃‖² for each probe, (2, probes)."""
     product, size = curvature_product(loss, params, operator)
 
     def project(z):

@@ -17,7 +17,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 _FLOAT64_BITS = 64
 _FLOAT64_MANTISSA = 52
 _FLOAT64_PRESETS = ("DEFAULT", "F64_F64_F64")  # of a product; the others compute in less
-_FLOAT64_PRODUCT = jax.lax.DotAlgorithm(*3 * [np.float64])
+_FLOAT64_TYPES: Any = 3 * [np.float64]  # of both operands and of the sum
+_FLOAT64_PRODUCT = jax.lax.DotAlgorithm(*_FLOAT64_TYPES)
 _found: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
@@ -69,9 +70,9 @@ def check_float64(name: str, traced: Any, params: Any) -> None:
     """
     program = traced.jaxpr
     if program.jaxpr not in _found:
-        of_params = len(jax.tree.leaves(params))
-        others = len(program.jaxpr.invars) - of_params
-        flows = [_CLEAN] * others + [_Flow(True, None)] * of_params
+        parameters = len(jax.tree.leaves(params))
+        others = len(program.jaxpr.invars) - parameters
+        flows = [_CLEAN] * others + [_Flow(True, None)] * parameters
         results = _Walk(_answers_truth(program)).results(program.jaxpr, flows)
         _found[program.jaxpr] = next((flow.rounding for flow in results if flow.rounding), None)
     rounding = _found[program.jaxpr]
@@ -86,7 +87,7 @@ def check_float64(name: str, traced: Any, params: Any) -> None:
         )
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Drop what was found of all programs, so that the next check walks them again."""
     _found.clear()
 
@@ -103,7 +104,7 @@ class _Walk:
         self.seen: dict[Any, list[_Flow]] = {}
 
     def results(self, jaxpr: Jaxpr, inputs: Sequence[_Flow]) -> list[_Flow]:
-        """The flows of the results of a program whose inputs have these."""
+        """Return the flows of a program's results, given those of its inputs."""
         key = id(jaxpr), tuple(inputs)
         if key not in self.seen:
             flows = dict(zip(jaxpr.invars, inputs, strict=True))
@@ -118,7 +119,7 @@ class _Walk:
         return self.seen[key]
 
     def equation(self, equation: JaxprEqn, inputs: list[_Flow]) -> list[_Flow]:
-        """The flows of the results of one operation."""
+        """Return the flows of the results of one operation."""
         if not any(flow.depends or flow.rounding for flow in inputs):
             return [_CLEAN] * len(equation.outvars)
         name, options = equation.primitive.name, equation.params
@@ -147,7 +148,7 @@ class _Walk:
         return [self.output(equation, variable.aval, joined) for variable in equation.outvars]
 
     def loop(self, body: Jaxpr, consts: list, rest: list, carry: int) -> list[_Flow]:
-        """The results of a loop: what one turn hands on is repeated until nothing is new."""
+        """Return the flows of a loop's results: its body is repeated until nothing is new."""
         state, others = list(rest[:carry]), list(rest[carry:])
         while True:
             outputs = self.results(body, consts + state + others)
@@ -157,7 +158,7 @@ class _Walk:
             state = after
 
     def output(self, equation: JaxprEqn, aval: Any, joined: _Flow) -> _Flow:
-        """The flow of one result of an operation that has no program within."""
+        """Return the flow of one result of an operation that has no program within."""
         dtype = getattr(aval, "dtype", None)
         if dtype is None or not jnp.issubdtype(dtype, jnp.inexact):
             return _Flow(False, joined.rounding if self.truth else None)
@@ -175,7 +176,7 @@ class _Walk:
 
 
 def _lower_algorithm(equation: JaxprEqn) -> str | None:
-    """The algorithm of a product that has fewer digits than float64, whatever its dtype says."""
+    """Name the algorithm of a product with fewer digits than float64, whatever its dtype says."""
     chosen = equation.params.get("precision")
     if isinstance(chosen, jax.lax.DotAlgorithm):
         return None if chosen == _FLOAT64_PRODUCT else "a product of lower precision"
@@ -190,7 +191,7 @@ def _joined(flows: Sequence[_Flow]) -> _Flow:
 
 
 def _programs(values: Any) -> Iterator[Jaxpr]:
-    """The programs among the options of an operation."""
+    """Yield the programs among the options of an operation."""
     for value in values:
         if isinstance(value, (Jaxpr, ClosedJaxpr)):
             yield _program(value)

@@ -8,6 +8,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,13 +24,15 @@ _PROBE = 8  # rows and columns of the block whose memory the compiler is asked f
 
 
 def in_blocks(
-    kernel_function: Callable,
+    kernel_function: Any,
     x: jax.Array,
     x2: jax.Array | None = None,
     progress: Progress | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> np.ndarray:
-    """K(x, x2), (n, n2) float64; without x2 K(x, x), exactly symmetric, from its upper blocks.
+    """Compute K(x, x2), (n, n2) float64, a block at a time.
+
+    Without x2 it is K(x, x), exactly symmetric, from its upper blocks.
 
     Each device takes a block at a time; the blocks do not depend on how many there are.
 
@@ -41,7 +44,7 @@ def in_blocks(
         block_bytes: memory for a block; a single pair is computed whatever it takes.
     """
     symmetric = x2 is None
-    x2 = x if symmetric else x2
+    x2 = x if x2 is None else x2
     side = max(1, math.isqrt(block_bytes // _bytes_per_pair(kernel_function, x.shape[1:])))
     blocks = [
         (slice(row, row + side), slice(column, column + side))
@@ -52,7 +55,7 @@ def in_blocks(
     host_x, host_x2, reports = np.asarray(x), np.asarray(x2), itertools.count(1)
 
     def fill(rows, columns):
-        """Here, not where it is reported: there finished blocks would wait beside those to come."""
+        """Write one block where it belongs, so that no finished block waits in memory."""
         with float64_types():  # a thread has settings of its own
             block = np.asarray(
                 kernel_function(jnp.asarray(host_x[rows]), jnp.asarray(host_x2[columns]))
@@ -72,8 +75,8 @@ def in_blocks(
 
 
 @functools.cache
-def _bytes_per_pair(kernel_function: Callable, input_shape: tuple[int, ...]) -> int:
-    """Intermediate and final values of one pair, by the compiler's count; nothing is run."""
+def _bytes_per_pair(kernel_function: Any, input_shape: tuple[int, ...]) -> int:
+    """Return the bytes that one pair takes on the way, by the compiler's count; nothing is run."""
     probe = jax.ShapeDtypeStruct((_PROBE, *input_shape), jnp.float64)
     memory = kernel_function.lower(probe, probe).compile().memory_analysis()
     return -(-(memory.temp_size_in_bytes + memory.output_size_in_bytes) // _PROBE**2)

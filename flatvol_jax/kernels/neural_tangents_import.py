@@ -11,6 +11,7 @@ import importlib
 import sys
 import types
 from collections.abc import Iterator
+from typing import Any
 
 import jax.core
 import jax.extend.core
@@ -42,7 +43,7 @@ def _strict_zip(*sequences):
 
 @functools.cache
 def neural_tangents() -> types.ModuleType:
-    """The neural_tangents package, imported at the first call.
+    """Return the neural_tangents package, imported at the first call.
 
     Raises:
         ImportError: it is not installed; the message gives the command, which leaves out its
@@ -52,7 +53,7 @@ def neural_tangents() -> types.ModuleType:
     moved = {
         name: getattr(extend, name) for name in ("Jaxpr", "JaxprEqn", "Literal", "Var", "Primitive")
     }
-    util = types.ModuleType("jax.util")
+    util: Any = types.ModuleType("jax.util")
     util.safe_map, util.safe_zip = _strict_map, _strict_zip
     stand_ins = {
         "jax.util": util,

@@ -1,5 +1,7 @@
 """The state in which every BatchNorm has the statistics of given inputs."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +12,8 @@ from flatvol_jax.models.inputs import KNOWN_SPECS
 from flatvol_jax.models.spec import Params, Spec, State
 
 
-def batch_state(spec: Spec, params: Params, state: State, x: Array) -> State:
-    """The state whose mean and variance of every BatchNorm are exactly those of x under params.
+def batch_state(spec: Spec, params: Params, state: State, x: Array | np.ndarray) -> State:
+    """Return the state in which every BatchNorm has the mean and variance of x under params.
 
     A training step moves a statistic r to T(r) = m r + (1 - m) b, b that of the batch and m the
     momentum of its layer. So b = T(0) / (1 - T'(0)), whatever the momenta are. As in training, b
@@ -74,8 +76,8 @@ def check_running_statistics(spec: Spec, x: np.ndarray) -> None:
         _check_derivative(at_zero, at_one, momentum)
 
 
-def _moved_and_momentum(spec: Spec, params: Params, state: State, x: Array) -> tuple[State, State]:
-    """T(0) and T'(0) of a training step T."""
+def _moved_and_momentum(spec: Spec, params: Params, state: State, x: Any) -> tuple[State, State]:
+    """Return T(0) and T'(0) of a training step T."""
     return jax.jvp(
         lambda state: spec.train_apply(params, state, x)[1],
         (jax.tree.map(jnp.zeros_like, state),),
@@ -84,7 +86,7 @@ def _moved_and_momentum(spec: Spec, params: Params, state: State, x: Array) -> t
 
 
 def _check_derivative(at_zero: State, at_one: State, momentum: State) -> None:
-    """T is affine in the state, T(1) - T(0) = T'(0), unless a stop_gradient hides the state."""
+    """Check that T is affine in the state, T(1) - T(0) = T'(0), unhidden by a stop_gradient."""
     leaves = jax.tree_util.tree_leaves_with_path(at_zero)
     others = jax.tree.leaves(at_one), jax.tree.leaves(momentum)
     for (path, zero), one, slope in zip(leaves, *others, strict=True):

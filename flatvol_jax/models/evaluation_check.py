@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from flatvol_jax.models.inputs import KNOWN_SPECS
 from flatvol_jax.models.modes import FLAGS
@@ -21,11 +22,11 @@ from flatvol_jax.models.spec import Spec
 
 STATISTICS = "batch_stats"  # Flax's collection of what a BatchNorm runs
 _ROWS = 4
-_LOOKED_AT = 64  # inputs among which distinct ones are sought
+_CANDIDATES = 64  # inputs among which distinct ones are sought
 _checked: set[tuple] = set()
 
 
-def check_evaluation(spec: Spec, x: np.ndarray, part: str = "apply") -> None:
+def check_evaluation(spec: Spec, x: Array | np.ndarray, part: str = "apply") -> None:
     """Check that the outputs of an input depend on no other input, order, or random number.
 
     Four inputs are asked in one batch, in two further batches of the same size where each stands
@@ -58,16 +59,16 @@ def check_evaluation(spec: Spec, x: np.ndarray, part: str = "apply") -> None:
         return
     with jax.default_matmul_precision("highest"):
         with jax.enable_x64(False):
-            apart = _outputs_apart(spec, part, rows, np.float32)
-        if apart is not None and np.dtype(apart.dtype) == np.float32:
+            differing = _differing_outputs(spec, part, rows, np.float32)
+        if differing is not None and np.dtype(differing.dtype) == np.float32:
             # A network that computes in float32 only may fail in float64: then float32 decides.
             with contextlib.suppress(Exception), jax.enable_x64(True):
-                apart = _outputs_apart(spec, part, rows, np.float64)
-    if apart is not None:
+                differing = _differing_outputs(spec, part, rows, np.float64)
+    if differing is not None:
         raise ValueError(
-            f"spec: {_name(spec)}.{part} gives an input {apart.one:.6g} in one batch and "
-            f"{apart.other:.6g} in another; wanted outputs in evaluation that depend on that input "
-            "alone, not on the rest of the batch, the place in it or random numbers. Is a "
+            f"spec: {_name(spec)}.{part} gives an input {differing.one:.6g} in one batch and "
+            f"{differing.other:.6g} in another; wanted outputs in evaluation that depend on that "
+            "input alone, not on the rest of the batch, the place in it or random numbers. Is a "
             "BatchNorm or a Dropout in training mode? Switch it by a flag, one of "
             f"{', '.join(FLAGS)}, that the module's __call__ takes or that is a field of it."
         )
@@ -109,20 +110,20 @@ def check_statistics_move(spec: Spec, x: np.ndarray) -> None:
 
 
 def _proved_by_rows(spec: Spec, part: str, rows: list[np.ndarray]) -> bool:
-    """Whether the network's program says that it answers each input alone."""
+    """Tell whether the network's program proves that it answers each input alone."""
     with jax.enable_x64(False):
         params, state = _shapes(spec, rows[0].shape)
         dtype = np.float32 if rows[0].dtype.kind == "f" else rows[0].dtype
         program = jax.jit(lambda params, x, state: getattr(spec, part)(params, x, state))
-        traced = [
+        several, alone = (
             program.trace(params, jax.ShapeDtypeStruct((n, *rows[0].shape), dtype), state)
             for n in (_ROWS, 1)
-        ]
-    return answers_row_by_row(*traced, len(jax.tree.leaves(params)))
+        )
+    return answers_row_by_row(several, alone, len(jax.tree.leaves(params)))
 
 
 def _proved_to_move(spec: Spec, rows: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether the program of training says that the inputs enter each statistic, or none is."""
+    """Tell whether the program of training proves that the inputs enter each statistic."""
     params, state = _shapes(spec, rows.shape[1:])
     moved = [STATISTICS in jax.tree_util.keystr(p) for p, _ in _with_path(state)]
     if not any(moved):
@@ -133,7 +134,7 @@ def _proved_to_move(spec: Spec, rows: np.ndarray, mask: np.ndarray) -> bool:
 
 
 def random_network(spec: Spec, input_shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
-    """Parameters and state of the right shapes, without the spec's own draw and its compilation.
+    """Return random parameters and state, without compiling the spec's own draw.
 
     Matrices are normal with variance 1/fan-in, vectors and the state uniform in [0.5, 1.5].
     """
@@ -155,7 +156,7 @@ def random_network(spec: Spec, input_shape: tuple[int, ...], dtype: Any) -> tupl
 
 @functools.lru_cache(maxsize=64)
 def _shapes(spec: Spec, input_shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """Of parameters and state; traced once."""
+    """Return the shapes of parameters and state; traced once."""
     with jax.enable_x64(False):
         return jax.eval_shape(
             lambda key: (spec.init(key, input_shape), spec.init_state(input_shape)),
@@ -163,15 +164,17 @@ def _shapes(spec: Spec, input_shape: tuple[int, ...]) -> tuple[Any, Any]:
         )
 
 
-class _Apart:
+class _DifferingOutputs:
     """Two outputs of one input, and the precision they were computed in."""
 
     def __init__(self, one: float, other: float, dtype: np.dtype):
         self.one, self.other, self.dtype = one, other, dtype
 
 
-def _outputs_apart(spec: Spec, part: str, rows: list[np.ndarray], dtype) -> _Apart | None:
-    """Two outputs of one input that differ by more than rounding can, if there are any."""
+def _differing_outputs(
+    spec: Spec, part: str, rows: list[np.ndarray], dtype
+) -> _DifferingOutputs | None:
+    """Find two outputs of one input that differ by more than rounding can, if there are any."""
     a, b, c, d = [row.astype(dtype) if row.dtype.kind == "f" else row for row in rows]
     traced = jax.jit(lambda params, x, state: getattr(spec, part)(params, x, state)).trace
     shape = a.shape
@@ -179,12 +182,12 @@ def _outputs_apart(spec: Spec, part: str, rows: list[np.ndarray], dtype) -> _Apa
     def outputs(network, *batches):
         size = len(batches[0])
         program = traced(network[0], np.stack(batches[0]), network[1])
-        compiled = program.lower().compile(_quickly_compiled())
+        compiled = program.lower().compile(_quick_compile_options())
         with jax.ensure_compile_time_eval():  # also where a loss around it is being traced
             found = [compiled(network[0], np.stack(batch), network[1]) for batch in batches]
             return [np.asarray(y, np.float64).reshape(size, -1) for y in found], program.jaxpr
 
-    for drawn in (random_network, _initial):
+    for drawn in (random_network, _initialised_network):
         network = drawn(spec, shape, dtype)
         (abcd, baba, dcdc), jaxpr = outputs(network, (a, b, c, d), (b, a, b, a), (d, c, d, c))
         (alone,), _ = outputs(network, (a,))
@@ -204,16 +207,16 @@ def _outputs_apart(spec: Spec, part: str, rows: list[np.ndarray], dtype) -> _Apa
     worst = np.unravel_index(np.nan_to_num(difference, nan=np.inf).argmax(), difference.shape)
     if difference[worst] <= jnp.finfo(precision).eps ** 0.5 * scale:
         return None
-    return _Apart(one[worst], other[worst], precision)
+    return _DifferingOutputs(float(one[worst]), float(other[worst]), precision)
 
 
-def _quickly_compiled() -> dict[str, int] | None:
-    """Options for a program that runs a few times on four inputs."""
+def _quick_compile_options() -> dict[str, int] | None:
+    """Return compiler options for a program that runs a few times on four inputs."""
     return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
 
 
-def _initial(spec: Spec, input_shape: tuple[int, ...], dtype) -> tuple[Any, Any]:
-    """The network as it initialises itself, for where random numbers make outputs NaN."""
+def _initialised_network(spec: Spec, input_shape: tuple[int, ...], dtype) -> tuple[Any, Any]:
+    """Return the network as it initialises itself, for where random numbers make outputs NaN."""
 
     def cast(leaf):
         return leaf.astype(dtype) if leaf.dtype == np.float32 else leaf
@@ -224,7 +227,7 @@ def _initial(spec: Spec, input_shape: tuple[int, ...], dtype) -> tuple[Any, Any]
 
 
 def _least_precision(jaxpr: Any, precision: np.dtype) -> np.dtype:
-    """The floating dtype of the fewest digits among what a program computes."""
+    """Return the floating dtype of the fewest digits among what a program computes."""
     for equation in jaxpr.eqns:
         for variable in equation.outvars:
             dtype = getattr(variable.aval, "dtype", None)
@@ -240,9 +243,9 @@ def _least_precision(jaxpr: Any, precision: np.dtype) -> np.dtype:
     return precision
 
 
-def _sample(x: np.ndarray) -> list[np.ndarray]:
-    """Four inputs, distinct and finite where x has such; else turned or empty ones of them."""
-    chosen = np.unique(np.linspace(0, len(x) - 1, _LOOKED_AT).astype(int))
+def _sample(x: Array | np.ndarray) -> list[np.ndarray]:
+    """Choose four inputs, distinct and finite where x has such; else rolled or constant ones."""
+    chosen = np.unique(np.linspace(0, len(x) - 1, _CANDIDATES).astype(int))
     rows, seen = [], set()
     for row in np.asarray(x[chosen]):
         fine = row.dtype.kind in "iub" or np.isfinite(row.astype(np.float64)).all()

@@ -25,6 +25,7 @@ from flatvol_jax.models.modes import (
 )
 from flatvol_jax.models.spec import Params, State
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.precision import jax_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +104,7 @@ class FlaxModel:
         return variables["params"]
 
     def init_state(self, input_shape: tuple[int, ...]) -> State:
-        """The collections other than "params" that a call in training mode keeps in form."""
+        """Return the collections beside "params" whose structure a call in training mode keeps."""
         input_shape = tuple(input_shape)
         variables = self._variables(jax.random.key(0), input_shape)
         inputs = jnp.zeros((1, *input_shape), _input_dtype(self, input_shape))
@@ -112,14 +113,18 @@ class FlaxModel:
             lambda key: self._train(variables["params"], state, inputs, None, rngs={"params": key}),
             jax.random.key(0),
         )
+
+        def structure(tree: Any) -> Any:
+            return jax.tree.structure(tree)
+
         return {
             name: values
             for name, values in state.items()
-            if jax.tree.structure(values) == jax.tree.structure(moved[name])
+            if structure(values) == structure(moved[name])
         }
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Outputs of shape (n,); the module gives (n, 1) or (n,)."""
+        """Return the outputs, (n,); the module gives (n, 1) or (n,)."""
         x = _numbers(x)
         outputs = _logits(self._evaluated(self._with_state(params, x, state), x), x)
         self._check(x, "apply")
@@ -128,7 +133,7 @@ class FlaxModel:
     def train_apply(
         self, params: Params, state: State, x: Array, mask: Array | None = None
     ) -> tuple[Array, State]:
-        """Outputs (n,) in training mode and the state after it."""
+        """Return the outputs (n,) in training mode and the state after it."""
         if not state:
             return self.apply(params, x, state), state
         x = _numbers(x)
@@ -139,14 +144,14 @@ class FlaxModel:
         return _logits(output, x), moved
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Activations at `features`, flattened to (n, N_L)."""
+        """Return the activations at `features`, flattened to (n, N_L)."""
         x = _numbers(x)
         name = self.features_at
         if isinstance(name, str):
             found = self._named_features(params, x, state, name)
         else:
             found = name(params, x, state) if state else name(params, x)
-        shape = getattr(found, "shape", ())
+        shape: tuple[int, ...] = getattr(found, "shape", ())
         if len(shape) < 2 or shape[0] != len(x):
             came = f"shape {shape}" if shape else f"a {type(found).__name__}"
             raise ValueError(
@@ -157,23 +162,23 @@ class FlaxModel:
         return found.reshape(len(x), -1)
 
     def kernel_layers(self) -> None:
-        """No analytic kernel: use fv.monte_carlo_kernel."""
+        """Return None: no analytic kernel is known. Use fv.monte_carlo_kernel."""
         return None
 
     def rectified_layers(self) -> None:
-        """Not known: fv.flatness.rescale takes the paths of a layer's arrays."""
+        """Return None: not known; fv.flatness.rescale takes a layer's paths."""
         return None
 
     def normalised_layers(self) -> None:
-        """Not known: fv.flatness.rescale_normalised takes the paths of a layer's arrays."""
+        """Return None: not known; fv.flatness.rescale_normalised takes a layer's paths."""
         return None
 
     def prior_std(self, input_shape: tuple[int, ...]) -> None:
-        """Not known."""
+        """Return None: not known."""
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Plain data that determines the network: class, its source where Python has it, fields."""
+        """Return plain data that determines the network: its class, source and fields."""
         name, module = self.features_at, self.module
         return {
             "model": f"{type(module).__module__}.{type(module).__qualname__}",
@@ -196,7 +201,7 @@ class FlaxModel:
             capture_intermediates=lambda module, _: module.name == name,
             mutable=["intermediates"],
         )
-        found = jax.tree.leaves(_at(found.get("intermediates", {}), name))
+        found = jax.tree.leaves(_subtrees(found.get("intermediates", {}), name))
         if len(found) != 1:
             raise ValueError(
                 f"features: found {len(found)} values named {name!r} in "
@@ -224,7 +229,7 @@ class FlaxModel:
         return {**state, "params": params}
 
     def _evaluated(self, variables: dict[str, Any], x: Array, **options: Any) -> Any:
-        """What the module gives in evaluation."""
+        """Run the module in evaluation."""
         method = getattr(type(self.module), options.get("method", "__call__"))
         flags = mode_arguments(method, False, self.module)
         try:
@@ -238,7 +243,7 @@ class FlaxModel:
     def _train(
         self, params: Params, state: State, x: Array, mask: Array | None, **rngs: Any
     ) -> tuple[Array, State]:
-        """The module's own output in training mode, and the state after it."""
+        """Return the module's own output in training mode, and the state after it."""
         call = type(self.module).__call__
         flags = mode_arguments(call, True, self.module)
         if "mask" in inspect.signature(call).parameters:
@@ -259,7 +264,7 @@ def _initialised(module: nn.Module, key: Array, inputs: Array) -> dict[str, Any]
 
 @functools.lru_cache(maxsize=256)
 def _input_dtype(spec: FlaxModel, input_shape: tuple[int, ...]) -> Any:
-    """Of the inputs that initialise the module: float32, or int32 where it takes no others."""
+    """Return the dtype of the module's inputs: float32, or int32 where it takes no other."""
 
     def traced(dtype):
         inputs = jax.ShapeDtypeStruct((1, *input_shape), dtype)
@@ -277,13 +282,13 @@ def _input_dtype(spec: FlaxModel, input_shape: tuple[int, ...]) -> Any:
 
 
 def _numbers(x: Any) -> Array:
-    """The inputs as an array of numbers, of the type in which they came."""
+    """Return the inputs as an array of numbers, of the type in which they came."""
     if isinstance(x, jax.Array):
         return x
     x = checks.concrete("x", x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         checks.finite("x", x)  # names text, objects, complex numbers
-        x = x if jax.config.jax_enable_x64 else checks.whole_numbers("x", x)
+        x = x if jax_config.jax_enable_x64 else checks.whole_numbers("x", x)
     return x
 
 
@@ -291,7 +296,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def _state(variables: dict[str, Any]) -> State:
-    """The collections other than the parameters and what the module sows."""
+    """Return the collections other than the parameters and what the module sows."""
     return {name: v for name, v in variables.items() if name not in ("params", "intermediates")}
 
 
@@ -307,16 +312,16 @@ def _logits(output: Any, x: Array) -> Array:
 
 
 def _source(thing: Any) -> str:
-    """Source text, or the name of what was typed at a prompt."""
+    """Return source text, or the name of what was typed at a prompt."""
     try:
         return inspect.getsource(thing)
     except (OSError, TypeError):
         return getattr(thing, "__qualname__", type(thing).__qualname__)
 
 
-def _at(tree: Any, name: str) -> list:
-    """All subtrees under a key `name`, at any depth."""
+def _subtrees(tree: Any, name: str) -> list:
+    """Return all subtrees under a key `name`, at any depth."""
     if not isinstance(tree, dict):
         return []
     here = [value for key, value in tree.items() if key == name]
-    return here + [_at(value, name) for key, value in tree.items() if key != name]
+    return here + [_subtrees(value, name) for key, value in tree.items() if key != name]

@@ -14,7 +14,7 @@ from flatvol_jax.models.functions import (
     one_logit,
     source,
 )
-from flatvol_jax.models.readout_prior import Scale, given
+from flatvol_jax.models.readout_prior import Scale, given_scale
 from flatvol_jax.models.spec import Params, State
 from flatvol_jax.runtime import checks
 
@@ -47,6 +47,16 @@ class Model:
         ValueError: what is no function, sigma_w not above 0, sigma_b below 0.
     """
 
+    sigma_w: float
+    sigma_b: float
+    params: Params | None
+    state: State
+    _functions: Functions
+    _features: Callable
+    _features_source: str
+    _scales: tuple[Scale, Scale]
+    _kernel_layers: tuple | None
+
     def __init__(
         self,
         init: Callable,
@@ -64,7 +74,7 @@ class Model:
             init_state=lambda input_shape: {},
             apply=lambda params, x, state: apply(params, x),
             train_apply=None,
-            name=name or getattr(apply, "__qualname__", type(apply).__name__),
+            name=name or str(getattr(apply, "__qualname__", type(apply).__name__)),
             framework="plain functions",
             drawn_by="init",
             description={"init": source(init), "apply": source(apply)},
@@ -73,7 +83,7 @@ class Model:
         self._set(functions, lambda p, x, state: features(p, x), source(features), scales)
 
     @classmethod
-    def of(
+    def from_functions(
         cls,
         functions: Functions,
         features: Callable,
@@ -91,8 +101,11 @@ class Model:
             kernel_layers: of its analytic kernel, if it has one.
         """
         model = cls.__new__(cls)
-        checked = _checked_scales(scales[0].value, scales[1].value)
-        scales = tuple(c._replace(origin=s.origin) for c, s in zip(checked, scales, strict=True))
+        sigma_w, sigma_b = _checked_scales(scales[0].value, scales[1].value)
+        scales = (
+            sigma_w._replace(origin=scales[0].origin),
+            sigma_b._replace(origin=scales[1].origin),
+        )
         model._set(functions, features, features_source, scales, kernel_layers)
         return model
 
@@ -126,11 +139,11 @@ class Model:
         return checked_leaves("init", self._functions.init(key, tuple(input_shape)))
 
     def init_state(self, input_shape: tuple[int, ...]) -> State:
-        """What training moves beside the parameters, at initialisation; {} for nothing."""
+        """Return what training moves beside the parameters, at initialisation; {} for nothing."""
         return self._functions.init_state(tuple(input_shape))
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Outputs of shape (n,), in evaluation."""
+        """Return the outputs, (n,), in evaluation."""
         x = numbers(x)
         state = self._state(x, state)
         outputs = self._functions.apply(params, x, state)
@@ -141,7 +154,7 @@ class Model:
     def train_apply(
         self, params: Params, state: State, x: Array, mask: Array | None = None
     ) -> tuple[Array, State]:
-        """Outputs (n,) in training mode and the state after it."""
+        """Return the outputs (n,) in training mode and the state after it."""
         if not state:
             return self.apply(params, x, state), state
         functions = self._functions
@@ -156,7 +169,7 @@ class Model:
         return one_logit(outputs, x, functions.name), state
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """What the readout multiplies, (n, N_L)."""
+        """Return what the readout multiplies, (n, N_L)."""
         x = numbers(x)
         state = self._state(x, state)
         found = self._features(params, x, state)
@@ -164,23 +177,23 @@ class Model:
         return found.reshape(len(x), -1)
 
     def kernel_layers(self) -> tuple | None:
-        """Layers of the analytic kernel; None, for fv.monte_carlo_kernel, where it has none."""
+        """Return the layers of the analytic kernel; None where there is none."""
         return self._kernel_layers
 
     def rectified_layers(self) -> None:
-        """Not known: fv.flatness.rescale takes the paths of a layer's arrays."""
+        """Return None: not known; fv.flatness.rescale takes a layer's paths."""
         return None
 
     def normalised_layers(self) -> None:
-        """Not known: fv.flatness.rescale_normalised takes the paths of a layer's arrays."""
+        """Return None: not known; fv.flatness.rescale_normalised takes a layer's paths."""
         return None
 
     def prior_std(self, input_shape: tuple[int, ...]) -> None:
-        """Not known."""
+        """Return None: not known."""
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Plain data that determines the network: sources where Python has them, and scales."""
+        """Return plain data that determines the network: its sources and scales."""
         functions = self._functions
         return {
             "model": f"{functions.framework}: {functions.name}",
@@ -201,8 +214,8 @@ class Model:
 
 def _checked_scales(sigma_w: float, sigma_b: float) -> tuple[Scale, Scale]:
     return (
-        given(checks.positive("sigma_w", sigma_w)),
-        given(checks.non_negative("sigma_b", sigma_b)),
+        given_scale(checks.positive("sigma_w", sigma_w)),
+        given_scale(checks.non_negative("sigma_b", sigma_b)),
     )
 
 

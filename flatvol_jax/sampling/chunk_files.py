@@ -11,7 +11,7 @@ from etils import epath
 
 from flatvol_jax.runtime import cache, files, memory
 from flatvol_jax.runtime.preemption import safe_point
-from flatvol_jax.sampling.packing import words_of
+from flatvol_jax.sampling.packing import word_count
 from flatvol_jax.sampling.tables import Table, tabulate
 
 _CRC = np.dtype("<u4")
@@ -34,11 +34,11 @@ class ChunkFiles:
     name: str
 
     def path(self, chunk: int, samples: int) -> epath.Path:
-        """The file of the first so many samples of a chunk."""
+        """Return the file of the first so many samples of a chunk."""
         return self.folder / f"{self.name}-{chunk:08d}-{samples}.npy"
 
     def read(self, chunk: int, samples: int) -> Table | None:
-        """The table; None where there is none, or one that is damaged, which a warning names."""
+        """Read a table; None where there is none, or one that is damaged, which a warning names."""
         path = self.path(chunk, samples)
         try:
             content = _content(path)
@@ -47,7 +47,7 @@ class ChunkFiles:
         except ValueError:  # an empty file cannot be mapped
             content = np.zeros(0, np.uint8)
         stored = content[-_CRC.itemsize :]
-        if len(stored) == _CRC.itemsize and zlib.crc32(content[: -len(stored)]) == stored.view(
+        if len(stored) == _CRC.itemsize and zlib.crc32(content[: -len(stored)].data) == stored.view(
             _CRC
         ):
             return _table(content)
@@ -66,14 +66,14 @@ class ChunkFiles:
 
 
 def _content(path: epath.Path) -> np.ndarray:
-    """The bytes of a file: mapped, on an object store read."""
+    """Return the bytes of a file: mapped, on an object store read."""
     if files.is_remote(path):
         return np.frombuffer(path.read_bytes(), np.uint8)
     return np.memmap(path, np.uint8, mode="r")
 
 
 def _table(content: np.ndarray) -> Table:
-    """The table in the bytes of a whole file, which it refers to."""
+    """Return the table in the bytes of a whole file, which it refers to."""
     header = io.BytesIO(content[:_HEADER].tobytes())
     np.lib.format.read_magic(header)
     shape, _, dtype = np.lib.format.read_array_header_1_0(header)
@@ -89,7 +89,7 @@ def chunk_tables(
     kept: ChunkFiles | None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Table]:
-    """The table of every chunk of a sample; those on disk are not drawn again.
+    """Return the table of every chunk of a sample; those on disk are not drawn again.
 
     Args:
         samples: functions in all; the last chunk may have fewer than `chunk_size`.
@@ -105,8 +105,9 @@ def chunk_tables(
         chunk: min(chunk_size, samples - chunk * chunk_size)
         for chunk in range(-(-samples // chunk_size))
     }
-    tables = {chunk: kept.read(chunk, size) if kept else None for chunk, size in chunks.items()}
-    missing = [chunk for chunk, table in tables.items() if table is None]
+    found = {chunk: kept.read(chunk, size) if kept else None for chunk, size in chunks.items()}
+    tables = {chunk: table for chunk, table in found.items() if table is not None}
+    missing = [chunk for chunk in chunks if chunk not in tables]
     done = samples - sum(chunks[chunk] for chunk in missing)
     if progress is not None:
         progress(done)
@@ -118,7 +119,7 @@ def chunk_tables(
             progress(done)
         if kept:
             safe_point()
-    return list(tables.values())
+    return [tables[chunk] for chunk in chunks]
 
 
 _KEPT_ON_DISK = "Give a workdir, which keeps them on disk."
@@ -128,4 +129,4 @@ def check_memory(
     samples: int, inputs: int, name: str = "samples", advice: str = _KEPT_ON_DISK
 ) -> None:
     """Refuse a sample whose tables do not fit into memory, if no function comes twice in one."""
-    memory.check_memory(name, samples, lambda n: n * 8 * (words_of(inputs) + 1), advice)
+    memory.check_memory(name, samples, lambda n: n * 8 * (word_count(inputs) + 1), advice)

@@ -23,8 +23,8 @@ from flatvol_jax.runtime.checkpoints import Checkpoint
 from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.runtime.spread import usable_devices
-from flatvol_jax.training.entropy_sgd import entropy_sgd_eval_params
-from flatvol_jax.training.loop import Member, advance, begin, going
+from flatvol_jax.training._entropy_sgd import entropy_sgd_eval_params
+from flatvol_jax.training.loop import Member, advance, begin, has_epochs_left
 from flatvol_jax.training.settings import TrainSettings
 
 _SECONDS = 10.0  # a segment should take no longer: between two, a stop can take place
@@ -139,21 +139,31 @@ def train_ensemble(
     m, devices = len(keys), usable_devices()[: len(keys)]
     filled = np.minimum(np.arange(-(-m // len(devices)) * len(devices)), m - 1)
     with jax.enable_x64(False):
-        x = jnp.asarray(x)
-        y = jnp.broadcast_to(jnp.asarray(y, jnp.float32), use.shape)[filled]
+        inputs = jnp.asarray(x)
+        targets = jnp.broadcast_to(jnp.asarray(y, jnp.float32), use.shape)[filled]
         mesh, spread = Mesh(np.array(devices), ("members",)), jnp.asarray(use[filled])
-        common = (mesh, keys[filled], spec, x, y, spread, settings, train_size, overtrain)
+        common = (
+            mesh,
+            keys[filled],
+            spec,
+            inputs,
+            targets,
+            spread,
+            settings,
+            train_size,
+            overtrain,
+        )
         limit, members = 0, begin(*common)
         if checkpoint is not None:
             limit, members = checkpoint.read(like=members) or (limit, members)
-        members = _to_the_end(common, members, limit, segment_epochs, checkpoint, progress)
+        members = _train_until_done(common, members, limit, segment_epochs, checkpoint, progress)
         stopped = entropy_sgd_eval_params(members.optimizer_state, members.params), members.state
         members = members._replace(optimizer_state=None, params=None, state=None)
         members, stopped = jax.tree.map(lambda leaf: leaf[:m], to_host((members, stopped)))
     return _result(members, stopped, use, settings, overtrain)
 
 
-def _to_the_end(common, members: Member, limit: int, segment_epochs, checkpoint, progress):
+def _train_until_done(common, members: Member, limit: int, segment_epochs, checkpoint, progress):
     """Advance all members until each is done, in segments of epochs."""
     *_, settings, _, overtrain = common
     last = settings.max_epochs + max(overtrain, default=0)
@@ -161,7 +171,7 @@ def _to_the_end(common, members: Member, limit: int, segment_epochs, checkpoint,
     while limit < last:
         began, limit = time.monotonic(), min(limit + epochs, last)
         members = advance(*common, members, limit)
-        going_on = jax.vmap(lambda m: going(m, settings.max_epochs, overtrain))(members)
+        going_on = jax.vmap(lambda m: has_epochs_left(m, settings.max_epochs, overtrain))(members)
         unfinished = int(jnp.sum(going_on))
         # The first segment compiles, so its time says little.
         pace = epochs / max(time.monotonic() - began, 1e-3)
@@ -195,7 +205,10 @@ def _result(members, stopped, use, settings, overtrain) -> TrainedEnsemble:
     reached = zero_error[:, None] & (kept_epochs <= members.epoch[:, None])
     errors = np.take_along_axis(members.errors, np.where(reached, kept_epochs, 0), axis=1)
     snapshots = Snapshots(
-        *beyond, np.where(reached, kept_epochs, -1), np.where(reached, errors, -1)
+        params=beyond[0],
+        state=beyond[1],
+        epochs=np.where(reached, kept_epochs, -1),
+        errors=np.where(reached, errors, -1),
     )
     final_loss = np.take_along_axis(members.loss, epochs[:, None], axis=1)[:, 0]
     return TrainedEnsemble(
@@ -223,7 +236,7 @@ def _increasing(overtrain) -> tuple[int, ...]:
 def checked_rows(
     keys: Array, spec: Spec, x, y, use, train_size: int, settings: TrainSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x, y and use as arrays; a ValueError where they do not fit each other or the settings.
+    """Return x, y and use as arrays; a ValueError where they do not fit each other or the settings.
 
     Also where the network in evaluation mixes inputs, or training mode leaves a statistic.
     """

@@ -12,9 +12,9 @@ from flatvol_jax.models import Params, Spec, State, network_inputs
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.runtime.printing import prints_its_fields
+from flatvol_jax.training._entropy_sgd import entropy_sgd_eval_params
 from flatvol_jax.training.ensemble import checked_rows
-from flatvol_jax.training.entropy_sgd import entropy_sgd_eval_params
-from flatvol_jax.training.loop import evaluation, initial, run_epoch
+from flatvol_jax.training.loop import evaluate_rows, initial_network, run_epoch
 from flatvol_jax.training.settings import TrainSettings
 
 
@@ -60,7 +60,7 @@ class Epochs(NamedTuple):
 def begin_trajectory(
     keys: Array, spec: Spec, x: np.ndarray, y: np.ndarray, settings: TrainSettings
 ) -> Trajectory:
-    """m networks at initialisation, as `train_ensemble` draws them from the same keys.
+    """Return m networks at initialisation, as `train_ensemble` draws them from the same keys.
 
     Args:
         keys: (m,) keys; each determines initialisation, minibatch order and noise of a member.
@@ -108,18 +108,20 @@ def advance_trajectory(
     x, y = _checked(keys, spec, x, y, settings)
     epochs = checks.count("epochs", epochs)
     with jax.enable_x64(False):
-        x, y = jnp.asarray(x), jnp.asarray(y, jnp.float32)
+        inputs, targets = jnp.asarray(x), jnp.asarray(y, jnp.float32)
         like = jax.eval_shape(lambda keys: _begin(keys, spec, x.shape[1:], settings), keys)
         trajectory = _typed(trajectory, like, keys)
-        use = jnp.ones(y.shape, bool)
-        trajectory, passed = _advance(keys, spec, x, y, use, settings, trajectory, epochs)
+        use = jnp.ones(targets.shape, bool)
+        trajectory, passed = _advance(
+            keys, spec, inputs, targets, use, settings, trajectory, epochs
+        )
         return to_host(_plain(trajectory)), to_host(passed)
 
 
 @partial(jax.jit, static_argnames=("spec", "input_shape", "settings"))
 def _begin(keys, spec: Spec, input_shape, settings) -> Trajectory:
     def begin_one(key):
-        return Trajectory(*initial(key, spec, input_shape, settings), jnp.int32(0))
+        return Trajectory(*initial_network(key, spec, input_shape, settings), jnp.int32(0))
 
     return jax.lax.map(begin_one, keys, batch_size=settings.vmap_size)
 
@@ -135,7 +137,7 @@ def _advance(keys, spec: Spec, x, y, use, settings, trajectory, epochs: int):
             network = run_epoch(key, spec, x, y, use, settings, tuple(member[:3]), member.epoch)
             member = Trajectory(*network, member.epoch + 1)
             params = entropy_sgd_eval_params(member.optimizer_state, member.params)
-            wrong, loss = evaluation(
+            wrong, loss = evaluate_rows(
                 spec, params, member.state, x, y, use, settings.evaluation_batch_size
             )
             errors = jnp.sum(wrong, dtype=jnp.int32)
@@ -147,7 +149,7 @@ def _advance(keys, spec: Spec, x, y, use, settings, trajectory, epochs: int):
 
 
 def _checked(keys, spec: Spec, x, y, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:
-    """x, and y with a row a member."""
+    """Return x, and y with a row a member."""
     x = network_inputs(spec, "x", x)
     use = np.ones((np.size(keys), len(x)), bool)
     x, y, use = checked_rows(keys, spec, x, y, use, len(x), settings)
@@ -159,14 +161,14 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _plain(trajectory: Trajectory) -> Trajectory:
-    """Typed keys as their data."""
+    """Return the trajectory with typed keys as their data."""
     return jax.tree.map(
         lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, trajectory
     )
 
 
 def _typed(trajectory: Trajectory, like: Trajectory, keys: Array) -> Trajectory:
-    """The data of keys as typed keys, wherever `like` has one."""
+    """Return the trajectory with the data of keys as typed keys, wherever `like` has one."""
 
     def typed(leaf, shape):
         if _is_key(shape):

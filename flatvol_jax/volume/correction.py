@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.volume.ep import Cavities
 from flatvol_jax.volume.normal_tail import normal_tail
@@ -24,13 +25,13 @@ class Correction(NamedTuple):
             of strongly correlated kernels, where the corrected value is not to be trusted.
     """
 
-    third: Array
-    fourth: Array
-    reliable: Array
+    third: AnyArray
+    fourth: AnyArray
+    reliable: AnyArray
 
 
-def tilted_cumulants(mean: Array, variance: Array) -> tuple[Array, Array]:
-    """Third and fourth cumulant of N(z; m, v) 1[z > 0], in coordinates signed by the label.
+def tilted_cumulants(mean: AnyArray, variance: AnyArray) -> tuple[Array, Array]:
+    """Return the third and fourth cumulant of N(z; m, v) 1[z > 0], signed by the label.
 
     With b = √v, a = m/b and h = φ(a)/Φ(a), the cumulant generating function is
     mt + vt²/2 + log Φ(a + bt) - log Φ(a), so that κ_l = b^l (d/da)^(l-1) h for l >= 3:
@@ -48,8 +49,10 @@ def tilted_cumulants(mean: Array, variance: Array) -> tuple[Array, Array]:
 
 
 @jax.jit
-def second_order_correction(covariance: Array, labels: Array, cavity: Cavities) -> Correction:
-    """c_l = ½ Σ_{i≠j} κ_l,i κ_l,j W_ij^l / l! for l = 3 and 4, W_ij = Σ_ij / (Σ_ii Σ_jj).
+def second_order_correction(covariance: AnyArray, labels: AnyArray, cavity: Cavities) -> Correction:
+    """Return the first two terms that EP leaves out of log Z, from third and fourth cumulants.
+
+        c_l = ½ Σ_{i≠j} κ_l,i κ_l,j W_ij^l / l! for l = 3 and 4, W_ij = Σ_ij / (Σ_ii Σ_jj)
 
     The tilted distributions differ from EP's Gaussian N(m, Σ) by their cumulants from the
     third on; to second order in them each pair of points adds its own term. All is signed by

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.linalg import cho_solve, solve_triangular
 
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.volume import anderson
 from flatvol_jax.volume.links import Tilted, tilt
@@ -31,8 +33,8 @@ _FLOOR = 1e-8
 class Cavities(NamedTuple):
     """Mean and variance of each output z_i given all labels but its own, shape (n,)."""
 
-    mean: Array
-    variance: Array
+    mean: AnyArray
+    variance: AnyArray
 
 
 @prints_its_fields
@@ -44,8 +46,8 @@ class Sites(NamedTuple):
         shift: ν, precision times mean, in the coordinates of z.
     """
 
-    precision: Array
-    shift: Array
+    precision: AnyArray
+    shift: AnyArray
 
 
 class EP(NamedTuple):
@@ -61,13 +63,13 @@ class EP(NamedTuple):
         increments: log P(y_i | all other labels) under each cavity, nats, shape (n,).
     """
 
-    log_volume: Array
-    residual: Array
-    iterations: Array
-    converged: Array
+    log_volume: AnyArray
+    residual: AnyArray
+    iterations: AnyArray
+    converged: AnyArray
     cavities: Cavities
     sites: Sites
-    increments: Array
+    increments: AnyArray
 
 
 class Marginals(NamedTuple):
@@ -79,9 +81,9 @@ class Marginals(NamedTuple):
         half_log_determinant: ½ log |B|.
     """
 
-    mean: Array
-    uncertainty: Array
-    half_log_determinant: Array
+    mean: AnyArray
+    uncertainty: AnyArray
+    half_log_determinant: AnyArray | np.float64
 
 
 class LinearAlgebra(NamedTuple):
@@ -116,10 +118,10 @@ class _Sweep(NamedTuple):
     """One parallel update of all sites: the new cavities and what was computed on the way."""
 
     cavity: Cavities
-    precision: Array
-    shift: Array
-    increments: Array
-    log_volume: Array
+    precision: AnyArray
+    shift: AnyArray
+    increments: AnyArray
+    log_volume: AnyArray
     residual: Array
 
 
@@ -144,7 +146,7 @@ class Iterate(NamedTuple):
     iterations: Array
 
 
-def begun(labels: Array, start: Cavities) -> Iterate:
+def initial_iterate(labels: AnyArray, start: Cavities) -> Iterate:
     """Return the state before the first update, from cavities in the coordinates of z."""
     signed = Cavities(labels * start.mean, start.variance)
     point, zero = _packed(signed), jnp.zeros_like(labels)
@@ -154,24 +156,24 @@ def begun(labels: Array, start: Cavities) -> Iterate:
     return Iterate(point, memory, infinite, nothing, jnp.ones_like(infinite), jnp.array(0))
 
 
-def unfinished(state: Iterate, tolerance: Array | float, max_iterations: int) -> Array:
+def needs_update(state: Iterate, tolerance: Array | float, max_iterations: int) -> Array:
     """Return whether another update is to be done."""
-    going = ~(state.sweep.residual <= tolerance) & (state.damping > _LEAST_DAMPING)
-    return going & (state.iterations < max_iterations)
+    continues = ~(state.sweep.residual <= tolerance) & (state.damping > _LEAST_DAMPING)
+    return continues & (state.iterations < max_iterations)
 
 
-def proposed_sites(prior_variance: Array, state: Iterate) -> Sites:
+def cavity_sites(prior_variance: Array, state: Iterate) -> Sites:
     """Return the sites of the cavities at the state's point, signed by the labels."""
     cavity = _unpacked(state.point, prior_variance)
     site = tilt(cavity.mean, cavity.variance)
     return Sites(jnp.maximum(site.precision, _FLOOR / prior_variance), site.shift)
 
 
-def advanced(
+def next_iterate(
     prior_variance: Array, labels: Array, state: Iterate, sites: Sites, marginals: Marginals
 ) -> Iterate:
     """Return the state after an update, given what the sites make of the prior."""
-    sweep = _updated(prior_variance, labels, sites, marginals)
+    sweep = _sweep_of(prior_variance, labels, sites, marginals)
     residual = _packed(sweep.cavity) - state.point
     new_distance = jnp.linalg.norm(residual)
     near = new_distance <= jnp.maximum(_LARGEST_GROWTH * state.distance, 1.0)
@@ -195,7 +197,7 @@ def advanced(
     )
 
 
-def finished(labels: Array, state: Iterate, tolerance: Array | float) -> EP:
+def ep_result(labels: AnyArray, state: Iterate, tolerance: Array | float) -> EP:
     """Return the result in the coordinates of z."""
     sweep = state.sweep
     return EP(
@@ -220,7 +222,7 @@ def _unpacked(point: Array, prior_variance: Array) -> Cavities:
     return Cavities(mean * jnp.sqrt(variance), variance)
 
 
-def _updated(prior_variance: Array, labels: Array, sites: Sites, marginals: Marginals) -> _Sweep:
+def _sweep_of(prior_variance: Array, labels: Array, sites: Sites, marginals: Marginals) -> _Sweep:
     """Return cavities from marginals, and log Z of them.
 
     With S = diag(τ), B = I + S^½ K S^½ = L L' and d = diag(B^-1), the column norms of L^-1:
@@ -257,8 +259,8 @@ def _updated(prior_variance: Array, labels: Array, sites: Sites, marginals: Marg
     )
 
 
-def _jeffreys(tilted: Tilted, mean: Array, variance: Array) -> Array:
-    """Σ_i KL(q_i | q̂_i) + KL(q̂_i | q_i) of marginals q and moment-matched tilted q̂, nats."""
+def _jeffreys(tilted: Tilted, mean: AnyArray, variance: AnyArray) -> Array:
+    """Return Σ_i KL(q_i | q̂_i) + KL(q̂_i | q_i) of marginals q and moment-matched tilted q̂, nats."""
     scale = variance * tilted.variance
     return 0.5 * jnp.sum(
         (tilted.variance - variance) ** 2 / scale
@@ -267,7 +269,7 @@ def _jeffreys(tilted: Tilted, mean: Array, variance: Array) -> Array:
 
 
 def prior_cavities(kernel: Any, algebra: LinearAlgebra = DENSE) -> Cavities:
-    """The cold start: no other label seen, but a variance below the prior's (K_ii / e)."""
+    """Return the cold start: no other label seen, but a variance below the prior's (K_ii / e)."""
     variance = algebra.diagonal(kernel) / jnp.e
     return Cavities(jnp.zeros_like(variance), variance)
 
@@ -275,13 +277,13 @@ def prior_cavities(kernel: Any, algebra: LinearAlgebra = DENSE) -> Cavities:
 @partial(jax.jit, static_argnames=("max_iterations", "algebra"))
 def expectation_propagation(
     kernel: Any,
-    labels: Array,
+    labels: AnyArray,
     start: Cavities,
     tolerance: Array | float,
     max_iterations: int,
     algebra: LinearAlgebra = DENSE,
 ) -> EP:
-    """EP's log Z for the Heaviside link, by parallel updates with Anderson mixing.
+    """Run expectation propagation for the Heaviside link: parallel updates with Anderson mixing.
 
     The residual is the Jeffreys divergence between the marginals and the moments they should
     match, summed over points. It is zero at the fixed point and only there; log Z is
@@ -305,13 +307,13 @@ def expectation_propagation(
     prior_variance = algebra.diagonal(kernel)
 
     def iterate(state):
-        sites = proposed_sites(prior_variance, state)
+        sites = cavity_sites(prior_variance, state)
         root = labels * jnp.sqrt(sites.precision)
         marginals = algebra.marginals(kernel, root, sites.precision, labels * sites.shift)
-        return advanced(prior_variance, labels, state, sites, marginals)
+        return next_iterate(prior_variance, labels, state, sites, marginals)
 
-    def going(state):
-        return unfinished(state, tolerance, max_iterations)
+    def continues(state):
+        return needs_update(state, tolerance, max_iterations)
 
-    state = jax.lax.while_loop(going, iterate, begun(labels, start))
-    return finished(labels, state, tolerance)
+    state = jax.lax.while_loop(continues, iterate, initial_iterate(labels, start))
+    return ep_result(labels, state, tolerance)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ from flatvol_jax.volume.multiclass.class_volume import check_one_at_a_time, volu
 from flatvol_jax.volume.multiclass.labels import checked_class_labels, checked_classes
 from flatvol_jax.volume.posterior import gaussian_posterior
 from flatvol_jax.volume.repetitions import contradiction, find_repetitions
-from flatvol_jax.volume.result import LogVolume, of_outputs, rounding_error
+from flatvol_jax.volume.result import LogVolume, in_output_units, rounding_error
 from flatvol_jax.volume.sampling import (
     PROPOSALS,
     WIDEST,
@@ -79,7 +79,9 @@ def log_volume(
     mesh: Mesh | None = None,
     classes: int | None = None,
 ) -> LogVolume:
-    """log V(f) = log ∫ N(z; 0, K) ∏_i P(y_i | z_i) dz (eqs 2 and 5, appendix A), in nats.
+    """Return log V(f), the log prior probability of a function given by its labels, in nats.
+
+        log V(f) = log ∫ N(z; 0, K) ∏_i P(y_i | z_i) dz (eqs 2 and 5, appendix A)
 
     Under the Heaviside link V does not change where K becomes D K D, D diagonal and positive: it
     is computed from the correlations, whatever the scales of the outputs. Inputs that occur twice
@@ -146,10 +148,10 @@ def log_volume(
     checks.function("progress", progress)
     if mesh is not None:
         sharded_inputs.check_mesh(mesh, method, options.batch_size)
-    run = partial(_of_matrix, labels=labels, noise=noise, mesh=mesh)
+    run = partial(_matrix_volume, labels=labels, noise=noise, mesh=mesh)
     if classes is not None:
         classes = checked_classes(classes)
-        run = partial(_of_two_classes, labels=labels, noise=noise, mesh=mesh)
+        run = partial(_two_class_volume, labels=labels, noise=noise, mesh=mesh)
         if classes > 2:
             check_one_at_a_time(mesh, batch_size)
             run = partial(volume_of_classes, labels=labels, classes=classes, noise=noise)
@@ -175,7 +177,7 @@ def estimate_log_volume(
     link: str = "heaviside",
     **options,
 ) -> Estimate:
-    """log V(f) by sampling, with a standard error: `log_volume(method="certified").estimate`.
+    """Estimate log V(f) by sampling, with a standard error.
 
     Sequential importance sampling twisted by EP's sites (`twisted_importance_sampling`): the
     mean of the replicates is unbiased for V(f), not for log V(f), whatever EP's own error.
@@ -197,14 +199,14 @@ def estimate_log_volume(
     return log_volume(kernel, labels, link, "certified", key, **options).estimate
 
 
-def _of_two_classes(kernel: np.ndarray, labels: np.ndarray, **rest) -> LogVolume:
-    """log V(f) of labels 0 and 1: those of the sign of f_1 - f_0, of covariance 2 K."""
+def _two_class_volume(kernel: np.ndarray, labels: np.ndarray, **rest) -> LogVolume:
+    """Return log V(f) of labels 0 and 1: those of the sign of f_1 - f_0, of covariance 2 K."""
     entries = inputs.checked_entries(kernel)
     labels = checked_class_labels(labels, len(entries), 2)
-    return _of_matrix(kernel, labels=2 * labels - 1, **rest)
+    return _matrix_volume(kernel, labels=2 * labels - 1, **rest)
 
 
-def _of_matrix(
+def _matrix_volume(
     kernel: np.ndarray,
     labels: np.ndarray,
     noise: float,
@@ -214,13 +216,13 @@ def _of_matrix(
     key: jax.Array | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> LogVolume:
-    """log V(f) for a matrix, all else being checked."""
+    """Return log V(f) for a matrix, all else being checked."""
     batch_size = options.batch_size
     if mesh is None:
         matrix, scale = inputs.checked_correlation(
             kernel, noise, inputs.ep_matrices(batch_size, noise > 0)
         )
-        read = matrix.__getitem__
+        read: Callable[[slice], np.ndarray] = matrix.__getitem__
     else:
         kernel = inputs.checked_entries(kernel)
         scale, read = output_scales(kernel, noise), correlation_reader(kernel, noise)
@@ -235,10 +237,10 @@ def _of_matrix(
     batches = range(0, len(rows), batch_size)
     if mesh is None:
         devices = min(len(usable_devices()), len(batches))
-        reduced = _reduced(matrix, kernel, kept, options, devices)
+        reduced = _kept_correlations(matrix, kernel, kept, options, devices)
         clashes = [contradiction(repetitions, row, read, noise) for row in rows]
         del matrix, read
-        algebra, held = DENSE, _on_devices(reduced, devices)
+        algebra, held = DENSE, _device_matrix(reduced, devices)
         del reduced
 
         def jittered(jitter):
@@ -277,14 +279,14 @@ def _of_matrix(
             clash = clashes[place]
             if clash is None:
                 own_key = None if key is None else jax.random.fold_in(key, place)
-                result = _finished(own_key, matrix, row[kept], ep, options, jitter)
+                result = _method_result(own_key, matrix, row[kept], ep, options, jitter)
             else:
-                result = _impossible(clash, matrix, row[kept], ep, options)
-            results.append(of_outputs(result, repetitions, prior, noise))
+                result = _impossible_result(clash, matrix, row[kept], ep, options)
+            results.append(in_output_units(result, repetitions, prior, noise))
         return results
 
     if mesh is not None:
-        finished = sharded_inputs.no_other_mesh(finished)
+        finished = sharded_inputs.without_outer_mesh(finished)
     tasks = [partial(finished, first) for first in batches]
     results = in_order(tasks, progress, one_after_another=mesh is not None)
     return jax.tree.map(
@@ -292,10 +294,10 @@ def _of_matrix(
     )
 
 
-def _reduced(
+def _kept_correlations(
     matrix: np.ndarray, kernel: np.ndarray, kept: np.ndarray, options: _Options, devices: int
 ) -> np.ndarray:
-    """The correlations of the outputs that are kept, if there is memory for what follows."""
+    """Return the correlations of the outputs that are kept, if there is memory for what follows."""
     if len(kept) < len(matrix):
         inputs.check_memory(len(kept), inputs.ep_matrices(options.batch_size))  # with a copy
         matrix = matrix[np.ix_(kept, kept)]
@@ -309,15 +311,18 @@ def _reduced(
     return matrix
 
 
-def _on_devices(matrix: np.ndarray, devices: int) -> Callable[[], jax.Array]:
-    """A function that returns the matrix on the device of the task; one device takes it away."""
+def _device_matrix(matrix: np.ndarray, devices: int) -> Callable[[], jax.Array]:
+    """Return a function that gives the matrix on the device of the task.
+
+    A single device takes the matrix over, and no copy stays.
+    """
     if devices > 1:
         return on_each_device(lambda: jnp.asarray(matrix))
     array = jnp.asarray(matrix)
     return lambda: array
 
 
-def _finished(
+def _method_result(
     key: jax.Array | None,
     kernel: jax.Array,
     labels: np.ndarray,
@@ -325,9 +330,11 @@ def _finished(
     options: _Options,
     jitter: float = 0.0,
 ) -> LogVolume:
-    """What the method adds to a run of EP, on the host."""
-    value, error, correction, estimate = ep.log_volume, np.nan, None, None
-    status, rounding = "converged" if ep.converged else "not converged", rounding_error(ep, jitter)
+    """Add what the method asks for to a run of EP, on the host."""
+    value: Any = ep.log_volume
+    error: Any = np.nan
+    status: Any = "converged" if ep.converged else "not converged"
+    correction, estimate, rounding = None, None, rounding_error(ep, jitter)
     if options.method != "ep":
         posterior = gaussian_posterior(kernel, *ep.sites)
         correction = second_order_correction(posterior.covariance, labels, ep.cavities)
@@ -336,7 +343,7 @@ def _finished(
             status = "correction unreliable"
     if not rounding <= WIDEST:
         status = "imprecise"
-    if options.method == "certified":
+    if options.method == "certified" and key is not None:
         estimate = sampling_estimate(
             key,
             kernel,
@@ -349,34 +356,37 @@ def _finished(
             rounding,
         )
         value, error, status = estimate.log_volume, estimate.standard_error, estimate.status
-    return to_host(
-        LogVolume(
-            value,
-            np.float64(error),
-            ep.converged,
-            np.str_(status),
-            ep.iterations,
-            ep.residual,
-            ep.log_volume,
-            ep.increments,
-            ep.sites,
-            ep.cavities,
-            correction,
-            estimate,
-            np.float64(np.nan if estimate is None else estimate.sampling_error),
-            np.float64(np.nan),
-            np.float64(np.nan),
-            rounding,
+    sampling_error = np.nan if estimate is None else estimate.sampling_error
+    return LogVolume(
+        **to_host(
+            {
+                "log_volume": value,
+                "standard_error": np.float64(error),
+                "converged": ep.converged,
+                "status": np.str_(status),
+                "iterations": ep.iterations,
+                "residual": ep.residual,
+                "ep": ep.log_volume,
+                "increments": ep.increments,
+                "sites": ep.sites,
+                "cavities": ep.cavities,
+                "correction": correction,
+                "estimate": estimate,
+                "sampling_error": np.float64(sampling_error),
+                "kernel_error": np.float64(np.nan),
+                "kernel_bias": np.float64(np.nan),
+                "rounding_error": rounding,
+            }
         )
     )
 
 
-def _impossible(
+def _impossible_result(
     clash: tuple[int, int], kernel: jax.Array, labels: np.ndarray, ep: EP, options: _Options
 ) -> LogVolume:
-    """The exact answer V(f) = 0; sites and cavities are those of the labels that come first."""
+    """Return the exact answer V(f) = 0; sites and cavities are those of the first labels."""
     method = "ep" if options.method == "ep" else "ep_corrected"
-    rest = _finished(None, kernel, labels, ep, options._replace(method=method))
+    rest = _method_result(None, kernel, labels, ep, options._replace(method=method))
     certified = options.method == "certified"
     return rest._replace(
         log_volume=np.float64(-np.inf),

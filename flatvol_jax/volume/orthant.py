@@ -1,6 +1,6 @@
 """P(z > lower) for z ~ N(0, covariance): the engine of V(f) as a multivariate normal CDF."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +63,7 @@ class OrthantProbability(NamedTuple):
 
     @property
     def probability(self) -> float:
-        """P(z > lower)."""
+        """Return P(z > lower)."""
         return float(np.exp(self.log_probability))
 
 
@@ -80,7 +80,7 @@ def orthant_probability(
     particles: int = 128,
     replicates: int = 16,
 ) -> OrthantProbability:
-    """log P(z_i > lower_i for all i), z ~ N(0, covariance), in nats.
+    """Return log P(z_i > lower_i for all i), z ~ N(0, covariance), in nats.
 
     The distribution function is the same call: P(x ≤ u) for x ~ N(μ, Σ) is
     `orthant_probability(Σ, lower=μ - u)`, since -(x - μ) has the covariance Σ, too.
@@ -121,21 +121,22 @@ def orthant_probability(
     bounds = _checked_bounds(lower, len(matrix))
     fixed = matrix.diagonal() == 0  # z_i = 0
     if (bounds == np.inf).any() or (fixed & (bounds >= 0)).any():
-        return _exactly(-np.inf)
-    open_ones = ~fixed & (bounds > -np.inf)
-    if not open_ones.any():
-        return _exactly(0.0)
-    kernel = matrix[np.ix_(open_ones, open_ones)]
+        return _exact_result(-np.inf)
+    bounded = ~fixed & (bounds > -np.inf)
+    if not bounded.any():
+        return _exact_result(0.0)
+    kernel = matrix[np.ix_(bounded, bounded)]
     matrix, scale = _correlation(kernel)
-    bounds = bounds[open_ones] / scale
-    kept, bounds = _tightest(matrix, bounds)
-    if kept is None:
-        return _exactly(-np.inf)
+    bounds = bounds[bounded] / scale
+    tightest = _tightest(matrix, bounds)
+    if tightest is None:
+        return _exact_result(-np.inf)
+    kept, bounds = tightest
     matrix = matrix[np.ix_(kept, kept)]
-    return _engine(key, matrix, -bounds, method, proposal, sizes, limits)
+    return _positive_probability(key, matrix, -bounds, method, proposal, sizes, limits)
 
 
-def _engine(
+def _positive_probability(
     key: jax.Array | None,
     matrix: np.ndarray,
     mean: np.ndarray,
@@ -144,7 +145,7 @@ def _engine(
     sizes: tuple[int, int],
     limits: tuple[float, int],
 ) -> OrthantProbability:
-    """log P(w > 0), w ~ N(mean, matrix), all else being checked."""
+    """Return log P(w > 0), w ~ N(mean, matrix), all else being checked."""
     jitter, ones = 0.0, np.ones(len(mean))
     if method == "certified":
         inputs.check_memory(len(mean), 3, sizes[0] * sizes[1])
@@ -153,20 +154,22 @@ def _engine(
     if not np.isfinite(ep.log_volume) and jitter == 0:  # rounding has made it indefinite
         jitter = inputs.rounding_jitter(len(mean))
         ep = ep_with_mean(matrix + jitter * np.eye(len(mean)), mean, *limits)
-    matrix = jnp.asarray(matrix + jitter * np.eye(len(mean)))
+    kernel = jnp.asarray(matrix + jitter * np.eye(len(mean)))
     rounding = rounding_error(ep, jitter)
-    value, error, correction, estimate = ep.log_volume, np.nan, None, None
-    status = "converged" if ep.converged else "not converged"
+    value: Any = ep.log_volume
+    error: Any = np.nan
+    correction, estimate = None, None
+    status: Any = "converged" if ep.converged else "not converged"
     if method != "ep":
-        posterior = posterior_with_mean(matrix, mean, *ep.sites)
+        posterior = posterior_with_mean(kernel, mean, *ep.sites)
         correction = to_host(second_order_correction(posterior.covariance, ones, ep.cavities))
         value = value + correction.third
         if ep.converged and not correction.reliable:
             status = "correction unreliable"
     if not rounding <= WIDEST:
         status = "imprecise"
-    if method == "certified":
-        sampled = key, matrix, ones, ep, posterior, proposal, *sizes, rounding
+    if method == "certified" and key is not None:
+        sampled = key, kernel, ones, ep, posterior, proposal, *sizes, rounding
         estimate = sampling_estimate(*sampled, prior_mean=mean)
         value, error, status = estimate.log_volume, estimate.standard_error, estimate.status
     return _result(value, error, status, ep, correction, estimate)
@@ -193,7 +196,7 @@ def _result(
     )
 
 
-def _exactly(value: float) -> OrthantProbability:
+def _exact_result(value: float) -> OrthantProbability:
     return OrthantProbability(value, 0.0, "exact", True, 0, 0.0, value)
 
 
@@ -237,9 +240,7 @@ def _checked_bounds(lower: np.ndarray | float | None, n: int) -> np.ndarray:
     return np.broadcast_to(array.astype(np.float64), (n,))
 
 
-def _tightest(
-    matrix: np.ndarray, bounds: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _tightest(matrix: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the outputs that repeat none before them with the largest of their bounds.
 
     None where one output has to lie above a bound and below one that is not larger.
@@ -252,7 +253,7 @@ def _tightest(
         other = int(np.argmin(matrix[kept[at]]))
         if tightest[place[other]] >= -tightest[at]:
             impossible_pair(other, int(kept[at]), matrix.__getitem__)
-            return None, None
+            return None
     return kept, tightest
 
 

@@ -33,7 +33,7 @@ class Solution(NamedTuple):
 
 
 def multiply(kernel: ShardedKernel, vector: Array) -> Array:
-    """K v."""
+    """Return K v."""
     axis, rows = kernel.mesh.axis_names[0], PartitionSpec(*kernel.mesh.axis_names)
 
     product = jax.shard_map(
@@ -42,7 +42,7 @@ def multiply(kernel: ShardedKernel, vector: Array) -> Array:
         in_specs=(rows, PartitionSpec()),
         out_specs=PartitionSpec(None, axis),
     )(kernel.blocks, _padded(kernel, vector))
-    return _everywhere(kernel, product.ravel())
+    return _replicated(kernel, product.ravel())
 
 
 def solve(kernel: ShardedKernel, root: Array, shift: Array | float, vector: Array) -> Solution:
@@ -68,14 +68,14 @@ def solve(kernel: ShardedKernel, root: Array, shift: Array | float, vector: Arra
         out_specs=(parts, parts, whole),
     )(kernel.blocks, _padded(kernel, root), shift, _padded(kernel, vector))
     return Solution(
-        _everywhere(kernel, solved), _everywhere(kernel, diagonal), half_log_determinant
+        _replicated(kernel, solved), _replicated(kernel, diagonal), half_log_determinant
     )
 
 
 def _factorised(
     axis: str, blocks: Array, root: Array, shift: Array, vector: Array
 ) -> tuple[Array, Array, Array]:
-    """What each device does; `vector` is its part of the columns, the results are too.
+    """Factorise and solve on each device; `vector` and the results are its part of the columns.
 
     Step k has three exchanges: the diagonal block goes to all devices, its row block is dealt
     out by columns to be solved, and is gathered again. A fourth sums b numbers for B^-1 v.
@@ -131,7 +131,7 @@ def _padded(kernel: ShardedKernel, vector: Array, filler: float = 0.0) -> Array:
     return jnp.pad(vector, (0, size - len(vector)), constant_values=filler)
 
 
-def _everywhere(kernel: ShardedKernel, vector: Array) -> Array:
+def _replicated(kernel: ShardedKernel, vector: Array) -> Array:
     """Gather a vector on every device and cut off what was filled up."""
     everywhere = NamedSharding(kernel.mesh, PartitionSpec())
     return jax.lax.with_sharding_constraint(vector, everywhere)[: len(kernel.diagonal)]

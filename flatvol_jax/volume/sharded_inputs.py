@@ -43,7 +43,7 @@ def check_mesh(mesh: Mesh, method: str, batch_size: int) -> None:
         )
 
 
-def no_other_mesh(function: Callable) -> Callable:
+def without_outer_mesh(function: Callable) -> Callable:
     """Run a function outside of the caller's `jax.set_mesh`, which may have other devices."""
 
     @functools.wraps(function)
@@ -54,7 +54,7 @@ def no_other_mesh(function: Callable) -> Callable:
     return alone
 
 
-@no_other_mesh
+@without_outer_mesh
 def sharded_correlation(
     kernel: np.ndarray, kept: np.ndarray, noise: float, mesh: Mesh
 ) -> ShardedKernel:
@@ -89,7 +89,7 @@ def sharded_correlation(
 
 
 def _check_memory(n: int, mesh: Mesh) -> None:
-    """Of all devices that are the host: K, B and what is under way."""
+    """Refuse what the host cannot hold where it is all devices: K, B and what is under way."""
     if mesh.devices[0].platform != "cpu":
         return
 

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import operator
 import re
 from collections.abc import Callable
 from typing import Any
@@ -97,7 +98,7 @@ _CONSTANT = (eqx.nn.LayerNorm, eqx.nn.GroupNorm, eqx.nn.RMSNorm, eqx.nn.BatchNor
 
 
 def _redrawn(params: Any, network: Any, key: jax.Array) -> Any:
-    """The parameters with each layer of Equinox's drawn anew."""
+    """Return the parameters with each layer of Equinox's drawn anew."""
     layers, tree = jax.tree.flatten(network, is_leaf=_is_layer)
     drawn = [
         _drawn(layer, jax.random.fold_in(key, index)) if _is_layer(layer) else layer
@@ -123,7 +124,7 @@ def _drawn(layer: Any, key: jax.Array) -> Any:
     found = layer
     for name, value in (("weight", new), ("bias", new_bias)):
         if value is not None:
-            found = eqx.tree_at(lambda part, name=name: getattr(part, name), found, value)
+            found = eqx.tree_at(operator.attrgetter(name), found, value)
     return found
 
 

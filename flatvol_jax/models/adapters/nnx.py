@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from flax import nnx
@@ -25,7 +26,8 @@ def nnx_functions(module: nnx.Module, init: Callable | None) -> Functions:
     Raises:
         ValueError: no `init`, where the module has initialisers or parameters of its own.
     """
-    graph, params, statistics, others = nnx.split(module, nnx.Param, nnx.BatchStat, ...)
+    parts: Any = nnx.split(module, nnx.Param, nnx.BatchStat, ...)
+    graph, params, statistics, others = parts
 
     def merged(values, state):
         parts = [jax.tree.map(lambda leaf: leaf, part) for part in (params, statistics)]
@@ -92,7 +94,7 @@ _DEFAULT = {
 
 
 def _redrawn(module: nnx.Module, key: jax.Array) -> nnx.Module:
-    """The module with the parameters of known layers drawn anew, in the order of its graph."""
+    """Draw the parameters of the module's known layers anew, in the order of its graph."""
     for index, (_, part) in enumerate(nnx.iter_modules(module)):
         for place, (name, initializer) in enumerate(_DEFAULT.get(type(part), {}).items()):
             variable = getattr(part, name, None)
@@ -123,5 +125,5 @@ def _check_default(module: nnx.Module) -> None:
 
 
 def _at_start(path: tuple, leaf: jax.Array) -> jax.Array:
-    """Running mean 0 and variance 1."""
+    """Return running mean 0 and variance 1."""
     return jax.numpy.full_like(leaf, getattr(path[-1], "key", None) == "var")

@@ -22,7 +22,7 @@ _OPTION = "jax_pjrt_client_create_options"
 
 @functools.cache
 def torchax() -> types.ModuleType:
-    """The torchax package and its environment, made at the first call.
+    """Return the torchax package; its environment is made at the first call.
 
     Raises:
         ImportError: it is not installed; the message gives the command.
@@ -69,7 +69,7 @@ class _NoOverload:
 
 
 @contextlib.contextmanager
-def _placeholders(packet: type) -> Iterator[None]:
+def _placeholders(packet: Any) -> Iterator[None]:
     """Give an operator's missing overload a placeholder, instead of an AttributeError."""
     own = packet.__getattr__
 

@@ -11,6 +11,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
+from flatvol_jax.flatness._sharpness import box_half_widths, checked_divisor
 from flatvol_jax.flatness.examples import checked_examples, number_of_examples
 from flatvol_jax.flatness.objective import (
     check_loss_and_state,
@@ -20,7 +21,6 @@ from flatvol_jax.flatness.objective import (
     checked_params,
     checked_state,
 )
-from flatvol_jax.flatness.sharpness import box_half_widths, checked_divisor
 from flatvol_jax.flatness.worst_case import expansion
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
@@ -79,7 +79,7 @@ def sgd_sharpness(
     drop_incomplete: bool = False,
     state: Any = None,
 ) -> SgdSharpness:
-    """Sharpness by SGD ascent on the mean minibatch loss, clipped to the box (table 1).
+    """Measure sharpness by SGD ascent on the mean minibatch loss, clipped to the box (table 1).
 
     w' <- clip(w' + learning_rate · ∇loss(w', batch), w ± ε (|w| + 1)) (eq. 7); each epoch visits
     the data in a fresh order. Of fully connected networks (MNIST, CIFAR-10, Boolean) the paper's
@@ -129,24 +129,33 @@ def sgd_sharpness(
     data, params = checked_examples(data), checked_params(params)
     has_state, state = state is not None, checked_state({} if state is None else state)
     point = (params, state) if has_state else (params,)
-    loss = checked_loss(loss)
+    batch_loss: Any = checked_loss(loss)
     batch = jax.tree.map(lambda leaf: leaf[:batch_size], data)
     if has_state:
-        check_loss_and_state(loss, params, state, batch)
+        check_loss_and_state(batch_loss, params, state, batch)
     elif center_loss is not None:
-        check_scalar(Partial(_loss_of_all_data, loss, batch), point)
+        check_scalar(Partial(_loss_of_all_data, batch_loss, batch), point)
     if center_loss is None:
-        center = Partial(_loss_of_all_data, loss, data)
+        center = Partial(_loss_of_all_data, batch_loss, data)
     else:
         center = Partial(_at_point, checked_loss(center_loss))
     objective = checked_objective(center, point)
     losses, delta = _ascend(
-        key, loss, point, data, epsilon, learning_rate, batch_size, epochs, reading, drop_incomplete
+        key,
+        batch_loss,
+        point,
+        data,
+        epsilon,
+        learning_rate,
+        batch_size,
+        epochs,
+        reading,
+        drop_incomplete,
     )
-    return _finished(objective, epsilon, np.asarray(losses), delta)
+    return _joined_result(objective, epsilon, np.asarray(losses), delta)
 
 
-def _finished(objective, epsilon: float, losses: np.ndarray, delta: Array) -> SgdSharpness:
+def _joined_result(objective, epsilon: float, losses: np.ndarray, delta: Array) -> SgdSharpness:
     """Join what was read in each epoch and what L is at the last point."""
     history = np.maximum.accumulate(losses)
     box = box_half_widths(objective.params, epsilon)
@@ -181,7 +190,7 @@ def _loss_of_all_data(loss: Partial, data: Any, point: tuple) -> Array:
 
 
 def _loss_and_state(loss: Partial, point: tuple, batch: Any) -> tuple[Array, tuple]:
-    """The mean loss of a batch, and () or (the state after it,)."""
+    """Return the mean loss of a batch, and () or (the state after it,)."""
     if len(point) == 1:
         return loss(*point, batch), ()
     value, state = loss(*point, batch)
@@ -195,7 +204,7 @@ _STATIC = ("batch_size", "epochs", "reading", "drop_incomplete")
 def _ascend(
     key, loss, center, data, epsilon, learning_rate, batch_size, epochs, reading, drop_incomplete
 ):
-    """The loss read in each epoch, and how far the last point lies from the center, (P,)."""
+    """Return the loss read in each epoch, and how far the last point lies from the center, (P,)."""
     size = len(jax.tree.leaves(data)[0])
     whole, rest = divmod(size, batch_size)
     if drop_incomplete:

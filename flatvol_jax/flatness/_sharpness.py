@@ -1,6 +1,5 @@
 """Box sharpness (def. 2.1): the largest loss in the box of eq. 7 that several searches find."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.objective import Loss, checked_ensemble, checked_objective
 from flatvol_jax.flatness.worst_case import METHODS, expansion, linear_search, worst_case
 from flatvol_jax.runtime import checks
@@ -32,7 +32,7 @@ class Sharpness(NamedTuple):
         remainder: value - first_order - second_order.
         converged: whether the search that found it had stopped rising.
         on_face: share of the coordinates that lie on the box's face.
-        trace: the running maximum of the loss over its evaluations.
+        history: the running maximum of the loss over its evaluations.
         gradients: gradient evaluations (a Hessian product counts as two).
     """
 
@@ -44,17 +44,17 @@ class Sharpness(NamedTuple):
     remainder: float
     converged: bool
     on_face: float
-    trace: np.ndarray
+    history: np.ndarray
     gradients: int
 
 
 def box_half_widths(params: Any, epsilon: Array | float) -> Array:
-    """ε (|w_i| + 1) of each coordinate, (P,) (eq. 7)."""
+    """Return ε (|w_i| + 1) of each coordinate, (P,) (eq. 7)."""
     return epsilon * (jnp.abs(ravel_pytree(params)[0]) + 1.0)
 
 
 def checked_divisor(loss: np.ndarray | float) -> np.ndarray | float:
-    """1 + L(w), which def. 2.1 divides by; it must be above 0."""
+    """Return 1 + L(w), which def. 2.1 divides by; it must be above 0."""
     if not np.all(1.0 + loss > 0):
         raise ValueError(
             f"loss: got {np.min(loss):.3g} at params, wanted more than -1: sharpness divides by "
@@ -65,13 +65,15 @@ def checked_divisor(loss: np.ndarray | float) -> np.ndarray | float:
 
 @float64_scope
 def sharpness(
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     epsilon: float,
     method: str = "best",
     key: Array | None = None,
 ) -> Sharpness:
-    """100 (max L(w') - L(w)) / (1 + L(w)) over |w'_i - w_i| ≤ ε (|w_i| + 1) (eq. 7).
+    """Return the box sharpness of a loss at w (def. 2.1), the best found.
+
+        100 (max L(w') - L(w)) / (1 + L(w)) over |w'_i - w_i| ≤ ε (|w_i| + 1) (eq. 7).
 
     The maximum is not convex; the value is the best found. "sign" iterates
     δ <- box · sign(∇L(w + δ)) from five corners, "lbfgsb" climbs with scipy's L-BFGS-B from
@@ -102,20 +104,20 @@ def sharpness(
     return Sharpness(
         **_parts(objective.value, to_host(parts), float),
         converged=found.converged,
-        trace=found.trace,
+        history=found.history,
         gradients=found.gradients,
     )
 
 
 @float64_scope
 def ensemble_sharpness(
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     epsilon: float,
     key: Array | None = None,
     batch_size: int | None = None,
 ) -> Sharpness:
-    """Sharpness of many networks at once by sign iteration, one vmapped program.
+    """Return the sharpness of many networks at once by sign iteration, one vmapped program.
 
     Each member has the value of `sharpness(..., method="sign")` with the same key, to rounding.
     Batches of members are dealt out to the local devices, how many there are changes no bit; a
@@ -136,7 +138,7 @@ def ensemble_sharpness(
         ValueError: as `sharpness`, and leading axes that differ.
     """
     epsilon = checks.positive("epsilon", epsilon)
-    loss, params = checked_ensemble(loss, params)
+    checked, params = checked_ensemble(loss, params)
     key = jax.random.key(0) if key is None else checks.random_key("key", key)
     params = to_host(params)  # each batch goes to the device that takes it
     members = len(jax.tree.leaves(params)[0])
@@ -146,11 +148,11 @@ def ensemble_sharpness(
     @float64_scope  # a thread has a setting of its own
     def measure(place):
         batch = jax.tree.map(lambda leaf: leaf[batches[place]], params)
-        return {place: to_host(_ensemble(key, loss, batch, epsilon))}
+        return {place: to_host(_ensemble(key, checked, batch, epsilon))}
 
     measured: dict[int, Any] = {}
     tasks = [partial(measure, place) for place in range(len(batches))]
-    with jax.default_device(usable_devices()[0]) if _on_several(loss) else nullcontext():
+    with jax.default_device(usable_devices()[0]) if _on_several(checked) else nullcontext():
         spread(tasks, measured.update)
     found, parts, start = jax.tree.map(
         lambda *leaves: np.concatenate(leaves)[:members], *(measured[i] for i in sorted(measured))
@@ -158,13 +160,16 @@ def ensemble_sharpness(
     return Sharpness(
         **_parts(start, parts, np.asarray),
         converged=found.settled & found.defined,
-        trace=found.trace,
+        history=found.history,
         gradients=found.gradients,
     )
 
 
 def _on_several(loss: Loss) -> bool:
-    """Whether data bound to it lie on several devices: programs side by side would deadlock."""
+    """Tell whether data bound to the loss lie on several devices.
+
+    Programs side by side would then deadlock.
+    """
     arrays = (leaf for leaf in jax.tree.leaves(loss) if isinstance(leaf, jax.Array))
     return any(len(array.devices()) > 1 for array in arrays)
 
@@ -180,7 +185,7 @@ def _ensemble(key, loss, params, epsilon):
 
 
 def _parts(start, parts, number) -> dict[str, Any]:
-    """Value and Taylor parts in units of 100 / (1 + L(w))."""
+    """Return value and Taylor parts in units of 100 / (1 + L(w))."""
     unit = 100.0 / checked_divisor(start)
     value, first, second = (
         unit * part for part in (parts.value - start, parts.first_order, parts.second_order)

@@ -22,7 +22,7 @@ from flatvol_jax.models.functions import (
 )
 from flatvol_jax.models.model import Model
 from flatvol_jax.models.readout import features_of, readout_function
-from flatvol_jax.models.readout_prior import drawn_scales, given
+from flatvol_jax.models.readout_prior import drawn_scales, given_scale
 from flatvol_jax.models.spec import Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
@@ -82,7 +82,7 @@ def as_model(
     if isinstance(network, Spec) and not isinstance(network, type):
         return network
     example = None if x is None else numbers(x)
-    dtype = np.float32
+    dtype: Any = np.float32
     if example is not None:
         if example.ndim < 2 or len(example) == 0:
             raise ValueError(f"x: got shape {example.shape}, wanted inputs (n, ...), one at least.")
@@ -92,11 +92,13 @@ def as_model(
     functions = _functions(network, params, state, checks.function("init", init), dtype)
     apply = functools.partial(_logits, functions)
     shape = _input_shape(functions, example)
-    shapes = _asked(f"init of inputs of shape {shape}", lambda: _shapes(functions, shape))
+    shapes = _call_network_code(
+        f"init of inputs of shape {shape}", lambda: _shapes(functions, shape)
+    )
     _check_params(functions, shapes[0])
     one = jax.ShapeDtypeStruct((2, *shape), dtype)
     with jax.enable_x64(False):
-        program = _asked(  # two outputs are said to be two
+        program = _call_network_code(  # two outputs are said to be two
             f"network on inputs of shape {one.shape} and type {one.dtype}",
             lambda: jax.make_jaxpr(apply)(shapes[0], one, shapes[1]),
         )
@@ -106,7 +108,7 @@ def as_model(
         )
         scales = _scales(functions, apply, shapes, shape, dtype, features, sigma_w, sigma_b)
     if features is None:
-        return Model.of(
+        return Model.from_functions(
             functions, functools.partial(features_of, apply), "", scales, _stax(network)
         )
     own = features
@@ -114,11 +116,11 @@ def as_model(
     def stated(params, x, state):
         return own(params, x)
 
-    return Model.of(functions, stated, source(own), scales, _stax(network))
+    return Model.from_functions(functions, stated, source(own), scales, _stax(network))
 
 
 def _functions(network, params, state, init, dtype) -> Functions:
-    """The adapter of the framework that the object is of; no other is imported."""
+    """Return the functions of a network by its framework's adapter, the only one imported."""
     first = network[0] if isinstance(network, tuple) and network else network
     roots = {cls.__module__.split(".")[0] for cls in type(first).__mro__}
     if isinstance(network, type):
@@ -158,7 +160,7 @@ def _functions(network, params, state, init, dtype) -> Functions:
         _refuse("a stax network draws itself", init=init)
         return stax_functions(network, params)
     if callable(network) and not roots & {"keras", "tensorflow", "sklearn"}:
-        return _plain(network, params, init)
+        return _plain_functions(network, params, init)
     raise ValueError(
         f"network: got {checks.shown(network)}, wanted a linen or nnx module, an Equinox network, "
         "hk.transform(...), a torch.nn.Module, a stax pair (init_fn, apply_fn) or a function "
@@ -167,7 +169,7 @@ def _functions(network, params, state, init, dtype) -> Functions:
     )
 
 
-def _plain(apply: Callable, params: Any, init: Callable | None) -> Functions:
+def _plain_functions(apply: Callable, params: Any, init: Callable | None) -> Functions:
     if init is None:
         raise ValueError(
             "init: got None beside a function; wanted init=(key, input_shape) -> parameters, which "
@@ -190,16 +192,16 @@ def _logits(functions: Functions, params: Any, x: jax.Array, state: Any) -> jax.
     return one_logit(functions.apply(params, x, state), x, functions.name)
 
 
-_OURS = re.compile(r"(network|init|params|spec|module|features): ")
+_OWN_MESSAGE = re.compile(r"(network|init|params|spec|module|features): ")
 
 
-def _asked(part: str, call: Callable) -> Any:
-    """The result of a network's own code; an error of it says what was asked of it."""
+def _call_network_code(part: str, call: Callable) -> Any:
+    """Call a network's own code; an error of it says what was asked."""
     try:
         return call()
     except Exception as error:  # whatever the code of a user raises
         text = str(error).strip()
-        if isinstance(error, ValueError) and _OURS.match(text):
+        if isinstance(error, ValueError) and _OWN_MESSAGE.match(text):
             raise
         first = text.splitlines()[0][:200] if text else ""
         raise ValueError(
@@ -209,7 +211,7 @@ def _asked(part: str, call: Callable) -> Any:
 
 
 def _programs_hash(*programs: Any) -> str:
-    """A hash of traced programs and the arrays in them: sources do not show what is closed over."""
+    """Hash traced programs and the arrays in them: sources do not show what is closed over."""
     return content_hash(
         [
             [without_addresses(str(program.jaxpr)), [array_hash(c) for c in _arrays(program)]]
@@ -219,7 +221,7 @@ def _programs_hash(*programs: Any) -> str:
 
 
 def _arrays(program: Any) -> list[np.ndarray]:
-    """The constants of a program; keys by their data."""
+    """Return the constants of a program; keys by their data."""
     return [
         np.asarray(jax.random.key_data(c) if jnp.issubdtype(c.dtype, jax.dtypes.prng_key) else c)
         for c in program.consts
@@ -232,7 +234,7 @@ def _refuse(reason: str, **arguments: Any) -> None:
             raise ValueError(f"{name}: got {checks.shown(value)}, wanted None: {reason}.")
 
 
-def _input_shape(functions: Functions, example: np.ndarray | None) -> tuple[int, ...]:
+def _input_shape(functions: Functions, example: jax.Array | None) -> tuple[int, ...]:
     if example is not None:
         return example.shape[1:]
     found = first_shape(functions.params, functions.apply, functions.state or {})
@@ -245,7 +247,7 @@ def _input_shape(functions: Functions, example: np.ndarray | None) -> tuple[int,
 
 
 def _shapes(functions: Functions, input_shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """Of parameters and state at initialisation."""
+    """Return the shapes of parameters and state at initialisation."""
     with jax.enable_x64(False):
         return jax.eval_shape(
             lambda key: (
@@ -272,9 +274,9 @@ def _check_params(functions: Functions, shapes: Any) -> None:
 
 
 def _scales(functions, apply, shapes, input_shape, dtype, features, sigma_w, sigma_b):
-    """sigma_w and sigma_b, those that are not given from draws of the readout."""
+    """Return sigma_w and sigma_b, those that are not given from draws of the readout."""
     if sigma_w is not None and sigma_b is not None:
-        return given(sigma_w), given(sigma_b)
+        return given_scale(sigma_w), given_scale(sigma_b)
     if features is not None:
         raise ValueError(
             "sigma_w: features= are your own, so the readout's scales are not looked for; pass "
@@ -293,12 +295,12 @@ def _scales(functions, apply, shapes, input_shape, dtype, features, sigma_w, sig
     draws = traced if functions.draws is None else functions.draws(readout.leaves)
     found = drawn_scales(readout, draws, jax.random.key(0))
     return tuple(
-        scale if value is None else given(value)
+        scale if value is None else given_scale(value)
         for scale, value in zip(found, (sigma_w, sigma_b), strict=True)
     )
 
 
 def _stax(network: Any) -> tuple | None:
-    """The analytic kernel of a neural-tangents network."""
+    """Return the layers of a neural-tangents network's analytic kernel; None of another network."""
     is_stax = isinstance(network, tuple) and len(network) == 3 and all(map(callable, network))
     return (("stax", *network),) if is_stax else None

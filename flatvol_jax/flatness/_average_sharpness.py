@@ -1,6 +1,5 @@
 """Average-case sharpness: the mean rise of the loss under Gaussian noise on the parameters."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.objective import Loss, checked_objective, flat_loss
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope
@@ -35,13 +35,15 @@ class AverageSharpness(NamedTuple):
 @float64_scope
 def average_sharpness(
     key: Array,
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     rho: float,
     adaptive: bool = True,
     samples: int = 64,
 ) -> AverageSharpness:
-    """E L(w + δ) - L(w), δ ~ N(0, ρ² diag(c²)), c = |w| or 1.
+    """Return how much the loss rises on average under Gaussian noise on the parameters.
+
+        E L(w + δ) - L(w), δ ~ N(0, ρ² diag(c²)), c = |w| or 1.
 
     Antithetic pairs ±δ: the first order cancels in each. To second order in ρ the value is
     ½ ρ² Σ H_ii c_i². With c = |w| it is unchanged under layer-wise and neuron-wise scaling by
@@ -73,7 +75,7 @@ def average_sharpness(
 def _rises(
     key: Array, loss: Loss, params: Any, rho: Array | float, adaptive: bool, samples: int
 ) -> Array:
-    """The mean rise of each pair, (samples,); vmaps over key, params and rho."""
+    """Return the mean rise of each pair, (samples,); vmaps over key, params and rho."""
     function, w = flat_loss(loss, params)
     scale = rho * (jnp.abs(w) if adaptive else jnp.ones_like(w))
     start = function(w)

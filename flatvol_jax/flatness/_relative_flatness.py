@@ -12,8 +12,8 @@ from jax import Array
 from jax.tree_util import Partial
 
 from flatvol_jax.flatness import hessian
-from flatvol_jax.flatness.composed import Composed
-from flatvol_jax.flatness.gauss_newton_diagonal import checked_gauss_newton, sum_over_examples
+from flatvol_jax.flatness._composed import Composed, LossFunction
+from flatvol_jax.flatness._gauss_newton_diagonal import checked_gauss_newton, sum_over_examples
 from flatvol_jax.flatness.objective import (
     Loss,
     checked_objective,
@@ -51,13 +51,15 @@ class RelativeFlatness(NamedTuple):
 @float64_scope
 def relative_flatness(
     key: Array,
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     layer: Path,
     operator: str = "hessian",
     example: Callable[[Any, Array], Array] | None = None,
 ) -> RelativeFlatness:
-    """κ_Tr = Σ_ss' ⟨w_s, w_s'⟩ Tr H_ss' = Tr H (I ⊗ W'W), and ‖W‖_F² Tr H, ‖W‖_F² λ_max(H).
+    """Return the relative flatness of one layer, κ_Tr, and two simpler measures of the same kind.
+
+        κ_Tr = Σ_ss' ⟨w_s, w_s'⟩ Tr H_ss' = Tr H (I ⊗ W'W),    ‖W‖_F² Tr H,    ‖W‖_F² λ_max(H).
 
     w_s are the weights into output s of the layer, H_ss' the block of ∇²L between w_s and w_s'.
 
@@ -93,7 +95,8 @@ def relative_flatness(
     checked_operator(operator, loss)
     if example is not None and operator != "gauss_newton":
         raise ValueError(f'example: got one with operator {operator!r}, try "gauss_newton".')
-    loss, params, _ = checked_objective(loss, params)
+    objective = checked_objective(loss, params)
+    params = objective.params
     matrix = _matrix(weight_at(params, layer))
     norm = float(jnp.sum(matrix**2))
     factor, identity = jnp.linalg.qr(matrix, mode="r"), jnp.eye(matrix.shape[1])
@@ -104,17 +107,16 @@ def relative_flatness(
         return Partial(_moved, _Layer(function, params, layer, factor))
 
     value_se = trace_se = 0.0
-    if operator == "gauss_newton":
+    layer_loss: Loss = in_layer(objective.loss, identity)
+    if isinstance(loss, Composed) and operator == "gauss_newton":
         separate = checked_gauss_newton(loss, params, example)
-        of_layer = Composed(loss.outer, in_layer(loss.inner, identity))
+        layer_loss = Composed(loss.outer, in_layer(loss.inner, identity))
         outputs = in_layer(separate.outputs, identity)
         alone = None if separate.example is None else in_layer(separate.example, identity)
         value, trace = map(float, _traces(outputs, alone, change, factor, separate.curvature))
-    else:
-        of_layer = in_layer(loss, identity)
 
     if matrix.size <= hessian.DENSE_UP_TO:
-        block = np.asarray(_block(of_layer, change, operator))
+        block = np.asarray(_block(layer_loss, change, operator))
         asymmetry = 0.5 * float(np.linalg.norm(block - block.T))  # which is rounding
         values = np.linalg.eigvalsh(0.5 * (block + block.T))
         top = hessian.without_rounding(values, matrix.size, asymmetry)[-1]
@@ -123,15 +125,17 @@ def relative_flatness(
             pairs = np.trace(block.reshape(matrix.shape * 2), axis1=0, axis2=2)
             value, trace = float(np.sum(pairs * (matrix.T @ matrix))), float(np.trace(block))
     elif operator == "gauss_newton":
-        found = hessian.hessian_eigenvalues(key, of_layer, change, 1, operator)
+        found = hessian.hessian_eigenvalues(key, layer_loss, change, 1, operator)
         top, residual, converged = found.values[0], found.residuals[0], found.converged[0]
     else:
-        plain = hessian.hessian_measures(key, of_layer, change, k=1)
+        plain = hessian.hessian_measures(key, layer_loss, change, k=1)
         top, residual = plain.lambda_max, plain.residuals[0]
         converged = residual <= hessian.TOLERANCE * plain.spectral_norm
         trace, trace_se = plain.trace, plain.trace_se
         start = jnp.zeros((len(matrix), len(factor)))
-        weighted = hessian.hessian_measures(weighted_key, in_layer(loss, factor), start, k=1)
+        weighted = hessian.hessian_measures(
+            weighted_key, in_layer(objective.loss, factor), start, k=1
+        )
         value, value_se = weighted.trace, weighted.trace_se
     return RelativeFlatness(
         value,
@@ -145,7 +149,7 @@ def relative_flatness(
 
 
 def _matrix(weights: Array) -> Array:
-    """(fan_in, fan_out)."""
+    """Return the weights as a matrix, (fan_in, fan_out)."""
     return weights.reshape(-1, weights.shape[-1])
 
 
@@ -165,7 +169,7 @@ class _Layer:
 
 
 def _moved(layer: _Layer, change: Array, *rest) -> Array:
-    """The function where the layer's weights are W + change · factor."""
+    """Call the function where the layer's weights are W + change · factor."""
     weights = weight_at(layer.params, layer.path)
     moved = weights + (change @ layer.factor).reshape(weights.shape)
     return layer.function(replace_leaf(layer.params, layer.path, moved), *rest)
@@ -173,7 +177,7 @@ def _moved(layer: _Layer, change: Array, *rest) -> Array:
 
 @partial(jax.jit, static_argnames="operator")
 def _block(loss: Loss, change: Array, operator: str) -> Array:
-    """The whole matrix, a product at a time: the network may be far larger than the layer."""
+    """Return the whole matrix, a product at a time: the network may be larger than the layer."""
     product, size = curvature_product(loss, change, operator)
     return jax.lax.map(product, jnp.eye(size))
 
@@ -182,7 +186,7 @@ def _block(loss: Loss, change: Array, operator: str) -> Array:
 def _traces(
     outputs: Partial, example: Partial | None, change: Array, factor: Array, curvature: Array
 ) -> tuple[Array, Array]:
-    """Σ_n c_n ‖J_n W'‖_F² and Σ_n c_n ‖J_n‖_F²."""
+    """Return Σ_n c_n ‖J_n W'‖_F² and Σ_n c_n ‖J_n‖_F²."""
 
     def norms(jacobian):
         return jnp.sum((jacobian @ factor.T) ** 2), jnp.sum(jacobian**2)

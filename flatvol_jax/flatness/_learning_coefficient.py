@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 from scipy.stats import t as student
 
 from flatvol_jax.flatness.examples import checked_examples, number_of_examples
-from flatvol_jax.flatness.objective import Loss, checked_loss, checked_objective, flat_loss
+from flatvol_jax.flatness.objective import checked_loss, checked_objective, flat_loss
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
 from flatvol_jax.runtime.printing import prints_its_fields
@@ -35,7 +35,7 @@ class LearningCoefficient(NamedTuple):
             quadratic loss with full batches or γ = 0, too high with both.
         chain_values: of each chain, (chains,).
         loss: L_n(w₀).
-        trace: full-batch loss, the mean over chains, at the points kept, (steps // thin,).
+        history: full-batch loss, the mean over chains, at the points kept, (steps // thin,).
         gradient_norm: |∇L_n(w₀)|; the estimate presumes a local minimum.
         status: "ok", "diverged" (a chain's loss is not finite: a smaller step), "negative" (the
             chains found lower loss than L_n(w₀): no minimum), "step too large" (step_bias above
@@ -48,7 +48,7 @@ class LearningCoefficient(NamedTuple):
     step_bias: float
     chain_values: np.ndarray
     loss: float
-    trace: np.ndarray
+    history: np.ndarray
     gradient_norm: float
     status: str
 
@@ -68,7 +68,9 @@ def learning_coefficient(
     burn_in: int = 1000,
     thin: int = 10,
 ) -> LearningCoefficient:
-    """λ = n β (E L_n(w) - L_n(w₀)), w ~ exp(-n β L_n(w) - γ |w - w₀|²/2), by SGLD.
+    """Estimate the local learning coefficient by stochastic gradient Langevin dynamics.
+
+        λ = n β (E L_n(w) - L_n(w₀)), w ~ exp(-n β L_n(w) - γ |w - w₀|²/2).
 
     w <- w - ε/2 (n β ∇L_batch(w) + γ (w - w₀)) + √ε ξ, ξ ~ N(0, I). E L_n is the mean of the
     full-batch loss at every thin-th point. There is no Metropolis step: in a direction of
@@ -109,18 +111,18 @@ def learning_coefficient(
     if inverse_temperature is None and size < 2:
         raise ValueError("data: got one example, wanted two for 1 / ln n; try inverse_temperature.")
     beta = 1.0 / np.log(size) if inverse_temperature is None else inverse_temperature
-    heat = size * checks.positive("inverse_temperature", beta)
-    loss = checked_loss(loss)
+    n_beta = size * checks.positive("inverse_temperature", beta)
+    batch_loss = checked_loss(loss)
     data = checked_examples(data)
-    objective = checked_objective(Partial(_full_batch, loss, data), params)
+    objective = checked_objective(Partial(_full_batch, batch_loss, data), params)
     keys = jax.random.split(key, chains)
     losses, biases, gradient_norm = to_host(
         _langevin(
-            keys, loss, objective.params, data, step_size, localization, heat,
+            keys, batch_loss, objective.params, data, step_size, localization, n_beta,
             batch_size, steps, burn_in, thin,
         )
     )  # fmt: skip
-    rises = heat * (losses - objective.value)
+    rises = n_beta * (losses - objective.value)
     values = np.where(np.isfinite(rises).all(axis=1), rises.mean(axis=1), np.nan)
     value, step_bias = float(values.mean()), float(biases.mean())
     return LearningCoefficient(
@@ -150,37 +152,37 @@ def _status(value: float, step_bias: float, rises: np.ndarray) -> str:
     return "ok"
 
 
-def _full_batch(loss: Loss, data: Any, params: Any) -> Array:
+def _full_batch(loss: Callable[..., Any], data: Any, params: Any) -> Array:
     return loss(params, data)
 
 
 @partial(jax.jit, static_argnames=("batch_size", "steps", "burn_in", "thin"))
 def _langevin(
     keys: Array,
-    loss: Loss,
+    loss: Any,
     params: Any,
     data: Any,
     step_size: Array | float,
     localization: Array | float,
-    heat: Array | float,
+    n_beta: Array | float,
     batch_size: int | None,
     steps: int,
     burn_in: int,
     thin: int,
 ) -> tuple[Array, Array, Array]:
-    """Full-batch loss and step bias at the kept points, (chains, steps // thin), and |∇L_n(w₀)|."""
+    """Return loss and step bias at the kept points, (chains, steps // thin), and |∇L_n(w₀)|."""
     size = len(jax.tree.leaves(data)[0])
     full, centre = flat_loss(Partial(_full_batch, loss, data), params)
     _, unravel = ravel_pytree(params)
 
     def forces(w, key):
-        """g and g + γ (w - w₀)."""
+        """Return g and g + γ (w - w₀)."""
         if batch_size is None:
-            slope = heat * jax.grad(full)(w)
+            slope = n_beta * jax.grad(full)(w)
         else:
             rows = jax.random.randint(key, (batch_size,), 0, size)
             batch = jax.tree.map(lambda leaf: leaf[rows], data)
-            slope = heat * jax.grad(lambda w: jnp.asarray(loss(unravel(w), batch), w.dtype))(w)
+            slope = n_beta * jax.grad(lambda w: jnp.asarray(loss(unravel(w), batch), w.dtype))(w)
         return slope, slope + localization * (w - centre)
 
     def chain(key):

@@ -11,6 +11,7 @@ from jax import Array
 from scipy import stats
 
 from flatvol_jax.flatness import lanczos
+from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.hessian import without_rounding
 from flatvol_jax.flatness.objective import (
     Loss,
@@ -42,7 +43,7 @@ class SpectralDensity(NamedTuple):
     size: int
 
     def mean(self, function: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean of `function(λ)` over the spectrum and its standard error over probes.
+        """Return the mean of `function(λ)` over the spectrum and its standard error over probes.
 
         Args:
             function: of an array (probes, depth), to (..., probes, depth). P times the mean of
@@ -57,7 +58,7 @@ class SpectralDensity(NamedTuple):
         return self.mean(lambda nodes: nodes <= np.asarray(points)[..., None, None])
 
     def density(self, points: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-        """μ convolved with a Gaussian of standard deviation `width`, and its standard error."""
+        """Return μ convolved with a Gaussian of deviation `width`, and its standard error."""
         width = checks.positive("width", width)
         return self.mean(
             lambda nodes: stats.norm.pdf(np.asarray(points)[..., None, None], nodes, width)
@@ -67,13 +68,13 @@ class SpectralDensity(NamedTuple):
 @float64_scope
 def spectral_density(
     key: Array,
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     probes: int = 8,
     depth: int = 80,
     operator: str = "hessian",
 ) -> SpectralDensity:
-    """Quadratures of the spectrum of ∇²L(w) from `probes` random start vectors.
+    """Return quadratures of the spectrum of ∇²L(w) from `probes` random start vectors.
 
     A probe z, uniform on the sphere, spans a Krylov space whose tridiagonal matrix
     T = S Λ S' has the Ritz values as nodes and S_1j² as weights: E z'f(H)z = ∫ f dμ.

@@ -1,6 +1,5 @@
 """Adaptive sharpness: the box and the ball of every coordinate scale with its weight."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.objective import checked_objective
 from flatvol_jax.flatness.worst_case import expansion, worst_case
 from flatvol_jax.runtime import checks
@@ -30,7 +30,7 @@ class AdaptiveSharpness(NamedTuple):
         second_order: ½ δ'Hδ.
         remainder: value - first_order - second_order.
         converged: whether the search that found it had stopped rising.
-        trace: the running maximum of the loss over its evaluations.
+        history: the running maximum of the loss over its evaluations.
         gradients: gradient evaluations (a Hessian product counts as two).
     """
 
@@ -41,19 +41,21 @@ class AdaptiveSharpness(NamedTuple):
     second_order: float
     remainder: float
     converged: bool
-    trace: np.ndarray
+    history: np.ndarray
     gradients: int
 
 
 @float64_scope
 def adaptive_sharpness(
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     rho: float,
     norm: str = "inf",
     key: Array | None = None,
 ) -> AdaptiveSharpness:
-    """max L(w + δ) - L(w) over ‖δ / |w|‖ ≤ ρ, elementwise division.
+    """Return how much the loss rises at most where each weight moves by a share ρ of itself.
+
+        max L(w + δ) - L(w) over ‖δ / |w|‖ ≤ ρ, elementwise division.
 
     In the ∞-norm the box |δ_i| ≤ ρ |w_i|, in the 2-norm the ellipsoid Σ (δ_i / w_i)² ≤ ρ². Any
     symmetry that multiplies each weight by a positive number carries the set along: the value is
@@ -88,6 +90,6 @@ def adaptive_sharpness(
         second_order=second,
         remainder=value - first - second,
         converged=found.converged,
-        trace=found.trace,
+        history=found.history,
         gradients=found.gradients,
     )
