@@ -26,6 +26,7 @@ from flatvol_jax.volume import (
 if TYPE_CHECKING:  # at run time imported at their first use: see below
     from flatvol_jax import study
     from flatvol_jax.study.measures.symmetries import alpha_scale
+    from flatvol_jax.study.single import measure
 
 __all__ = [
     "CNN",
@@ -45,6 +46,7 @@ __all__ = [
     "log_evidence",
     "log_volume",
     "marginal_likelihood_bound",
+    "measure",
     "models",
     "monte_carlo_estimate",
     "monte_carlo_kernel",
@@ -61,12 +63,18 @@ __all__ = [
 ]
 
 
+_FROM_STUDY = {
+    "alpha_scale": "flatvol_jax.study.measures.symmetries",
+    "measure": "flatvol_jax.study.single",
+}
+
+
 def __getattr__(name: str):
     """What belongs to `fv.study` is imported at its first use: it brings pandas."""
     if name == "study":
         return importlib.import_module("flatvol_jax.study")
-    if name == "alpha_scale":
-        return importlib.import_module("flatvol_jax.study.measures.symmetries").alpha_scale
+    if name in _FROM_STUDY:
+        return getattr(importlib.import_module(_FROM_STUDY[name]), name)
     raise AttributeError(f"module 'flatvol_jax' has no attribute {name!r}")
 
 
