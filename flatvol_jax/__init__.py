@@ -25,6 +25,7 @@ from flatvol_jax.volume import (
 
 if TYPE_CHECKING:  # at run time imported at their first use: see below
     from flatvol_jax import study
+    from flatvol_jax.study.audit import symmetry_audit
     from flatvol_jax.study.measures.symmetries import alpha_scale
     from flatvol_jax.study.single import measure
 
@@ -59,6 +60,7 @@ __all__ = [
     "sgd_sharpness",
     "sharpness",
     "study",
+    "symmetry_audit",
     "volume",
 ]
 
@@ -66,6 +68,7 @@ __all__ = [
 _FROM_STUDY = {
     "alpha_scale": "flatvol_jax.study.measures.symmetries",
     "measure": "flatvol_jax.study.single",
+    "symmetry_audit": "flatvol_jax.study.audit",
 }
 
 
