@@ -16,7 +16,8 @@ ROOMS = ["data", "flatness", "kernels", "models", "sampling", "study", "training
 CALLS = [
     *("CNN", "FCN", "FlaxModel", "Model", "ResNet", "StaxModel", "alpha_scale", "as_model"),
     *("estimate_log_volume", "hessian_eigenvalues", "hessian_measures", "log_evidence"),
-    *("log_volume", "marginal_likelihood_bound", "monte_carlo_estimate", "monte_carlo_kernel"),
+    *("log_volume", "marginal_likelihood_bound", "measure", "monte_carlo_estimate"),
+    *("monte_carlo_kernel", "symmetry_audit"),
     *("nngp_kernel", "orthant_probability", "over_devices", "prior_bound", "sample_functions"),
     *("sgd_sharpness", "sharpness"),
 ]
@@ -56,5 +57,13 @@ def test_importing_every_module_of_a_room_replaces_no_public_function():
         "for module in pkgutil.iter_modules(room.__path__):\n"
         "    importlib.import_module(f'flatvol_jax.flatness.{module.name}')\n"
         "assert all(getattr(room, name) is value for name, value in before.items())\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_importing_the_package_imports_no_heavy_library():
+    program = (
+        "import sys, flatvol_jax as fv; dir(fv)\n"
+        "assert not {'jax', 'flax', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

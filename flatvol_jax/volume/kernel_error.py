@@ -52,14 +52,15 @@ def ep_jackknife(
 
 def given_this_kernel(result: LogVolume) -> LogVolume:
     """Say of a certified result that it is for this matrix, whose own error nobody knows."""
-
-    def reworded(status):
-        return np.where(status == CERTIFIED, CERTIFIED_GIVEN_KERNEL, status)
-
     estimate = result.estimate
     if estimate is not None:
-        estimate = estimate._replace(status=reworded(estimate.status))
-    return result._replace(status=reworded(result.status), estimate=estimate)
+        estimate = estimate._replace(status=status_given_kernel(estimate.status))
+    return result._replace(status=status_given_kernel(result.status), estimate=estimate)
+
+
+def status_given_kernel(status: np.ndarray | np.str_) -> np.ndarray:
+    """Return the status for a matrix, which may have been sampled."""
+    return np.where(status == CERTIFIED, CERTIFIED_GIVEN_KERNEL, status)
 
 
 def with_kernel_error(result: LogVolume, effect: Jackknife, groups: int) -> LogVolume:

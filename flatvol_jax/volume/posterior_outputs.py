@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flatvol_jax.runtime.arrays import AnyArray
+from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.volume import inputs
 from flatvol_jax.volume.ep import EP, expectation_propagation, prior_cavities
@@ -41,10 +43,10 @@ class PosteriorOutputs(NamedTuple):
         ep: EP's approximation of the same posterior: a Gaussian.
     """
 
-    outputs: np.ndarray
-    weights: np.ndarray
+    outputs: AnyArray
+    weights: AnyArray
     log_estimates: np.ndarray
-    ancestors: np.ndarray
+    ancestors: AnyArray
     estimate: Estimate
     ep: Posterior
 
@@ -52,7 +54,7 @@ class PosteriorOutputs(NamedTuple):
 def posterior_outputs(
     key: jax.Array, correlation: np.ndarray, labels: np.ndarray, particles: int, replicates: int
 ) -> PosteriorOutputs:
-    """Sample the outputs on S of networks that give it these labels; see `posterior_accuracy`.
+    """Draw the outputs on S of networks that give it these labels; see `posterior_accuracy`.
 
     Args:
         key: for all draws.
@@ -66,14 +68,15 @@ def posterior_outputs(
     """
     inputs.check_memory(len(labels), MATRICES, particles * replicates)
     inputs.check_invertible(correlation, correlation)
-    matrix, labels = jnp.asarray(correlation), jnp.asarray(labels, jnp.float64)
+    matrix, labels = jnp.asarray(correlation), np.asarray(labels, np.float64)
     ep = _fixed_point(matrix, labels)
     gaussian = gaussian_posterior(matrix, *ep.sites)
     proposal = chosen_proposal("auto", ep)
-    precision, shift, twisted = ep.sites.precision, labels * ep.sites.shift, gaussian
+    precision, shift = jnp.asarray(ep.sites.precision), jnp.asarray(labels * ep.sites.shift)
+    twisted = gaussian
     if proposal == "prior":
-        precision = shift = jnp.zeros_like(labels)
-        twisted = Posterior(shift, matrix, 0.0)
+        precision = shift = jnp.zeros(len(labels))
+        twisted = Posterior(shift, matrix, np.float64(0.0))
     order = hardest_first(labels, ep)
     signed, cloud, runs = twisted_particles(
         key,
@@ -86,31 +89,19 @@ def posterior_outputs(
     )
     outputs = jnp.zeros_like(signed).at[:, order].set(signed) * labels
     log_weight = cloud.log_weight.reshape(replicates, particles)
-    runs, found = jax.device_get(
-        (
-            runs,
-            (
-                outputs.reshape(replicates, particles, -1),
-                jax.nn.softmax(log_weight, axis=-1),
-                jnp.sum(offspring_weights(cloud) ** 2, axis=-1),
-                gaussian,
-            ),
+    runs, log_normaliser = jax.device_get(runs), float(twisted.log_normaliser)
+    return to_host(
+        PosteriorOutputs(
+            outputs.reshape(replicates, particles, -1),
+            jax.nn.softmax(log_weight, axis=-1),
+            log_normaliser + runs.log_estimate,
+            1.0 / jnp.sum(offspring_weights(cloud) ** 2, axis=-1),
+            combined_replicates(runs, log_normaliser, particles, proposal, 0.0),
+            gaussian,
         )
     )
-    outputs, weights, concentration, gaussian = found
-    log_normaliser = float(twisted.log_normaliser)
-    return PosteriorOutputs(
-        outputs,
-        weights,
-        log_normaliser + runs.log_estimate,
-        1.0 / concentration,
-        combined_replicates(runs, log_normaliser, particles, proposal, 0.0),
-        gaussian,
-    )
 
 
-def _fixed_point(matrix: jax.Array, labels: jax.Array) -> EP:
-    start, limits = prior_cavities(matrix), (_TOLERANCE, _MAX_ITERATIONS)
-    if on_cpu(matrix):
-        return expectation_propagation_on_host(matrix, labels, start, *limits)
-    return expectation_propagation(matrix, labels, start, *limits)
+def _fixed_point(matrix: jax.Array, labels: np.ndarray) -> EP:
+    run = expectation_propagation_on_host if on_cpu(matrix) else expectation_propagation
+    return run(matrix, labels, prior_cavities(matrix), _TOLERANCE, _MAX_ITERATIONS)

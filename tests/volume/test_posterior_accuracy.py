@@ -123,11 +123,11 @@ def test_networks_that_were_guessed():
     spec = fv.FCN(width=(512,), sigma_w=2**0.5, sigma_b=0.3)
     x = np.random.default_rng(8).normal(size=(10, 5)).astype(np.float32)
     labels, test_labels = np.array([1, -1, 1, 1]), np.array([1, 1, -1, 1, -1, 1])
-    keys = jax.random.split(jax.random.key(9), 20_000)
+    keys = jax.random.split(jax.random.key(9), 8_000)
     outputs = jax.jit(
         jax.vmap(lambda key: spec.apply(spec.init(key, x.shape[1:]), x).reshape(-1) > 0)
     )
-    answers = np.concatenate([outputs(part) for part in np.split(keys, 20)]) * 2 - 1
+    answers = np.concatenate([outputs(part) for part in np.split(keys, 8)]) * 2 - 1
     fits = (answers[:, :4] == labels).all(axis=1)
     right = (answers[fits, 4:] == test_labels).mean(axis=1)
     found = posterior_accuracy(KEY, fv.nngp_kernel(spec, x), labels, test_labels)

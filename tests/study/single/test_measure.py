@@ -1,161 +1,315 @@
-"""A network from a file is measured as the sweep measured it."""
+"""fv.measure: the numbers of the calls that it makes, for any network, and no part lost."""
+
+import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
+from flax import nnx
+from twin_networks import TWINS, WEIGHTS, Linen, Nnx, X, Y, outputs, plain
 
-from flatvol_jax.study import load_records
-from flatvol_jax.study.engine.plan import plan_runs
-from flatvol_jax.study.measures.network_files import read_network
-from flatvol_jax.study.measures.problem import make_problem
-from flatvol_jax.study.measures.training_units import read_trained
-from flatvol_jax.study.single.measure import measure_network, network_summary
-from flatvol_jax.study.sweep.run import run_attack_sweep
+import flatvol_jax as fv
 
-
-@pytest.fixture(scope="module")
-def sweep(tiny, tmp_path_factory):
-    """A sweep of one network, its config, problem and parameters."""
-    config = tiny(draws=1, attack_sizes=[0], samples=1)
-    config["hp"]["train"]["learning_rate"] = 0.32  # fits S in forty epochs
-    workdir = tmp_path_factory.mktemp("sweep")
-    (row,) = run_attack_sweep(config, workdir)
-    problem = make_problem(config, 0, workdir / "cache")
-    return config, row, problem, read_trained(workdir, problem, plan_runs(config)[0])
+KEY = jax.random.key(0)
+TRAIN, TEST = slice(0, 8), slice(8, 12)
+LABELS = Y.astype(int)
+F = np.where(outputs(WEIGHTS, X)[:, 0] > 0, 1, -1)
+KERNEL = fv.nngp_kernel(fv.FCN((8, 6), sigma_w=1.0, sigma_b=0.1), X)
+SPEC = fv.FCN((4,))
+PARAMS = SPEC.init(KEY, (3,))
+CHEAP = {"sharpness": {"method": "sign"}, "log_volume": {"particles": 16, "replicates": 4}}
+SMALL = {**CHEAP, "hessian": {"k": 2}, "invariants": {"samples": 2}}
 
 
-def save(folder, tree):
-    checkpointer = ocp.StandardCheckpointer()
-    checkpointer.save(folder, jax.tree.map(np.asarray, tree))
-    checkpointer.wait_until_finished()
-    return folder
+def measured(model, params, **options):
+    return fv.measure(model, params, X[TRAIN], LABELS[TRAIN], X[TEST], LABELS[TEST], **options)
 
 
-def times(factor, tree):
-    return jax.tree.map(lambda leaf: factor * np.asarray(leaf), tree)
+@functools.cache
+def of_a_twin(name):
+    model, params = plain() if name == "plain" else TWINS[name]()
+    parts = ("invariants", "hessian")
+    return measured(model, params, kernel=KERNEL, measures=CHEAP, leave_out=parts)
 
 
-@pytest.mark.parametrize("form", ["by itself", "under params", "npz"])
-def test_a_network_of_a_sweep_gets_the_numbers_of_the_sweep(sweep, tmp_path, form):
-    config, row, problem, network = sweep
-    if form == "npz":
-        arrays = problem.spec.params_to_arrays(network.params)
-        names = ("W1", "b1", "W2", "b2")
-        np.savez(tmp_path / "network.npz", **dict(zip(names, arrays, strict=True)))
-        source = tmp_path / "network.npz"
-    else:
-        tree = network.params if form == "by itself" else {"params": network.params}
-        source = save(tmp_path / "network", tree)
-    found = measure_network(config, source, tmp_path / "own")
-    measured = {name for name in row if name.startswith(("measure.", "is."))} & found.keys()
-    assert {"measure.log_volume.heaviside", "measure.sharpness.best"} <= measured
-    for name in measured - {"measure.baseline.epochs"}:
-        assert found[name] == row[name], name
-    assert found["measure.baseline.epochs"] is None  # nobody knows
-    (stored,) = load_records(tmp_path / "own").to_dict("records")
-    assert stored["measure.log_volume.heaviside"] == row["measure.log_volume.heaviside"]
-    for wanted in ("log V, Heaviside, EP", "bound on the error"):
-        assert any(wanted in line for line in network_summary(found))
+@functools.cache
+def whole():
+    return measured(SPEC, PARAMS, measures=SMALL)
 
 
-@pytest.mark.parametrize("names", [["best", "last"], ["epoch-3", "epoch-12"]])
-def test_checkpoints_under_other_names_are_listed(sweep, tmp_path, names):
-    _, _, problem, network = sweep
-    shape = problem.train_x.shape[1:]
-    for name in names:
-        save(tmp_path / "run" / name, network.params)
-    with pytest.raises(ValueError, match="There are checkpoints in it: take one of") as caught:
-        read_network(tmp_path / "run", problem.spec, shape)
-    for name in names:
-        assert str(tmp_path / "run" / name) in str(caught.value)
-        params, _ = read_network(tmp_path / "run" / name, problem.spec, shape)
-        jax.tree.map(np.testing.assert_array_equal, params, network.params)
+@pytest.mark.parametrize("name", TWINS)
+def test_twins_measure_the_same(name):
+    found, wanted = of_a_twin(name), of_a_twin("plain")
+    assert not found.failed
+    assert found.record.keys() == wanted.record.keys()
+    for column, value in wanted.record.items():
+        if column.startswith(("measure.", "is.")) and value is not None:
+            assert found[column] == pytest.approx(value, rel=1e-6), column
+    for column in ("measure.sharpness.best", "measure.log_volume.heaviside"):
+        assert found[column] == pytest.approx(wanted[column], rel=1e-9)
 
 
-@pytest.mark.parametrize("names", [["step_3", "step_12"], ["3/state", "12/state"], ["ema"]])
-def test_numbered_steps_with_a_prefix_or_one_item_are_read(sweep, tmp_path, names):
-    _, _, problem, network = sweep
-    shape = problem.train_x.shape[1:]
-    for factor, name in enumerate(reversed(names), start=1):
-        save(tmp_path / "run" / name, times(float(factor), network.params))
-    params, _ = read_network(tmp_path / "run", problem.spec, shape)
-    jax.tree.map(np.testing.assert_array_equal, params, network.params)
+def test_a_network_itself_is_measured_as_its_model():
+    network = Nnx(nnx.Rngs(0))
+    for layer, (weight, bias) in zip(network.layers, WEIGHTS, strict=True):
+        layer.kernel.set_value(jnp.asarray(weight))
+        layer.bias.set_value(jnp.asarray(bias))
+    variables = {f"Dense_{i}": {"kernel": w, "bias": b} for i, (w, b) in enumerate(WEIGHTS)}
+    for model, params in ((network, None), (Linen(), {"params": variables})):
+        found = measured(model, params, kernel=KERNEL, measures=["baselines"])
+        for column in ("measure.baseline.gp_disagreement", "measure.baseline.margin"):
+            assert found[column] == pytest.approx(of_a_twin("plain")[column], rel=1e-6)
+
+
+def test_the_numbers_are_those_of_the_single_calls():
+    found, kernel = whole(), fv.nngp_kernel(SPEC, X)
+    f = np.where(np.asarray(SPEC.apply(PARAMS, X)) > 0, 1, -1)
+    for link in ("heaviside", "probit"):
+        volume = fv.log_volume(kernel, f, link, "ep_corrected")
+        name = f"measure.log_volume.{link}"
+        assert found[name] == pytest.approx(volume.ep, abs=1e-3)
+        sampled, error = found[f"{name}.estimate"], found[f"{name}.estimate.se"]
+        assert abs(sampled - volume.log_volume) < 5 * error + 0.05
+    x, y = X[TRAIN].astype(np.float64), LABELS[TRAIN]
+
+    def loss(p):
+        return jax.nn.softplus(-y * SPEC.apply(p, x)).mean()
+
+    sharp = fv.sharpness(loss, PARAMS, 1e-4, method="sign")
+    name = "measure.sharpness.best"
+    assert found[name] == pytest.approx(sharp.value, rel=1e-9)
+    parts = [found[f"{name}.{part}"] for part in ("first_order", "second_order", "remainder")]
+    assert sum(parts) == pytest.approx(sharp.value, rel=1e-9)
+    with jax.enable_x64(True):
+        flat, back = jax.flatten_util.ravel_pytree(
+            jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), PARAMS)
+        )
+        matrix = np.asarray(jax.hessian(lambda w: loss(back(w)))(flat))
+        slope = np.asarray(jax.grad(lambda w: loss(back(w)))(flat))
+    values = np.linalg.eigvalsh(matrix)
+    assert found["measure.hessian.spectral_norm"] == pytest.approx(np.abs(values).max(), rel=1e-6)
+    assert found["measure.hessian.trace"] == pytest.approx(values.sum(), rel=1e-6)
+    np.testing.assert_allclose(found["measure.hessian.eigenvalues"], values[::-1][:2], rtol=1e-6)
+    assert found["measure.sharpness.best.first_order"] <= 1e-2 * np.abs(slope).sum() * (
+        1 + np.abs(flat).max()
+    )
+    assert found["measure.error.test"] == np.mean(f[TEST] != LABELS[TEST])
+    assert found["measure.baseline.label_norm"] == pytest.approx(
+        f @ np.linalg.solve(kernel, f), rel=1e-6
+    )
+
+
+def test_it_prints_a_table_and_converts():
+    found = whole()
+    text = repr(found)
+    assert 15 <= len(text.splitlines()) <= 30
+    assert max(map(len, text.splitlines())) < 180
+    for said in (
+        "log V, Heaviside, sampled",
+        "± covers sampling",
+        "first order",
+        "kernel: analytic",
+    ):
+        assert said in text
+    page = found._repr_html_()
+    assert page.count("<tr>") == len(found.rows) + 1
+    frame = found.to_frame()
+    assert list(frame.columns) == ["measure", "column", "value", "error", "unit", "status"]
+    flat = found.to_dict()
+    assert all(name.startswith(("measure.", "is.", "meta.")) for name in flat)
+    assert all(np.ndim(value) == 0 for value in flat.values())
+    assert {row.column for row in found.rows if row.value is not None} <= flat.keys()
+    with pytest.raises(KeyError, match="measure.sharpness.best"):
+        found["measure.sharpnes"]
+
+
+def test_the_error_of_a_sampled_kernel_is_in_the_error_bar():
+    found = measured(SPEC, PARAMS, kernel="monte_carlo", samples=200, measures=["log_volume"])
+    name = "measure.log_volume.heaviside.estimate"
+    assert found[f"{name}.se"] >= found[f"{name}.kernel_se"] > 0
+    exact = whole()[name]
+    assert abs(found[name] - exact) < 5 * found[f"{name}.se"]
+    (row,) = [row for row in found.rows if row.column == name]
+    assert "sampling and kernel" in row.status
+    assert "Monte Carlo, 200 networks" in repr(found)
+    by_ep = measured(
+        SPEC,
+        PARAMS,
+        kernel="monte_carlo",
+        samples=200,
+        measures={"log_volume": {"estimator": "ep"}},
+        leave_out=("log_volume_null", "sharpness", "hessian", "invariants", "baselines"),
+    )
+    (row,) = [row for row in by_ep.rows if row.column == "measure.log_volume.heaviside"]
+    assert row.error > 0
+    assert "covers the kernel, not EP's own error" in row.status
+
+
+def test_a_part_that_fails_says_so_and_loses_no_other():
+    x = np.concatenate([X[TRAIN], X[:1]])  # an input twice: K is singular
+    found = fv.measure(
+        SPEC, PARAMS, x, np.append(LABELS[TRAIN], LABELS[0]), measures=["log_volume", "baselines"]
+    )
+    assert "baselines" in found.failed
+    assert "failed" in repr(found)
+    assert found["measure.log_volume.heaviside"] < 0
+    (row,) = [row for row in found.rows if row.measure == "baselines"]
+    assert row.value is None
+    assert row.status.startswith("failed: ")
+
+
+def test_without_test_inputs_the_function_is_that_on_the_training_inputs():
+    found = fv.measure(SPEC, PARAMS, X, LABELS, measures=["log_volume", "log_volume_null"])
+    assert found["measure.error.test"] is None
+    assert "measure.bound.random_split" not in found.record
+    assert "it needs x_test" in repr(found)
+    unknown = fv.measure(SPEC, PARAMS, X[TRAIN], LABELS[TRAIN], X[TEST], measures=["log_volume"])
+    name = "measure.log_volume.heaviside"
+    assert unknown[name] == pytest.approx(found[name], abs=1e-3)
+    assert unknown["measure.error.test"] is None
+
+
+def test_a_regression_network_has_the_evidence_of_its_process():
+    targets, noise = np.sin(X.sum(1)).astype(np.float64), 0.1
+    found = fv.measure(
+        SPEC,
+        PARAMS,
+        X[TRAIN],
+        targets[TRAIN],
+        X[TEST],
+        targets[TEST],
+        noise=noise,
+        measures=CHEAP_REGRESSION,
+        leave_out=("hessian", "invariants"),
+    )
+    kernel, f = fv.nngp_kernel(SPEC, X), np.asarray(SPEC.apply(PARAMS, X), np.float64)
+    assert not found.failed
+    evidence = fv.log_evidence(kernel[TRAIN, TRAIN], targets[TRAIN], noise)
+    assert found["measure.log_evidence.targets"] == pytest.approx(evidence.log_evidence)
+    function = fv.log_evidence(kernel, f, noise).log_evidence
+    assert found["measure.log_evidence.function"] == pytest.approx(function, rel=1e-6)
+    error = np.sqrt(np.mean((f[TRAIN] - targets[TRAIN]) ** 2))
+    assert found["measure.root_mean_square.train"] == pytest.approx(error, rel=1e-6)
+    assert found["measure.loss.train"] == pytest.approx(error**2, rel=1e-6)
+    weights = np.linalg.solve(kernel[TRAIN, TRAIN] + noise * np.eye(8), targets[TRAIN])
+    difference = f[TEST] - kernel[TEST, TRAIN] @ weights
+    assert found["measure.baseline.gp_difference"] == pytest.approx(
+        np.sqrt(np.mean(difference**2)), rel=1e-6
+    )
+    assert "log evidence of the targets" in repr(found)
+
+
+CHEAP_REGRESSION = {"sharpness": {"method": "sign"}}
+
+
+def test_the_layers_of_a_network_are_the_users_to_name():
+    model, params = TWINS["linen"]()
+    kernels = [(f"Dense_{i}", "kernel") for i in range(3)]
+    biases = [(f"Dense_{i}", "bias") for i in range(3)]
+    layers = [([kernels[i], biases[i]], [kernels[i + 1]]) for i in range(2)]
+    found = measured(
+        model,
+        params,
+        kernel=KERNEL,
+        layers=layers,
+        measures={"invariants": {"samples": 2}},
+        leave_out=("log_volume", "log_volume_null", "sharpness", "hessian", "baselines"),
+    )
+    spec = fv.FCN((8, 6), sigma_w=1.0, sigma_b=0.1)
+    same = measured(
+        spec,
+        spec.params_from_arrays(*(part for layer in WEIGHTS for part in layer)),
+        measures={"invariants": {"samples": 2}},
+        leave_out=("log_volume", "log_volume_null", "sharpness", "hessian", "baselines"),
+    )
+    for column in ("measure.relative_flatness", "measure.normalized_sharpness"):
+        assert found[column] == pytest.approx(same[column], rel=1e-9)
+    assert "measure.relative_flatness" not in of_a_twin("plain").record
+    with pytest.raises(ValueError, match="layers: got"):
+        measured(model, params, layers=[([("Dense_9", "kernel")], [kernels[1]])])
+
+
+def test_progress_is_told_and_nothing_is_printed(capfd):
+    told = []
+    measured(
+        SPEC,
+        PARAMS,
+        measures=["baselines"],
+        progress=lambda done, total, text: told.append((done, total, text)),
+    )
+    assert told[-1] == (1, 1, "done")
+    assert any("kernel" in text for _, _, text in told)
+    assert capfd.readouterr() == ("", "")
+    measured(SPEC, PARAMS, measures=["baselines"], progress=True)
+    assert "baselines" in capfd.readouterr().err
+
+
+def test_the_first_compilation_is_announced_and_there_is_no_second():
+    def texts(spec):
+        told = []
+        params = spec.init(KEY, (3,))
+        measured(spec, params, measures=CHEAP_REGRESSION, leave_out=LEFT, progress=told_by(told))
+        return [text for text in told if "compiled" in text]
+
+    def told_by(told):
+        return lambda done, total, text: told.append(text)
+
+    assert texts(fv.FCN((3,))) == ["sharpness (its programs are compiled first)"]
+    count = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, *_, **__: count.append(name) if "backend_compile" in name else None
+    )
+    assert texts(fv.FCN((3,))) == []
+    assert count == []
+
+
+LEFT = ("log_volume", "log_volume_null", "hessian", "invariants", "baselines")
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("change", "message"),
     [
-        ({"W1": np.ones((783, 8))}, r"network: got parameters .*\(783, 8\).*\(784, 8\)"),
-        ({"b1": np.full(8, np.nan)}, "b1: got 8 NaN"),
-        ({"W2": np.full((8, 1), 1e38)}, "outputs of the network: got .* infinite"),
+        (
+            {"y": (LABELS > 0).astype(int)},
+            r"y: got labels 0, 1, wanted -1 and \+1. Take 2 \* y - 1",
+        ),
+        ({"y": X[:, 0]}, r"y: got labels .*Real targets are those of regression: pass noise="),
+        ({"y": LABELS[:5]}, r"y: got shape \(5,\), wanted \(12,\)"),
+        ({"x": X[:, 0]}, r"x: got shape \(12,\), wanted inputs"),
+        ({"x_test": X[:, :2]}, r"x_test: got shape \(12, 2\)"),
+        ({"y_test": LABELS}, "x_test: got None beside y_test"),
+        ({"params": None}, "params: got None, and the network brought none"),
+        ({"params": {"a": np.ones(3)}}, "network: got parameters"),
+        ({"model": "fcn"}, "network: got 'fcn'"),
+        ({"kernel": np.eye(3)}, r"kernel: got shape \(3, 3\), wanted \(12, 12\)"),
+        ({"kernel": "ntk"}, "kernel: got 'ntk'"),
+        ({"samples": 10}, "samples: got a number with an analytic kernel"),
+        ({"measures": ["sharpnes"]}, "measures: got 'sharpnes'.*sharpness"),
+        ({"measures": {"sharpness": {"eps": 1}}}, "measures.sharpness: got 'eps'.*epsilon"),
+        ({"measures": "sharpness"}, "measures: got 'sharpness', wanted a list"),
+        ({"noise": -1.0}, "noise: got -1"),
+        ({"progress": 3}, "progress: got 3"),
+        ({"key": 3}, "key: got 3"),
+        ({"quick": "yes"}, "quick: got 'yes'"),
     ],
 )
-def test_a_network_that_does_not_fit_or_is_not_finite_is_refused(sweep, tmp_path, changed, message):
-    config, _, problem, network = sweep
-    arrays = problem.spec.params_to_arrays(network.params)
-    named = dict(zip(("W1", "b1", "W2", "b2"), arrays, strict=True)) | {"b1": np.full(8, 9.0)}
-    np.savez(tmp_path / "network.npz", **named | changed)
+def test_bad_input_says_what_to_pass(change, message):
+    given = {"model": SPEC, "params": PARAMS, "x": X, "y": LABELS, **change}
     with pytest.raises(ValueError, match=message):
-        measure_network(config, tmp_path / "network.npz", tmp_path / "own")
-    assert not (tmp_path / "own" / "records.jsonl").exists()
+        fv.measure(**given)
 
 
-def test_a_folder_without_any_checkpoint_says_how_to_save_one(sweep, tmp_path):
-    with pytest.raises(ValueError, match="StandardCheckpointer"):
-        read_network(tmp_path, sweep[2].spec, sweep[2].train_x.shape[1:])
+def test_a_state_is_asked_for_where_a_network_has_one():
+    spec = fv.ResNet(depth=18, stem="cifar", width=2)
+    x = np.zeros((4, 8, 8, 3), np.float32)
+    with pytest.raises(ValueError, match="state: got None; wanted .*running statistics"):
+        fv.measure(spec, spec.init(KEY, (8, 8, 3)), x, [1, -1, 1, -1])
 
 
-def test_the_latest_step_is_taken_unless_one_is_named(sweep, tmp_path):
-    _, _, problem, network = sweep
-    shape = problem.train_x.shape[1:]
-    for step, factor in ((3, 3.0), (12, 1.0)):
-        save(tmp_path / "steps" / str(step), times(factor, network.params))
-    for step, factor in ((None, 1.0), (3, 3.0)):
-        params, _ = read_network(tmp_path / "steps", problem.spec, shape, step)
-        jax.tree.map(np.testing.assert_array_equal, params, times(factor, network.params))
-    with pytest.raises(ValueError, match=r"step: got 5, wanted one of \[3, 12\]"):
-        read_network(tmp_path / "steps", problem.spec, shape, 5)
+def test_a_module_with_two_outputs_is_refused_with_what_to_do():
+    import flax.linen as nn
 
-
-def test_another_network_shows_both_trees(sweep, tmp_path):
-    config, *_ = sweep
-    other = save(tmp_path / "other", {"dense": {"kernel": np.ones((3, 2))}})
-    with pytest.raises(ValueError, match=r"\['dense'\]\['kernel'\] \(3, 2\); wanted .*layer_1"):
-        measure_network(config, other, tmp_path / "own")
-    with pytest.raises(ValueError, match="wanted a folder that Orbax wrote"):
-        measure_network(config, tmp_path / "nothing", tmp_path / "own")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="cannot be read as an Orbax checkpoint"):
-        measure_network(config, tmp_path / "empty", tmp_path / "own")
-
-
-def test_ones_own_data_take_the_place_of_the_draw(sweep, tmp_path):
-    config, _, problem, network = sweep
-    source = save(tmp_path / "network", network.params)
-    arrays = {
-        "train_x": problem.train_x[:10],
-        "train_y": -problem.train_y[:10],  # the network is wrong on all of them
-        "test_x": problem.test_x,
-        "test_y": problem.test_y,
-    }
-    found = measure_network(config, source, tmp_path / "own", arrays=arrays)
-    assert found["measure.error.train"] == 1
-    assert not found["is.zero_error"]
-    first, *lines = network_summary(found)
-    assert "makes errors on S" in first
-    assert not any("bound" in line for line in lines)
-    assert found["measure.error.second_test"] is None
-    for wrong in ({"train_x": arrays["train_x"]}, {**arrays, "train_y": arrays["train_y"] * 2}):
-        with pytest.raises(ValueError, match="wanted"):
-            measure_network(config, source, tmp_path / "own", arrays=wrong)
-
-
-def test_a_module_of_ones_own_is_found_by_its_name():
-    from flatvol_jax.study.measures.problem import model_spec
-
-    named = {"name": "flax", "features": "x", "sigma_w": 1.0, "sigma_b": 0.0}
-    dense = model_spec({**named, "module": "flax.linen:Dense", "arguments": {"features": 1}})
-    assert dense.module.features == 1
-    with pytest.raises(ValueError, match="hp.model.module: got 'flax.linen:Nothing'"):
-        model_spec({**named, "module": "flax.linen:Nothing"})
+    net = nn.Dense(2)
+    with pytest.raises(ValueError, match="wanted one logit an input"):
+        fv.measure(net, net.init(KEY, X), X, LABELS)

@@ -8,10 +8,12 @@ from scipy.linalg import cho_solve, cholesky
 from scipy.special import logsumexp, ndtr
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.jackknife import delete_a_group
 from flatvol_jax.runtime.precision import float64_scope
 from flatvol_jax.runtime.printing import prints_as, with_error
 from flatvol_jax.volume import inputs
+from flatvol_jax.volume.kernel_error import status_given_kernel
 from flatvol_jax.volume.links import LINK_VARIANCE
 from flatvol_jax.volume.posterior_outputs import MATRICES, posterior_outputs
 from flatvol_jax.volume.repetitions import contradiction, find_repetitions
@@ -45,16 +47,16 @@ class PosteriorAccuracy(NamedTuple):
         particles: number of all particles.
     """
 
-    accuracy: np.float64
-    standard_error: np.float64
-    bias: np.float64
+    accuracy: float
+    standard_error: float
+    bias: float
     probability: np.ndarray
-    majority: np.float64
-    ep: np.float64
-    log_volume: np.float64
-    log_volume_error: np.float64
+    majority: float
+    ep: float
+    log_volume: float
+    log_volume_error: float
     status: str
-    ancestors: np.float64
+    ancestors: float
     particles: int
 
 
@@ -136,16 +138,16 @@ def posterior_accuracy(
         mean.mean(), _without_each(sample.log_estimates, right.mean(axis=1)), np.ones(replicates)
     )
     return PosteriorAccuracy(
-        accuracy=np.float64(accuracy.value),
-        standard_error=np.float64(accuracy.standard_error),
-        bias=np.float64(accuracy.bias),
+        accuracy=float(accuracy.value),
+        standard_error=float(accuracy.standard_error),
+        bias=float(accuracy.bias),
         probability=mean,
-        majority=np.mean(mean > 0.5),
-        ep=np.mean(by_ep),
-        log_volume=sample.estimate.log_volume,
-        log_volume_error=sample.estimate.standard_error,
-        status=str(sample.estimate.status),
-        ancestors=np.sum(sample.ancestors),
+        majority=float(np.mean(mean > 0.5)),
+        ep=float(np.mean(by_ep)),
+        log_volume=float(sample.estimate.log_volume),
+        log_volume_error=float(sample.estimate.standard_error),
+        status=str(status_given_kernel(sample.estimate.status)),
+        ancestors=float(np.sum(sample.ancestors)),
         particles=particles * replicates,
     )
 
@@ -187,7 +189,7 @@ def _conditional(prior: np.ndarray, cross: np.ndarray) -> _Conditional:
     return _Conditional(weights, np.maximum(1.0 - np.sum(cross * weights, axis=0), 0.0))
 
 
-def _right(mean: np.ndarray, variance: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _right(mean: AnyArray, variance: AnyArray, labels: np.ndarray) -> np.ndarray:
     """Return Φ(y μ/σ), the chance that an output N(μ, σ²) has the sign of its label."""
     with np.errstate(divide="ignore"):
         return ndtr(labels * mean / np.sqrt(variance))
