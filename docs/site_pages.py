@@ -20,21 +20,22 @@ PAGES = {
     "flatvol_jax/study/VERDICTS.md": "rules.md",
 }
 ROOMS = {
-    "data": "what is a network asked?",
-    "models": "who answers?",
-    "training": "how did it learn?",
-    "kernels": "what is its prior?",
-    "volume": "how large is its function?",
-    "flatness": "how flat is its minimum?",
-    "sampling": "how often is its function drawn?",
-    "study": "which of them tracks the error?",
-    "study.sweep": "does it, over draws and sizes of A?",
-    "study.temporal": "how do they move through time?",
-    "study.boolean": "what where every function is known?",
-    "study.audit": "which measures move while the function stays?",
-    "study.single": "what of one network?",
-    "paper": "does the paper hold?",
+    "data": "Data",
+    "models": "Models",
+    "training": "Training",
+    "kernels": "Kernels",
+    "volume": "Volume",
+    "flatness": "Flatness",
+    "sampling": "Sampling",
+    "study": "Study",
+    "study.sweep": "Sweep",
+    "study.temporal": "Temporal",
+    "study.boolean": "Boolean",
+    "study.audit": "Audit",
+    "study.single": "Single network",
+    "paper": "Paper",
 }
+"""The rooms that have a page in the reference, with its title."""
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
 
 
@@ -43,21 +44,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, page in PAGES.items():
         text = (ROOT / source).read_text()
         files.append(File.generated(config, page, content=_links(text, Path(source).parent)))
-    for room, question in ROOMS.items():
+    for room, title in ROOMS.items():
         page = f"api/{room.replace('.', '_')}.md"
-        files.append(File.generated(config, page, content=room_page(room, question)))
+        files.append(File.generated(config, page, content=room_page(room, title)))
     for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text()):
         files.append(File.generated(config, picture, abs_src_path=str(ROOT / picture)))
     return files
 
 
-def room_page(room: str, question: str) -> str:
-    """Return the reference of a room: each name of its `__all__`, from the module that defines it.
+def room_page(room: str, title: str) -> str:
+    """Return the reference of a room: what it is, then each name that its `__init__` imports.
 
-    Read, not imported. A function may have the name of its module, so paths are in full.
+    The file is parsed, not imported.
     """
     tree = ast.parse((ROOT / "flatvol_jax" / room.replace(".", "/") / "__init__.py").read_text())
-    lines = [f"# {room}: {question}", ""]
+    lines = [f"# {title}", "", f"`flatvol_jax.{room}`: {ast.get_docstring(tree)}", ""]
     for node in tree.body:
         # Not `from flatvol_jax.ROOM import MODULE`.
         if isinstance(node, ast.ImportFrom) and node.module != f"flatvol_jax.{room}":

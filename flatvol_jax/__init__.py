@@ -1,7 +1,8 @@
 """Which quantity predicts that a network generalises? `import flatvol_jax as fv`."""
 
 import importlib
-from typing import TYPE_CHECKING
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
 
 from flatvol_jax import data, flatness, kernels, models, sampling, volume
 from flatvol_jax.flatness import (
@@ -23,9 +24,18 @@ from flatvol_jax.volume import (
     prior_bound,
 )
 
-if TYPE_CHECKING:  # at run time imported at their first use: see below
-    from flatvol_jax import study
+if TYPE_CHECKING:  # imported at their first use, see `_LATER`
+    from flatvol_jax import study, training
     from flatvol_jax.study.measures.symmetries import alpha_scale
+
+    __version__: str
+
+_LATER = {
+    "alpha_scale": "flatvol_jax.study.measures.symmetries",
+    "study": "flatvol_jax",
+    "training": "flatvol_jax",
+}
+"""Names that are imported at their first use, because they bring pandas or Orbax: name to where."""
 
 __all__ = [
     "CNN",
@@ -34,6 +44,7 @@ __all__ = [
     "Model",
     "ResNet",
     "StaxModel",
+    "__version__",
     "alpha_scale",
     "as_model",
     "data",
@@ -57,19 +68,22 @@ __all__ = [
     "sgd_sharpness",
     "sharpness",
     "study",
+    "training",
     "volume",
 ]
 
 
-def __getattr__(name: str):
-    """What belongs to `fv.study` is imported at its first use: it brings pandas."""
-    if name == "study":
-        return importlib.import_module("flatvol_jax.study")
-    if name == "alpha_scale":
-        return importlib.import_module("flatvol_jax.study.measures.symmetries").alpha_scale
-    raise AttributeError(f"module 'flatvol_jax' has no attribute {name!r}")
+def __getattr__(name: str) -> Any:
+    """Import what `_LATER` names; read the version of the installed package."""
+    if name == "__version__":
+        return importlib.metadata.version("flatvol-jax")
+    if name not in _LATER:
+        raise AttributeError(f"module 'flatvol_jax' has no attribute {name!r}")
+    if _LATER[name] == __name__:
+        return importlib.import_module(f"{__name__}.{name}")
+    return getattr(importlib.import_module(_LATER[name]), name)
 
 
 def __dir__() -> list[str]:
-    """Return what is public, and nothing that is only imported."""
-    return sorted([*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__"])
+    """Return the public names."""
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-"""What a network is asked: data sets, two classes of them, and the parts of one draw."""
+"""Data sets, their division into two groups of classes, and the parts of one draw."""
 
 from flatvol_jax.data.dataset import Dataset
 from flatvol_jax.data.draws import Draw, Split, attack_indices, disjoint_draw, draw
@@ -22,3 +22,8 @@ __all__ = [
     "load",
     "preprocess",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

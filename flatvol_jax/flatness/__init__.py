@@ -1,30 +1,30 @@
-"""loss + parameters -> sharpness, Hessian measures, local volume; knows no networks."""
+"""Sharpness, Hessian measures and local volume of a loss; knows no networks."""
 
-from flatvol_jax.flatness.adaptive_sharpness import AdaptiveSharpness, adaptive_sharpness
-from flatvol_jax.flatness.average_sharpness import AverageSharpness, average_sharpness
-from flatvol_jax.flatness.basin_volume import (
+from flatvol_jax.flatness._adaptive_sharpness import AdaptiveSharpness, adaptive_sharpness
+from flatvol_jax.flatness._average_sharpness import AverageSharpness, average_sharpness
+from flatvol_jax.flatness._basin_volume import (
     BasinVolume,
     Preconditioner,
     basin_volume,
     log_permutations,
 )
+from flatvol_jax.flatness._composed import Composed, composed
+from flatvol_jax.flatness._gauss_newton_diagonal import gauss_newton_diagonal
+from flatvol_jax.flatness._learning_coefficient import LearningCoefficient, learning_coefficient
+from flatvol_jax.flatness._normalized_sharpness import NormalizedSharpness, normalized_sharpness
+from flatvol_jax.flatness._relative_flatness import RelativeFlatness, relative_flatness
+from flatvol_jax.flatness._sgd_sharpness import READINGS, SgdSharpness, sgd_sharpness
+from flatvol_jax.flatness._sharpness import Sharpness, ensemble_sharpness, sharpness
+from flatvol_jax.flatness._spectral_density import SpectralDensity, spectral_density
 from flatvol_jax.flatness.batches import mean_over_batches
-from flatvol_jax.flatness.composed import Composed, composed
 from flatvol_jax.flatness.fisher_rao import FisherRao, fisher_rao_norm
-from flatvol_jax.flatness.gauss_newton_diagonal import gauss_newton_diagonal
 from flatvol_jax.flatness.hessian import (
     Eigenvalues,
     HessianMeasures,
     hessian_eigenvalues,
     hessian_measures,
 )
-from flatvol_jax.flatness.learning_coefficient import LearningCoefficient, learning_coefficient
-from flatvol_jax.flatness.normalized_sharpness import NormalizedSharpness, normalized_sharpness
-from flatvol_jax.flatness.relative_flatness import RelativeFlatness, relative_flatness
 from flatvol_jax.flatness.rescaling import permute, rescale, rescale_normalised
-from flatvol_jax.flatness.sgd_sharpness import READINGS, SgdSharpness, sgd_sharpness
-from flatvol_jax.flatness.sharpness import Sharpness, ensemble_sharpness, sharpness
-from flatvol_jax.flatness.spectral_density import SpectralDensity, spectral_density
 from flatvol_jax.flatness.worst_case import METHODS
 
 __all__ = [
@@ -65,3 +65,8 @@ __all__ = [
     "sharpness",
     "spectral_density",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

@@ -10,7 +10,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
-from flatvol_jax.flatness.composed import Composed, gauss_newton_product
+from flatvol_jax.flatness._composed import Composed, gauss_newton_product
 from flatvol_jax.flatness.loss_precision import check_float64
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.faults import NumericalFault

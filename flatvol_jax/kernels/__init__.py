@@ -1,7 +1,7 @@
-"""spec + inputs -> NNGP kernel; the only room that uses neural-tangents."""
+"""The NNGP kernel of a spec on given inputs; the only room that uses neural-tangents."""
 
+from flatvol_jax.kernels._conditioning import Conditioning, Jittered, add_jitter, conditioning
 from flatvol_jax.kernels.analytic import nngp_kernel
-from flatvol_jax.kernels.conditioning import Conditioning, Jittered, add_jitter, conditioning
 from flatvol_jax.kernels.monte_carlo import (
     MonteCarloKernel,
     monte_carlo_estimate,
@@ -23,3 +23,8 @@ __all__ = [
     "neural_tangents",
     "nngp_kernel",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

@@ -1,6 +1,6 @@
-"""Who answers: frozen specs, read by the finite (Flax) and the infinite (NNGP) network."""
+"""Networks as frozen specs, read by the finite (Flax) and the infinite (NNGP) network."""
 
-from flatvol_jax.models.as_model import as_model
+from flatvol_jax.models._as_model import as_model
 from flatvol_jax.models.batch_statistics import batch_state, check_running_statistics
 from flatvol_jax.models.cnn import CNN
 from flatvol_jax.models.evaluation_check import check_evaluation, check_statistics_move
@@ -44,3 +44,8 @@ __all__ = [
     "network_inputs",
     "parameter_shapes",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

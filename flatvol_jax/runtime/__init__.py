@@ -1,1 +1,1 @@
-"""What all rooms stand on: the float64 scope, boundary checks, atomic files, the array cache."""
+"""Foundations of all rooms: float64 scope, boundary checks, atomic files, array cache, devices."""

@@ -1,4 +1,4 @@
-"""spec + inputs -> functions counted by direct sampling of the prior."""
+"""Functions counted by direct sampling of the prior."""
 
 from flatvol_jax.sampling.function_sample import Draws, FunctionSample, count_of, most_frequent
 from flatvol_jax.sampling.gaussian import draw_gaussian_functions
@@ -13,3 +13,8 @@ __all__ = [
     "most_frequent",
     "sample_functions",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

@@ -1,7 +1,7 @@
 """Optimizers, the loop that trains an ensemble to zero error, and networks epoch by epoch."""
 
+from flatvol_jax.training._entropy_sgd import entropy_sgd, entropy_sgd_eval_params
 from flatvol_jax.training.ensemble import Snapshots, TrainedEnsemble, train_ensemble
-from flatvol_jax.training.entropy_sgd import entropy_sgd, entropy_sgd_eval_params
 from flatvol_jax.training.loop import minibatch_order
 from flatvol_jax.training.optimizers import OPTIMIZERS, optimizer
 from flatvol_jax.training.settings import TrainSettings
@@ -27,3 +27,8 @@ __all__ = [
     "optimizer",
     "train_ensemble",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

@@ -23,7 +23,7 @@ from flatvol_jax.runtime.checkpoints import Checkpoint
 from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.runtime.spread import usable_devices
-from flatvol_jax.training.entropy_sgd import entropy_sgd_eval_params
+from flatvol_jax.training._entropy_sgd import entropy_sgd_eval_params
 from flatvol_jax.training.loop import Member, advance, begin, going
 from flatvol_jax.training.settings import TrainSettings
 

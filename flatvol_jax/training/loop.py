@@ -10,8 +10,8 @@ from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
 from flatvol_jax.models import Params, Spec, State, apply_in_batches
+from flatvol_jax.training._entropy_sgd import entropy_sgd_eval_params
 from flatvol_jax.training.augmentation import AUGMENTATIONS
-from flatvol_jax.training.entropy_sgd import entropy_sgd_eval_params
 
 
 class Member(NamedTuple):

@@ -10,7 +10,7 @@ import optax
 from jax import Array
 
 from flatvol_jax.runtime import checks
-from flatvol_jax.training.entropy_sgd import entropy_sgd
+from flatvol_jax.training._entropy_sgd import entropy_sgd
 
 
 class Optimizer(NamedTuple):

@@ -12,8 +12,8 @@ from flatvol_jax.models import Params, Spec, State, network_inputs
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.runtime.printing import prints_its_fields
+from flatvol_jax.training._entropy_sgd import entropy_sgd_eval_params
 from flatvol_jax.training.ensemble import checked_rows
-from flatvol_jax.training.entropy_sgd import entropy_sgd_eval_params
 from flatvol_jax.training.loop import evaluation, initial, run_epoch
 from flatvol_jax.training.settings import TrainSettings
 

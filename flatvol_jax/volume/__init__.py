@@ -1,4 +1,4 @@
-"""kernel + labels -> log V(f): expectation propagation, links, bounds; knows no networks."""
+"""log V(f) of a kernel and labels: expectation propagation, sampling, bounds; knows no networks."""
 
 from flatvol_jax.volume.bounds import marginal_likelihood_bound, prior_bound
 from flatvol_jax.volume.correction import Correction
@@ -40,3 +40,8 @@ __all__ = [
     "prior_bound",
     "splitting_log_volume",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

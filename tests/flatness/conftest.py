@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from flatvol_jax.flatness.composed import Composed, composed
+from flatvol_jax.flatness._composed import Composed, composed
 
 SIZES = (5, 9, 8, 1)
 RNG = np.random.default_rng(0)

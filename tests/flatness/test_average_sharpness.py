@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flatvol_jax.flatness.average_sharpness import _rises, average_sharpness
+from flatvol_jax.flatness._average_sharpness import _rises, average_sharpness
 
 SIZES = (5, 7, 6, 1)
 

@@ -8,7 +8,7 @@ from jax.tree_util import Partial
 from scipy import stats
 from scipy.special import gammaln
 
-from flatvol_jax.flatness.basin_volume import (
+from flatvol_jax.flatness._basin_volume import (
     Preconditioner,
     basin_volume,
     log_permutations,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from flatvol_jax.flatness.composed import composed
+from flatvol_jax.flatness._composed import composed
 from flatvol_jax.flatness.fisher_rao import fisher_rao_norm
 
 RNG = np.random.default_rng(0)

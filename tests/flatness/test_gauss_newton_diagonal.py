@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from flatvol_jax.flatness.composed import composed
-from flatvol_jax.flatness.gauss_newton_diagonal import gauss_newton_diagonal
+from flatvol_jax.flatness._composed import composed
+from flatvol_jax.flatness._gauss_newton_diagonal import gauss_newton_diagonal
 
 # The package names the function of the same name.
-module = importlib.import_module("flatvol_jax.flatness.gauss_newton_diagonal")
+module = importlib.import_module("flatvol_jax.flatness._gauss_newton_diagonal")
 
 
 @pytest.fixture(scope="module")

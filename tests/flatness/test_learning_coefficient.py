@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 from scipy import integrate
 from scipy.special import kve, logsumexp
 
-from flatvol_jax.flatness.learning_coefficient import learning_coefficient
+from flatvol_jax.flatness._learning_coefficient import learning_coefficient
 
 KEY = jax.random.key(0)
 SHORT = {

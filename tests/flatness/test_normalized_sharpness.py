@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from flatvol_jax.flatness.gauss_newton_diagonal import gauss_newton_diagonal
-from flatvol_jax.flatness.normalized_sharpness import normalized_sharpness
+from flatvol_jax.flatness._gauss_newton_diagonal import gauss_newton_diagonal
+from flatvol_jax.flatness._normalized_sharpness import normalized_sharpness
 
 LAYERS = [(f"layer_{i}", "kernel") for i in range(3)]
 

@@ -8,9 +8,9 @@ from jax.tree_util import Partial
 
 import flatvol_jax as fv
 from flatvol_jax.flatness import hessian
-from flatvol_jax.flatness.composed import composed
-from flatvol_jax.flatness.relative_flatness import relative_flatness
-from flatvol_jax.flatness.spectral_density import spectral_density
+from flatvol_jax.flatness._composed import composed
+from flatvol_jax.flatness._relative_flatness import relative_flatness
+from flatvol_jax.flatness._spectral_density import spectral_density
 
 KEY = jax.random.key(0)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from flatvol_jax.flatness import hessian
-from flatvol_jax.flatness.composed import composed
+from flatvol_jax.flatness._composed import composed
+from flatvol_jax.flatness._relative_flatness import relative_flatness
 from flatvol_jax.flatness.objective import OPERATORS
-from flatvol_jax.flatness.relative_flatness import relative_flatness
 
 LAYERS = [(f"layer_{i}", "kernel") for i in range(3)]
 KEY = jax.random.key(0)

@@ -88,8 +88,3 @@ def test_a_tracer_prints_too():
         return x
 
     jax.jit(traced)(jnp.ones(3))
-
-
-def test_dir_names_what_is_public_and_nothing_else():
-    assert [name for name in dir(fv) if not name.startswith("__")] == sorted(fv.__all__)
-    assert all(hasattr(fv, name) for name in dir(fv))

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from flatvol_jax.flatness.composed import Composed
+from flatvol_jax.flatness._composed import Composed
 from flatvol_jax.flatness.objective import checked_objective, checked_operator, checked_shape
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host

@@ -11,6 +11,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
+from flatvol_jax.flatness._sharpness import box_half_widths, checked_divisor
 from flatvol_jax.flatness.examples import checked_examples, number_of_examples
 from flatvol_jax.flatness.objective import (
     check_loss_and_state,
@@ -20,7 +21,6 @@ from flatvol_jax.flatness.objective import (
     checked_params,
     checked_state,
 )
-from flatvol_jax.flatness.sharpness import box_half_widths, checked_divisor
 from flatvol_jax.flatness.worst_case import expansion
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host

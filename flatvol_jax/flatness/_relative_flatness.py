@@ -12,8 +12,8 @@ from jax import Array
 from jax.tree_util import Partial
 
 from flatvol_jax.flatness import hessian
-from flatvol_jax.flatness.composed import Composed
-from flatvol_jax.flatness.gauss_newton_diagonal import checked_gauss_newton, sum_over_examples
+from flatvol_jax.flatness._composed import Composed
+from flatvol_jax.flatness._gauss_newton_diagonal import checked_gauss_newton, sum_over_examples
 from flatvol_jax.flatness.objective import (
     Loss,
     checked_objective,
