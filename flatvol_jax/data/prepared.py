@@ -104,7 +104,7 @@ def decode(
 
 
 def _examples(builder: Any, split: str) -> Iterator[dict[str, Any]]:
-    """Examples in the order of their records: without TensorFlow where the format allows."""
+    """Yield the examples in the order of their records, where possible without TensorFlow."""
     try:
         source = builder.as_data_source(split=split)
     except NotImplementedError:
@@ -120,7 +120,7 @@ def _examples(builder: Any, split: str) -> Iterator[dict[str, Any]]:
 
 
 def _tensorflow_examples(builder: Any, split: str) -> Iterator[dict[str, Any]]:
-    """Examples of a format that has no random access, as `tfds.load` reads them."""
+    """Yield the examples of a format without random access, as `tfds.load` reads them."""
     import tensorflow_datasets as tfds
 
     # Looked for, not tried: a failed import makes tensorflow-datasets print a banner.

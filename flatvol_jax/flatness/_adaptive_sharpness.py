@@ -53,7 +53,9 @@ def adaptive_sharpness(
     norm: str = "inf",
     key: Array | None = None,
 ) -> AdaptiveSharpness:
-    """max L(w + δ) - L(w) over ‖δ / |w|‖ ≤ ρ, elementwise division.
+    """Return how much the loss rises at most where each weight moves by a share ρ of itself.
+
+        max L(w + δ) - L(w) over ‖δ / |w|‖ ≤ ρ, elementwise division.
 
     In the ∞-norm the box |δ_i| ≤ ρ |w_i|, in the 2-norm the ellipsoid Σ (δ_i / w_i)² ≤ ρ². Any
     symmetry that multiplies each weight by a positive number carries the set along: the value is

@@ -41,7 +41,9 @@ def average_sharpness(
     adaptive: bool = True,
     samples: int = 64,
 ) -> AverageSharpness:
-    """E L(w + δ) - L(w), δ ~ N(0, ρ² diag(c²)), c = |w| or 1.
+    """Return how much the loss rises on average under Gaussian noise on the parameters.
+
+        E L(w + δ) - L(w), δ ~ N(0, ρ² diag(c²)), c = |w| or 1.
 
     Antithetic pairs ±δ: the first order cancels in each. To second order in ρ the value is
     ½ ρ² Σ H_ii c_i². With c = |w| it is unchanged under layer-wise and neuron-wise scaling by
@@ -73,7 +75,7 @@ def average_sharpness(
 def _rises(
     key: Array, loss: Loss, params: Any, rho: Array | float, adaptive: bool, samples: int
 ) -> Array:
-    """The mean rise of each pair, (samples,); vmaps over key, params and rho."""
+    """Return the mean rise of each pair, (samples,); vmaps over key, params and rho."""
     function, w = flat_loss(loss, params)
     scale = rho * (jnp.abs(w) if adaptive else jnp.ones_like(w))
     start = function(w)

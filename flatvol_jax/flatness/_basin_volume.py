@@ -79,7 +79,9 @@ def basin_volume(
     preconditioner: Preconditioner | None = None,
     batch_size: int = 8,
 ) -> BasinVolume:
-    """The prior probability of R = {w + t u : t < r(u)}, r(u) the first radius outside.
+    """Return the prior probability of the region around w that straight rays reach, by Monte Carlo.
+
+        R = {w + t u : t < r(u)}, r(u) the first radius outside along the direction u.
 
     With θ = w / prior_std, where the prior is N(0, I), and A_P = 2π^{P/2} / Γ(P/2) the area of
     the unit sphere,
@@ -137,7 +139,7 @@ def basin_volume(
 
 
 def log_permutations(*widths: int) -> float:
-    """Σ ln(width!), nats, of the hidden layers: the permutations of their units.
+    """Return Σ ln(width!), nats, over the hidden layers: the log number of their permutations.
 
     They map the region to that many copies of the same prior probability and the same function.
     If no two of them overlap, log_volume + log_permutations is that of their union.
@@ -192,7 +194,7 @@ def _rays(
 
 
 def _combined(log_volumes: np.ndarray, rays: _Rays) -> BasinVolume:
-    """The mean over directions, and what its error is worth."""
+    """Join the rays into the mean over directions, its error and its status."""
     directions = len(log_volumes)
     log_total = float(logsumexp(log_volumes))
     if np.isfinite(log_total):
@@ -246,7 +248,7 @@ def _contains(inside: Partial, params: Any) -> Array:
 
 
 def _positive_like(name: str, tree: Any, params: Any) -> Array:
-    """A pytree of positive numbers like params as a vector, (P,)."""
+    """Return a pytree of positive numbers like params as a vector, (P,)."""
     structure, wanted = jax.tree.structure(tree), jax.tree.structure(params)
     if structure != wanted:
         raise ValueError(
@@ -267,7 +269,7 @@ def _positive_like(name: str, tree: Any, params: Any) -> Array:
 def _checked_steps(
     preconditioner: Preconditioner | None, params: Any, std: Array
 ) -> tuple[_Steps, float]:
-    """The factor of Λ, and ln|Λ|, both in units of the prior."""
+    """Return the factor of Λ and ln|Λ|, both in units of the prior."""
     if preconditioner is None:
         return _Steps(jnp.ones_like(std), jnp.zeros((0, std.size)), jnp.zeros(0)), 0.0
     diagonal, vectors, variances = preconditioner

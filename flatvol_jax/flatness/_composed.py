@@ -25,7 +25,7 @@ class Composed(NamedTuple):
     inner: Partial
 
     def __call__(self, params: Any) -> Array:
-        """The mean loss at params."""
+        """Return the mean loss at params."""
         return self.outer(self.inner(params))
 
 
@@ -38,7 +38,7 @@ def composed(outer: Callable[[Array], Array], inner: Callable[[Any], Array]) -> 
 
 
 def gauss_newton_product(loss: Composed, params: Any) -> tuple[Callable[[Array], Array], int]:
-    """v -> J' (∇² outer) J v and P, J the Jacobian of the outputs; traceable.
+    """Return v -> J' (∇² outer) J v and P, J the Jacobian of the outputs; traceable.
 
     H = J' (∇² outer) J + Σ_n (∂ outer / ∂ output_n) ∇² output_n: the second part is left out. For
     a network that is piecewise linear in the weights of each layer it has a zero diagonal, so

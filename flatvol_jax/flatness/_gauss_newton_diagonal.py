@@ -119,7 +119,7 @@ def checked_gauss_newton(loss: Composed, params: Any, example: Callable | None) 
 
 @jax.jit
 def _output_curvature(loss: Composed, params: Any, probe: Array) -> tuple[Array, Array, Array]:
-    """Outputs f; outer's Hessian within each example, (n, C, C); its product with a probe."""
+    """Return the outputs, outer's Hessian in each example, (n, C, C), and its image of a probe."""
     outputs = jnp.asarray(loss.inner(params), jnp.float64)
     _, product = jax.linearize(jax.grad(loss.outer), outputs)
     n = len(outputs)
@@ -133,7 +133,9 @@ def _output_curvature(loss: Composed, params: Any, probe: Array) -> tuple[Array,
 
 
 def _principal(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues, (n, C), 0 within rounding of zero, and eigenvectors, columns, of B_n.
+    """Return the eigenvalues of B_n, (n, C), and its eigenvectors as columns, (n, C, C).
+
+    Eigenvalues within rounding of zero are 0.
 
     Rounding is relative to the largest of the example; of a negative one relative to the largest
     of all examples: where an answer is certain, p (1 - p) has fewer digits than p.
@@ -149,12 +151,12 @@ def _principal(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rotated(rotations: Array, inner: Callable, params: Any) -> Array:
-    """The outputs along the eigenvectors of each example's curvature, (n C,)."""
+    """Return the outputs along the eigenvectors of each example's curvature, (n C,)."""
     return jnp.einsum("nab,na->nb", rotations, inner(params)).ravel()
 
 
 def _rotated_alone(rotations: Array, example: Callable, params: Any, i: Array) -> Array:
-    """One of these outputs, from its example alone."""
+    """Return one of these outputs, from its example alone."""
     classes = rotations.shape[-1]
     return rotations[i // classes, :, i % classes] @ example(params, i // classes)
 
@@ -171,7 +173,7 @@ def sum_over_examples(
     weights: Array,
     example: Callable[[Any, Array], Array] | None,
 ) -> Any:
-    """Σ_n weights_n statistic(∇f_n) over scalar outputs, a block at a time; traceable."""
+    """Sum weights_n statistic(∇f_n) over scalar outputs, a block at a time; traceable."""
     n = len(weights)
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     block = min(n, max(1, _BLOCK_ENTRIES // size))

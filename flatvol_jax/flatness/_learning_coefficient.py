@@ -68,7 +68,9 @@ def learning_coefficient(
     burn_in: int = 1000,
     thin: int = 10,
 ) -> LearningCoefficient:
-    """λ = n β (E L_n(w) - L_n(w₀)), w ~ exp(-n β L_n(w) - γ |w - w₀|²/2), by SGLD.
+    """Estimate the local learning coefficient by stochastic gradient Langevin dynamics.
+
+        λ = n β (E L_n(w) - L_n(w₀)), w ~ exp(-n β L_n(w) - γ |w - w₀|²/2).
 
     w <- w - ε/2 (n β ∇L_batch(w) + γ (w - w₀)) + √ε ξ, ξ ~ N(0, I). E L_n is the mean of the
     full-batch loss at every thin-th point. There is no Metropolis step: in a direction of
@@ -168,13 +170,13 @@ def _langevin(
     burn_in: int,
     thin: int,
 ) -> tuple[Array, Array, Array]:
-    """Full-batch loss and step bias at the kept points, (chains, steps // thin), and |∇L_n(w₀)|."""
+    """Return loss and step bias at the kept points, (chains, steps // thin), and |∇L_n(w₀)|."""
     size = len(jax.tree.leaves(data)[0])
     full, centre = flat_loss(Partial(_full_batch, loss, data), params)
     _, unravel = ravel_pytree(params)
 
     def forces(w, key):
-        """g and g + γ (w - w₀)."""
+        """Return g and g + γ (w - w₀)."""
         if batch_size is None:
             slope = heat * jax.grad(full)(w)
         else:

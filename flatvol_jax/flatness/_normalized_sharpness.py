@@ -38,7 +38,9 @@ def normalized_sharpness(
     tolerance: float = 1e-8,
     max_iterations: int = 10_000,
 ) -> NormalizedSharpness:
-    """Σ_layers min over σ, σ' > 0 of Σ_ij h_ij (σ_i σ'_j)² + W_ij² / (σ_i σ'_j)².
+    """Return the normalized sharpness: Hessian diagonal and weights balanced in each layer.
+
+        Σ_layers min over σ, σ' > 0 of Σ_ij h_ij (σ_i σ'_j)² + W_ij² / (σ_i σ'_j)².
 
     σ_i belongs to an input of the layer, σ'_j to an output (rows of a convolution are its
     fan-in: patch position and channel). Both sums have factor 1; with factors a and b, as a
@@ -78,7 +80,7 @@ def normalized_sharpness(
 
 
 def _matrices(diagonal: Any, params: Any, layer: Path) -> tuple[np.ndarray, np.ndarray]:
-    """h and W² of a layer, (fan_in, fan_out)."""
+    """Return h and W² of a layer, (fan_in, fan_out)."""
     weights = checks.finite("params", weight_at(params, layer)).astype(np.float64)
     curvature = checks.finite("diagonal", weight_at(diagonal, layer, "diagonal")).astype(np.float64)
     if curvature.shape != weights.shape:
@@ -98,7 +100,7 @@ def _matrices(diagonal: Any, params: Any, layer: Path) -> tuple[np.ndarray, np.n
 def _minimum(
     h: np.ndarray, v: np.ndarray, tolerance: float, max_iterations: int
 ) -> tuple[float, int, float]:
-    """min over a, b > 0 of Σ h_ij a_i b_j + v_ij / (a_i b_j); iterations and residual."""
+    """Minimise Σ h_ij a_i b_j + v_ij / (a_i b_j), a, b > 0; return value, iterations, residual."""
     kept = _attained(h, v)
     h, v = h * kept, v * kept
     if not kept.any():
@@ -119,7 +121,7 @@ def _minimum(
 
 
 def _attained(h: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Which terms stay above 0 at the infimum, (rows, columns).
+    """Tell which terms stay above 0 at the infimum, (rows, columns).
 
     A direction (p, -q) of (ln a, ln b) along which nothing grows has p_i ≤ q_j where h_ij > 0
     and p_i ≥ q_j where v_ij > 0: an order on the graph with an edge for each term. A term can go

@@ -57,7 +57,9 @@ def relative_flatness(
     operator: str = "hessian",
     example: Callable[[Any, Array], Array] | None = None,
 ) -> RelativeFlatness:
-    """κ_Tr = Σ_ss' ⟨w_s, w_s'⟩ Tr H_ss' = Tr H (I ⊗ W'W), and ‖W‖_F² Tr H, ‖W‖_F² λ_max(H).
+    """Return the relative flatness of one layer, κ_Tr, and two simpler measures of the same kind.
+
+        κ_Tr = Σ_ss' ⟨w_s, w_s'⟩ Tr H_ss' = Tr H (I ⊗ W'W),    ‖W‖_F² Tr H,    ‖W‖_F² λ_max(H).
 
     w_s are the weights into output s of the layer, H_ss' the block of ∇²L between w_s and w_s'.
 
@@ -145,7 +147,7 @@ def relative_flatness(
 
 
 def _matrix(weights: Array) -> Array:
-    """(fan_in, fan_out)."""
+    """Return the weights as a matrix, (fan_in, fan_out)."""
     return weights.reshape(-1, weights.shape[-1])
 
 
@@ -165,7 +167,7 @@ class _Layer:
 
 
 def _moved(layer: _Layer, change: Array, *rest) -> Array:
-    """The function where the layer's weights are W + change · factor."""
+    """Call the function where the layer's weights are W + change · factor."""
     weights = weight_at(layer.params, layer.path)
     moved = weights + (change @ layer.factor).reshape(weights.shape)
     return layer.function(replace_leaf(layer.params, layer.path, moved), *rest)
@@ -173,7 +175,7 @@ def _moved(layer: _Layer, change: Array, *rest) -> Array:
 
 @partial(jax.jit, static_argnames="operator")
 def _block(loss: Loss, change: Array, operator: str) -> Array:
-    """The whole matrix, a product at a time: the network may be far larger than the layer."""
+    """Return the whole matrix, a product at a time: the network may be larger than the layer."""
     product, size = curvature_product(loss, change, operator)
     return jax.lax.map(product, jnp.eye(size))
 
@@ -182,7 +184,7 @@ def _block(loss: Loss, change: Array, operator: str) -> Array:
 def _traces(
     outputs: Partial, example: Partial | None, change: Array, factor: Array, curvature: Array
 ) -> tuple[Array, Array]:
-    """Σ_n c_n ‖J_n W'‖_F² and Σ_n c_n ‖J_n‖_F²."""
+    """Return Σ_n c_n ‖J_n W'‖_F² and Σ_n c_n ‖J_n‖_F²."""
 
     def norms(jacobian):
         return jnp.sum((jacobian @ factor.T) ** 2), jnp.sum(jacobian**2)

@@ -79,7 +79,7 @@ def sgd_sharpness(
     drop_incomplete: bool = False,
     state: Any = None,
 ) -> SgdSharpness:
-    """Sharpness by SGD ascent on the mean minibatch loss, clipped to the box (table 1).
+    """Measure sharpness by SGD ascent on the mean minibatch loss, clipped to the box (table 1).
 
     w' <- clip(w' + learning_rate · ∇loss(w', batch), w ± ε (|w| + 1)) (eq. 7); each epoch visits
     the data in a fresh order. Of fully connected networks (MNIST, CIFAR-10, Boolean) the paper's
@@ -181,7 +181,7 @@ def _loss_of_all_data(loss: Partial, data: Any, point: tuple) -> Array:
 
 
 def _loss_and_state(loss: Partial, point: tuple, batch: Any) -> tuple[Array, tuple]:
-    """The mean loss of a batch, and () or (the state after it,)."""
+    """Return the mean loss of a batch, and () or (the state after it,)."""
     if len(point) == 1:
         return loss(*point, batch), ()
     value, state = loss(*point, batch)
@@ -195,7 +195,7 @@ _STATIC = ("batch_size", "epochs", "reading", "drop_incomplete")
 def _ascend(
     key, loss, center, data, epsilon, learning_rate, batch_size, epochs, reading, drop_incomplete
 ):
-    """The loss read in each epoch, and how far the last point lies from the center, (P,)."""
+    """Return the loss read in each epoch, and how far the last point lies from the center, (P,)."""
     size = len(jax.tree.leaves(data)[0])
     whole, rest = divmod(size, batch_size)
     if drop_incomplete:

@@ -49,12 +49,12 @@ class Sharpness(NamedTuple):
 
 
 def box_half_widths(params: Any, epsilon: Array | float) -> Array:
-    """ε (|w_i| + 1) of each coordinate, (P,) (eq. 7)."""
+    """Return ε (|w_i| + 1) of each coordinate, (P,) (eq. 7)."""
     return epsilon * (jnp.abs(ravel_pytree(params)[0]) + 1.0)
 
 
 def checked_divisor(loss: np.ndarray | float) -> np.ndarray | float:
-    """1 + L(w), which def. 2.1 divides by; it must be above 0."""
+    """Return 1 + L(w), which def. 2.1 divides by; it must be above 0."""
     if not np.all(1.0 + loss > 0):
         raise ValueError(
             f"loss: got {np.min(loss):.3g} at params, wanted more than -1: sharpness divides by "
@@ -71,7 +71,9 @@ def sharpness(
     method: str = "best",
     key: Array | None = None,
 ) -> Sharpness:
-    """100 (max L(w') - L(w)) / (1 + L(w)) over |w'_i - w_i| ≤ ε (|w_i| + 1) (eq. 7).
+    """Return the box sharpness of a loss at w (def. 2.1), the best found.
+
+        100 (max L(w') - L(w)) / (1 + L(w)) over |w'_i - w_i| ≤ ε (|w_i| + 1) (eq. 7).
 
     The maximum is not convex; the value is the best found. "sign" iterates
     δ <- box · sign(∇L(w + δ)) from five corners, "lbfgsb" climbs with scipy's L-BFGS-B from
@@ -115,7 +117,7 @@ def ensemble_sharpness(
     key: Array | None = None,
     batch_size: int | None = None,
 ) -> Sharpness:
-    """Sharpness of many networks at once by sign iteration, one vmapped program.
+    """Return the sharpness of many networks at once by sign iteration, one vmapped program.
 
     Each member has the value of `sharpness(..., method="sign")` with the same key, to rounding.
     Batches of members are dealt out to the local devices, how many there are changes no bit; a
@@ -164,7 +166,10 @@ def ensemble_sharpness(
 
 
 def _on_several(loss: Loss) -> bool:
-    """Whether data bound to it lie on several devices: programs side by side would deadlock."""
+    """Tell whether data bound to the loss lie on several devices.
+
+    Programs side by side would then deadlock.
+    """
     arrays = (leaf for leaf in jax.tree.leaves(loss) if isinstance(leaf, jax.Array))
     return any(len(array.devices()) > 1 for array in arrays)
 
@@ -180,7 +185,7 @@ def _ensemble(key, loss, params, epsilon):
 
 
 def _parts(start, parts, number) -> dict[str, Any]:
-    """Value and Taylor parts in units of 100 / (1 + L(w))."""
+    """Return value and Taylor parts in units of 100 / (1 + L(w))."""
     unit = 100.0 / checked_divisor(start)
     value, first, second = (
         unit * part for part in (parts.value - start, parts.first_order, parts.second_order)

@@ -42,7 +42,7 @@ class SpectralDensity(NamedTuple):
     size: int
 
     def mean(self, function: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean of `function(λ)` over the spectrum and its standard error over probes.
+        """Return the mean of `function(λ)` over the spectrum and its standard error over probes.
 
         Args:
             function: of an array (probes, depth), to (..., probes, depth). P times the mean of
@@ -57,7 +57,7 @@ class SpectralDensity(NamedTuple):
         return self.mean(lambda nodes: nodes <= np.asarray(points)[..., None, None])
 
     def density(self, points: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-        """μ convolved with a Gaussian of standard deviation `width`, and its standard error."""
+        """Return μ convolved with a Gaussian of deviation `width`, and its standard error."""
         width = checks.positive("width", width)
         return self.mean(
             lambda nodes: stats.norm.pdf(np.asarray(points)[..., None, None], nodes, width)
@@ -73,7 +73,7 @@ def spectral_density(
     depth: int = 80,
     operator: str = "hessian",
 ) -> SpectralDensity:
-    """Quadratures of the spectrum of ∇²L(w) from `probes` random start vectors.
+    """Return quadratures of the spectrum of ∇²L(w) from `probes` random start vectors.
 
     A probe z, uniform on the sphere, spans a Krylov space whose tridiagonal matrix
     T = S Λ S' has the Ritz values as nodes and S_1j² as weights: E z'f(H)z = ∫ f dμ.

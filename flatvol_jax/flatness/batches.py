@@ -15,7 +15,9 @@ from flatvol_jax.flatness.examples import number_of_examples
 def mean_over_batches(
     loss: Callable[[Any, Any], Array], data: Any, batch_size: int
 ) -> Callable[[Any], Array]:
-    """params -> (1/n) Σ_batches (size of the batch) · loss(params, batch), all n examples.
+    """Return the mean loss over all n examples as a function of params, a batch at a time.
+
+        params -> (1/n) Σ_batches (size of the batch) · loss(params, batch).
 
     It is a loss like any other: value, gradient and Hessian products accumulate over the batches
     and equal those of the whole set to rounding, the last batch takes what is left. A batch is
@@ -47,7 +49,7 @@ def mean_over_batches(
         return jax.tree.map(_joined, found, data)
 
     def total(params: Any, first: Array, length: int) -> Array:
-        """Summed loss of one batch; recomputed, not stored, for derivatives."""
+        """Sum the loss over one batch; it is recomputed, not stored, for derivatives."""
         of_batch = jax.checkpoint(lambda p, i: length * loss(p, read(i, length)))
         return of_batch(params, first)
 
@@ -70,7 +72,7 @@ def mean_over_batches(
 
 
 def _halves(rows: np.ndarray) -> np.ndarray:
-    """A batch in at most 32 bits a number: a callback's thread knows no x64 scope."""
+    """Return a batch in at most 32 bits a number: a callback's thread knows no x64 scope."""
     rows = np.ascontiguousarray(rows)
     return rows if rows.dtype.itemsize < 8 else rows[..., None].view(np.uint32)
 

@@ -9,7 +9,7 @@ from flatvol_jax.runtime import checks
 
 
 def number_of_examples(data: Any, batch_size: int) -> int:
-    """n; axes that differ, or fewer examples than a batch, are a ValueError."""
+    """Return n; axes that differ, or fewer examples than a batch, are a ValueError."""
     batch_size = checks.count("batch_size", batch_size)
     leaves = checks.leaves("data", data)
     lengths = {checks.concrete("data", leaf).shape[:1] for leaf in leaves}
@@ -23,7 +23,7 @@ def number_of_examples(data: Any, batch_size: int) -> int:
 
 
 def checked_examples(data: Any) -> Any:
-    """Finite NumPy arrays, floating ones in float64; integers, such as labels, stay."""
+    """Return finite NumPy arrays, floating ones in float64; integers, such as labels, stay."""
 
     def checked(leaf):
         array = checks.finite("data", leaf)

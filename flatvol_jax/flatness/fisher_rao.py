@@ -38,7 +38,9 @@ class FisherRao(NamedTuple):
 
 @float64_scope
 def fisher_rao_norm(losses: Callable[[Any], Array], params: Any) -> FisherRao:
-    """‖w‖_fr² = E_n ⟨w, ∇_w l_n⟩² = w'Fw, F the empirical Fisher matrix.
+    """Return the Fisher-Rao norm of the parameters.
+
+        ‖w‖_fr² = E_n ⟨w, ∇_w l_n⟩² = w'Fw, F the empirical Fisher matrix.
 
     The labels are those of the sample. For a ReLU network without biases, of L hidden layers, it
     is (L + 1)² E_n (l'(f_n) f_n)². Unchanged under layer-wise and neuron-wise scaling, with
@@ -72,5 +74,5 @@ def fisher_rao_norm(losses: Callable[[Any], Array], params: Any) -> FisherRao:
 
 @jax.jit
 def _along(losses: Loss, params: Any) -> tuple[Array, Array]:
-    """l_n and ⟨w, ∇l_n⟩."""
+    """Return l_n and ⟨w, ∇l_n⟩."""
     return jax.jvp(lambda p: losses(p), (params,), (params,))

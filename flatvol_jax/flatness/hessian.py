@@ -90,7 +90,7 @@ def hessian_eigenvalues(
     k: int,
     operator: str = "hessian",
 ) -> Eigenvalues:
-    """The k algebraically largest eigenvalues of ∇²L(w), or of its Gauss-Newton part.
+    """Return the k algebraically largest eigenvalues of ∇²L(w), or of its Gauss-Newton part.
 
     Dense up to 1,000 parameters. Beyond: Lanczos with full reorthogonalisation on
     Hessian-vector products, the Krylov space doubled until the residuals are below 1e-6 of
@@ -121,7 +121,7 @@ def hessian_measures(
     k: int = 50,
     operator: str = "hessian",
 ) -> HessianMeasures:
-    """Spectral norm, Frobenius norm, trace and log product of the k largest eigenvalues.
+    """Return spectral norm, Frobenius norm, trace and log product of the k largest eigenvalues.
 
     Exact up to 1,000 parameters. Beyond, with V the converged Ritz vectors and
     z̃ = (I - VV')z for Rademacher z: trace = Σ λ_V + E z̃'Hz̃ and
@@ -194,7 +194,7 @@ def _product_status(values: np.ndarray, residuals: np.ndarray) -> str:
 
 
 def without_rounding(values: np.ndarray, size: int, noise: float = 0.0) -> np.ndarray:
-    """Eigenvalues with those that are within rounding of zero set to 0 exactly.
+    """Set the eigenvalues that are within rounding of zero to 0 exactly.
 
     float64 products with a matrix of P rows leave eigenvalues of up to about P · 2e-16 of the
     largest where the matrix has none. That is the limit here, with P = 1,000 at least, for the
@@ -257,7 +257,7 @@ def _finished(values: np.ndarray, residuals: np.ndarray, k: int, size: int) -> b
 
 @partial(jax.jit, static_argnames="operator")
 def _dense(loss: Loss, params: Any, operator: str) -> tuple[Array, Array]:
-    """All eigenvalues, ascending, and the norm of the antisymmetric part, which is rounding."""
+    """Return all eigenvalues, ascending, and the norm of the antisymmetric part: rounding."""
     product, size = curvature_product(loss, params, operator)
     matrix = jax.lax.map(product, jnp.eye(size), batch_size=64)
     asymmetry = 0.5 * jnp.linalg.norm(matrix - matrix.T)
@@ -275,7 +275,7 @@ def _deeper(
 
 @partial(jax.jit, static_argnames="operator")
 def _residuals(loss: Loss, params: Any, values: Array, vectors: Array, operator: str) -> Array:
-    """‖Cv - λv‖, computed."""
+    """Return ‖Cv - λv‖ of each pair, computed."""
     product, _ = curvature_product(loss, params, operator)
     return jax.lax.map(
         lambda pair: jnp.linalg.norm(product(pair[1]) - pair[0] * pair[1]), (values, vectors)
@@ -286,7 +286,7 @@ def _residuals(loss: Loss, params: Any, values: Array, vectors: Array, operator:
 def _deflated_moments(
     key: Array, loss: Loss, params: Any, vectors: Array, operator: str, probes: int
 ) -> Array:
-    """z̃'Cz̃ and ‖(I - VV')Cz̃‖² for each probe, (2, probes)."""
+    """Return z̃'Cz̃ and ‖(I - VV')Cz̃‖² for each probe, (2, probes)."""
     product, size = curvature_product(loss, params, operator)
 
     def project(z):

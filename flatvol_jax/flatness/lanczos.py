@@ -39,7 +39,7 @@ class Ritz(NamedTuple):
 
 
 def begin(key: Array, size: int) -> Tridiagonal:
-    """Nothing but a random start vector of unit length."""
+    """Return a state without steps: a random start vector of unit length."""
     vector = jax.random.normal(key, (size,), jnp.float64)
     none = jnp.zeros(0)
     return Tridiagonal(jnp.zeros((0, size)), none, none, vector / jnp.linalg.norm(vector))
@@ -104,13 +104,13 @@ def extend(
 
 
 def tridiagonal_matrix(state: Tridiagonal) -> Array:
-    """T, (m, m)."""
+    """Return T, (m, m)."""
     off = state.off_diagonal[:-1]
     return jnp.diag(state.diagonal) + jnp.diag(off, 1) + jnp.diag(off, -1)
 
 
 def ritz_pairs(state: Tridiagonal) -> Ritz:
-    """Eigenpairs of T, lifted; ‖Hv - λv‖ = β_m |last component| in exact arithmetic."""
+    """Return the eigenpairs of T, lifted; ‖Hv - λv‖ = β_m |last component| in exact arithmetic."""
     values, rotation = jnp.linalg.eigh(tridiagonal_matrix(state))
     residuals = state.off_diagonal[-1] * jnp.abs(rotation[-1])
     return Ritz(values[::-1], residuals[::-1], rotation[:, ::-1].T @ state.basis)

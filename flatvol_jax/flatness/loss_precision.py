@@ -103,7 +103,7 @@ class _Walk:
         self.seen: dict[Any, list[_Flow]] = {}
 
     def results(self, jaxpr: Jaxpr, inputs: Sequence[_Flow]) -> list[_Flow]:
-        """The flows of the results of a program whose inputs have these."""
+        """Return the flows of a program's results, given those of its inputs."""
         key = id(jaxpr), tuple(inputs)
         if key not in self.seen:
             flows = dict(zip(jaxpr.invars, inputs, strict=True))
@@ -118,7 +118,7 @@ class _Walk:
         return self.seen[key]
 
     def equation(self, equation: JaxprEqn, inputs: list[_Flow]) -> list[_Flow]:
-        """The flows of the results of one operation."""
+        """Return the flows of the results of one operation."""
         if not any(flow.depends or flow.rounding for flow in inputs):
             return [_CLEAN] * len(equation.outvars)
         name, options = equation.primitive.name, equation.params
@@ -147,7 +147,7 @@ class _Walk:
         return [self.output(equation, variable.aval, joined) for variable in equation.outvars]
 
     def loop(self, body: Jaxpr, consts: list, rest: list, carry: int) -> list[_Flow]:
-        """The results of a loop: what one turn hands on is repeated until nothing is new."""
+        """Return the flows of a loop's results: its body is repeated until nothing is new."""
         state, others = list(rest[:carry]), list(rest[carry:])
         while True:
             outputs = self.results(body, consts + state + others)
@@ -157,7 +157,7 @@ class _Walk:
             state = after
 
     def output(self, equation: JaxprEqn, aval: Any, joined: _Flow) -> _Flow:
-        """The flow of one result of an operation that has no program within."""
+        """Return the flow of one result of an operation that has no program within."""
         dtype = getattr(aval, "dtype", None)
         if dtype is None or not jnp.issubdtype(dtype, jnp.inexact):
             return _Flow(False, joined.rounding if self.truth else None)
@@ -175,7 +175,7 @@ class _Walk:
 
 
 def _lower_algorithm(equation: JaxprEqn) -> str | None:
-    """The algorithm of a product that has fewer digits than float64, whatever its dtype says."""
+    """Name the algorithm of a product with fewer digits than float64, whatever its dtype says."""
     chosen = equation.params.get("precision")
     if isinstance(chosen, jax.lax.DotAlgorithm):
         return None if chosen == _FLOAT64_PRODUCT else "a product of lower precision"
@@ -190,7 +190,7 @@ def _joined(flows: Sequence[_Flow]) -> _Flow:
 
 
 def _programs(values: Any) -> Iterator[Jaxpr]:
-    """The programs among the options of an operation."""
+    """Yield the programs among the options of an operation."""
     for value in values:
         if isinstance(value, (Jaxpr, ClosedJaxpr)):
             yield _program(value)

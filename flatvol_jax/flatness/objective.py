@@ -79,7 +79,7 @@ def _shapes(tree: Any) -> tuple:
 
 
 def checked_ensemble(loss: Callable, params: Any) -> tuple[Loss, Any]:
-    """The same for parameters with one leading axis."""
+    """Check a loss and the parameters of many networks, as `checked_objective` checks one."""
     leaves = checks.leaves("params", params)
     lengths = {checks.concrete("params", leaf).shape[:1] for leaf in leaves}
     if len(lengths) != 1 or lengths == {()}:
@@ -169,13 +169,13 @@ def _evaluate_each(loss: Loss, params: Any) -> Array:
 
 
 def flat_loss(loss: Loss, params: Any) -> tuple[Callable[[Array], Array], Array]:
-    """The loss as a function of a vector, and params as that vector; traceable."""
+    """Return the loss as a function of a vector, and params as that vector; traceable."""
     vector, unravel = ravel_pytree(params)
     return lambda point: jnp.asarray(loss(unravel(point)), vector.dtype), vector
 
 
 def hessian_product(loss: Loss, params: Any) -> tuple[Callable[[Array], Array], int]:
-    """v -> H v and P; forward over reverse, the gradient linearised once for all products."""
+    """Return v -> H v and P, forward over reverse; the gradient is linearised once."""
     function, vector = flat_loss(loss, params)
     _, product = jax.linearize(jax.grad(function), vector)
     return product, vector.size
@@ -184,7 +184,7 @@ def hessian_product(loss: Loss, params: Any) -> tuple[Callable[[Array], Array], 
 def curvature_product(
     loss: Loss, params: Any, operator: str
 ) -> tuple[Callable[[Array], Array], int]:
-    """v -> C v and P, C the Hessian or the Gauss-Newton matrix; traceable."""
+    """Return v -> C v and P, C the Hessian or the Gauss-Newton matrix; traceable."""
     product = hessian_product if operator == "hessian" else gauss_newton_product
     return product(loss, params)
 

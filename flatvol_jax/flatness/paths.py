@@ -11,17 +11,17 @@ Path = tuple[str | int, ...]
 
 
 def leaf_paths(params: Any) -> list[Path]:
-    """The path of every leaf, in the order of `jax.tree.leaves`."""
+    """Return the path of every leaf, in the order of `jax.tree.leaves`."""
     return [tuple(_plain(key) for key in path) for path, _ in tree_flatten_with_path(params)[0]]
 
 
 def leaf_at(params: Any, path: Path) -> Array:
-    """The leaf at `path`; a wrong path is a ValueError that lists the paths there are."""
+    """Return the leaf at `path`; a wrong path is a ValueError that lists the paths there are."""
     return jax.tree.leaves(params)[_index(params, path)]
 
 
 def weight_at(params: Any, path: Path, name: str = "layer") -> Array:
-    """The leaf at `path`, a weight array (..., fan_in, fan_out) of at least two axes."""
+    """Return the leaf at `path`, a weight array (..., fan_in, fan_out) of at least two axes."""
     leaf = jax.tree.leaves(params)[_index(params, path, name)]
     if np.ndim(leaf) < 2:
         raise ValueError(
@@ -32,7 +32,7 @@ def weight_at(params: Any, path: Path, name: str = "layer") -> Array:
 
 
 def replace_leaf(params: Any, path: Path, leaf: Any) -> Any:
-    """The same pytree with another leaf at `path`; traceable."""
+    """Return the same pytree with another leaf at `path`; traceable."""
     leaves, structure = jax.tree.flatten(params)
     leaves[_index(params, path)] = leaf
     return structure.unflatten(leaves)
@@ -49,7 +49,7 @@ def _index(params: Any, path: Path, name: str = "layer") -> int:
 
 
 def _plain(key: Any) -> str | int:
-    """The key itself of jax's DictKey, FlattenedIndexKey, SequenceKey or GetAttrKey."""
+    """Return the key itself of jax's DictKey, FlattenedIndexKey, SequenceKey or GetAttrKey."""
     for attribute in ("key", "idx", "name"):
         if hasattr(key, attribute):
             return getattr(key, attribute)

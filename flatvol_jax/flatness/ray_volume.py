@@ -21,7 +21,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(100)
 
 
 def first_exit(inside_at: Callable[[Array], Array], along: Array, size: int) -> tuple[Array, Array]:
-    """The last radius found inside before the first exit, and the evaluations it took.
+    """Return the last radius found inside before the first exit, and the evaluations it took.
 
     A geometric grid up to where the first point lies outside, then bisection in log r. Traceable.
 
@@ -60,7 +60,9 @@ def first_exit(inside_at: Callable[[Array], Array], along: Array, size: int) -> 
 
 
 def log_ray_volume(radius: np.ndarray, along: np.ndarray, square: float, size: int) -> np.ndarray:
-    """ln A_P ∫_0^R r^{P-1} (2π)^{-P/2} exp(-(|θ|² + 2 r θ·u + r²)/2) dr for every ray.
+    """Return the log prior probability along every ray up to its radius R, nats.
+
+        ln A_P ∫_0^R r^{P-1} (2π)^{-P/2} exp(-(|θ|² + 2 r θ·u + r²)/2) dr
 
     Gauss-Legendre on the part of [0, R] where the integrand, which is log-concave, lies within 45
     nats of its maximum; to rounding, which is about 1e-16 P.
@@ -103,7 +105,7 @@ def log_ray_volume(radius: np.ndarray, along: np.ndarray, square: float, size: i
 
 
 def _mode(along, size: int):
-    """The maximum of r^{P-1} exp(-r²/2 - r θ·u) over r ≥ 0, without cancellation."""
+    """Return the maximum of r^{P-1} exp(-r²/2 - r θ·u) over r ≥ 0, without cancellation."""
     numpy = jnp if isinstance(along, Array) else np
     root = 0.5 * (numpy.abs(along) + numpy.sqrt(along**2 + 4.0 * (size - 1.0)))
     return numpy.where(along > 0, (size - 1.0) / numpy.maximum(root, 1e-300), root)

@@ -17,7 +17,9 @@ from flatvol_jax.runtime import checks
 def rescale(
     params: Any, incoming: Sequence[Path], outgoing: Sequence[Path], alpha: float | np.ndarray
 ) -> Any:
-    """(W_i, b_i, W_{i+1}) -> (α W_i, α b_i, W_{i+1} / α) for a rectified layer (eqs 1 and 8).
+    """Scale a rectified layer by α and the weights that read it by 1/α (eqs 1 and 8).
+
+        (W_i, b_i, W_{i+1}) -> (α W_i, α b_i, W_{i+1} / α)
 
     φ(αz) = α φ(z) for φ = ReLU and α > 0, so the network's output stays. With one α for each unit
     of the layer this is neuron-wise. Poolings and averages between the layers commute with it.
@@ -49,7 +51,7 @@ def rescale(
 def permute(
     params: Any, incoming: Sequence[Path], outgoing: Sequence[Path], order: np.ndarray
 ) -> Any:
-    """The units of a layer in another order; arguments as in `rescale`.
+    """Put the units of a layer into another order; the network's function stays.
 
     Args:
         params: pytree of parameters.
@@ -83,7 +85,7 @@ def rescale_normalised(
     alpha: float | np.ndarray,
     epsilon: float,
 ) -> tuple[Any, Any]:
-    """(W, b) -> (αW, αb) before a BatchNorm in inference mode; its statistics scale along.
+    """Scale the layer before a BatchNorm in inference mode, (W, b) -> (αW, αb), and its statistics.
 
     (z - μ) / √(v + ε) stays where z -> αz, μ -> αμ, v -> α²(v + ε) - ε. Nothing after the
     normalisation changes. A v below zero, for a small α, is meant: v + ε stays positive.
@@ -120,7 +122,7 @@ def rescale_normalised(
 
 
 def _repeats(path: Path, weights: np.ndarray, units: int) -> int:
-    """How many pixels of all units a flattened input has."""
+    """Return how many pixels of all units a flattened input has."""
     repeats, rest = divmod(weights.shape[-2], units)
     if rest:
         raise ValueError(
@@ -144,7 +146,7 @@ def _units(params: Any, incoming: Sequence[Path]) -> int:
 
 
 def _factors(params: Any, incoming: Sequence[Path], alpha: float | np.ndarray) -> np.ndarray:
-    """α for each unit, (units,) float64."""
+    """Return α for each unit, (units,) float64."""
     units = _units(params, incoming)
     factors = checks.finite("alpha", alpha).astype(np.float64)
     if factors.shape not in ((), (units,)):
@@ -157,7 +159,7 @@ def _factors(params: Any, incoming: Sequence[Path], alpha: float | np.ndarray) -
 
 
 def _arrays(name: str, tree: Any) -> Any:
-    """The pytree with NumPy arrays of finite numbers."""
+    """Return the pytree with NumPy arrays of finite numbers."""
     checks.leaves(name, tree)
     return jax.tree.map(lambda leaf: checks.finite(name, leaf), tree)
 

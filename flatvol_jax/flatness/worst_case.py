@@ -160,7 +160,7 @@ def _unit(vector: Array) -> Array:
 
 @jax.jit
 def _top_eigenvector(key: Array, loss: Loss, params: Any, scale: Array) -> Array:
-    """Of the algebraically largest eigenvalue of the Hessian in u, by a few Lanczos steps."""
+    """Return the eigenvector of the Hessian's largest eigenvalue in u, by a few Lanczos steps."""
     product, size = hessian_product(loss, params)
     state = lanczos.extend(
         key,
@@ -172,7 +172,7 @@ def _top_eigenvector(key: Array, loss: Loss, params: Any, scale: Array) -> Array
 
 
 def _climb_from_several(key: Array, objective: Objective, scale: Array, calls: int) -> WorstCase:
-    """L-BFGS-B from the centre and from half-way to both corners of the top eigenvector."""
+    """Climb from the centre and from half-way to both corners of the top eigenvector."""
     loss, params, start = objective
     half = 0.5 * scale * jnp.sign(_top_eigenvector(key, loss, params, scale))
     trace, best = np.array([start]), (jnp.zeros_like(half), start, True)
@@ -191,7 +191,7 @@ def _climb_from_several(key: Array, objective: Objective, scale: Array, calls: i
 def _climb(
     objective: Objective, scale: Array, delta: Array, calls: int
 ) -> tuple[Array, np.ndarray, bool]:
-    """L-BFGS-B in the box from delta: the maximiser, losses seen, whether it settled.
+    """Climb by L-BFGS-B in the box from delta; return maximiser, losses seen, whether it settled.
 
     The variable is u and the objective is scaled so that a coordinate of its gradient at the
     beginning is one on average. L-BFGS-B measures its first step and its stopping test against
@@ -235,13 +235,13 @@ def _climb(
 
 @jax.jit
 def _in_units(loss: Loss, params: Any, scale: Array, u: Array) -> tuple[Array, Array]:
-    """Loss and gradient at w + scale · u, with respect to u."""
+    """Return loss and gradient at w + scale · u, with respect to u."""
     function, w = flat_loss(loss, params)
     return jax.value_and_grad(lambda u: function(w + scale * u))(u)
 
 
 def _stationary(objective: Objective, scale: Array, delta: Array, norm: str) -> bool:
-    """Whether a linear maximum over the ball could add little to the rise at delta."""
+    """Tell whether a linear maximum over the ball could add little to the rise at delta."""
     loss, params, start = objective
     u = jnp.where(scale > 0, delta / scale, 0.0)
     value, gradient = _in_units(loss, params, scale, u)

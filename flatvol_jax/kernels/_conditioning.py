@@ -66,7 +66,7 @@ class Jittered(NamedTuple):
 
 
 def add_jitter(kernel: np.ndarray, relative: float | None = None) -> Jittered:
-    """K + jitter I, with jitter = relative x mean diagonal.
+    """Return K + jitter I, with jitter = relative x mean diagonal.
 
     It is the kernel of the network plus independent noise of variance `jitter` on each
     output, so it changes log V(f): record it beside every number that comes of it.

@@ -32,7 +32,7 @@ def nngp_kernel(
     cache: epath.PathLike | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Covariance K(x, x') of the outputs of `spec` at initialisation and infinite width.
+    """Return the covariance K(x, x') of a spec's outputs at initialisation and infinite width.
 
     For a fully connected ReLU network, K_0 = σ_b² + σ_w² x·x'/d and
     K_l = σ_b² + σ_w²/(2π) √(k k') (sin θ + (π - θ) cos θ), with k = K_{l-1}(x, x),
@@ -98,7 +98,7 @@ def nngp_kernel(
 
 
 def _checked_inputs(name: str, x: np.ndarray, spec: Spec, layers: tuple) -> jax.Array:
-    """Inputs as float64 in the shape that the first layer works on; zero ones need a bias."""
+    """Return inputs as float64 in the shape that the first layer takes; zero ones need a bias."""
     x = checks.finite(name, x)
     if x.ndim < 2 or x.size == 0:
         raise ValueError(f"{name}: got shape {x.shape}, wanted (n, ...) with at least one input.")
@@ -122,7 +122,7 @@ def _checked_inputs(name: str, x: np.ndarray, spec: Spec, layers: tuple) -> jax.
 
 
 def _check_memory(n: int, n2: int | None, cached: bool) -> None:
-    """The kernel, and a block under way on each device or, in the end, the file that is written."""
+    """Refuse more inputs than memory holds: the kernel, and a block or the file that is written."""
     blocks = 1.2 * BLOCK_BYTES * len(usable_devices())  # each with a copy to make it symmetric
 
     def needed(n):
@@ -140,7 +140,7 @@ def _check_memory(n: int, n2: int | None, cached: bool) -> None:
 
 @functools.cache
 def _kernel_function(layers: tuple) -> Callable:
-    """The jitted (x, x2) -> K of a neutral description of layers."""
+    """Return the jitted (x, x2) -> K of a neutral description of layers."""
     try:
         stax = neural_tangents().stax
     except ImportError:

@@ -29,7 +29,9 @@ def in_blocks(
     progress: Progress | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> np.ndarray:
-    """K(x, x2), (n, n2) float64; without x2 K(x, x), exactly symmetric, from its upper blocks.
+    """Compute K(x, x2), (n, n2) float64, a block at a time.
+
+    Without x2 it is K(x, x), exactly symmetric, from its upper blocks.
 
     Each device takes a block at a time; the blocks do not depend on how many there are.
 
@@ -52,7 +54,7 @@ def in_blocks(
     host_x, host_x2, reports = np.asarray(x), np.asarray(x2), itertools.count(1)
 
     def fill(rows, columns):
-        """Here, not where it is reported: there finished blocks would wait beside those to come."""
+        """Write one block where it belongs, so that no finished block waits in memory."""
         with float64_types():  # a thread has settings of its own
             block = np.asarray(
                 kernel_function(jnp.asarray(host_x[rows]), jnp.asarray(host_x2[columns]))
@@ -73,7 +75,7 @@ def in_blocks(
 
 @functools.cache
 def _bytes_per_pair(kernel_function: Callable, input_shape: tuple[int, ...]) -> int:
-    """Intermediate and final values of one pair, by the compiler's count; nothing is run."""
+    """Return the bytes that one pair takes on the way, by the compiler's count; nothing is run."""
     probe = jax.ShapeDtypeStruct((_PROBE, *input_shape), jnp.float64)
     memory = kernel_function.lower(probe, probe).compile().memory_analysis()
     return -(-(memory.temp_size_in_bytes + memory.output_size_in_bytes) // _PROBE**2)

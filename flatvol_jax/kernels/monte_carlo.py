@@ -48,7 +48,7 @@ class MonteCarloKernel(NamedTuple):
 
     @property
     def standard_error(self) -> np.ndarray:
-        """Of each entry, (n, n), computed when asked for.
+        """Return the standard error of each entry, (n, n), computed when asked for.
 
         √((1/g) Σ_j (K_j - K)² M_j/(M - M_j)): unbiased for the variance, whatever the M_j.
         """
@@ -72,7 +72,9 @@ def monte_carlo_kernel(
     block: int | None = None,
     reference: np.ndarray | None = None,
 ) -> np.ndarray:
-    """K(x, x') ≈ σ_w²/(M N_L) Σ_m Σ_c h_mc(x) h_mc(x') + σ_b² (eq. 6).
+    """Estimate the NNGP kernel from M freshly initialised networks (eq. 6).
+
+        K(x, x') ≈ σ_w²/(M N_L) Σ_m Σ_c h_mc(x) h_mc(x') + σ_b²
 
     h_m are the N_L activations of the last hidden layer of the m-th of M initialisations;
     they are computed in float32, as the network computes them, and summed in float64. The
@@ -136,7 +138,7 @@ def monte_carlo_estimate(
     block: int | None = None,
     reference: np.ndarray | None = None,
 ) -> MonteCarloKernel:
-    """The kernel of eq. 6 with its standard error, from g groups of the same M samples.
+    """Estimate the kernel of eq. 6 with its standard error, from g groups of the same M samples.
 
     Sample m belongs to group m mod g. The groups are independent, so their spread is the error
     of their mean, with a relative uncertainty of its own of about 1/√(2 (g - 1)), and
@@ -168,7 +170,7 @@ def monte_carlo_estimate(
 
 
 def _group_kernels(key, spec, x, samples, groups, cache, progress, block, reference):
-    """(mean kernel, kernels of the groups, their samples)."""
+    """Return the mean kernel, the kernels of the groups, and their numbers of samples."""
     key, x = checks.random_key("key", key), network_inputs(checked_spec(spec), "x", x)
     checks.function("progress", progress)
     cache = checks.folder("cache", cache)
@@ -229,7 +231,7 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block, refere
 
 
 def _checked_reference(spec: Spec, reference, inputs: np.ndarray) -> np.ndarray | None:
-    """The reference in the type of the inputs; None where it changes nothing."""
+    """Return the reference in the type of the inputs; None where it changes nothing."""
     if reference is None:
         return None
     input_shape = inputs.shape[1:]
@@ -282,7 +284,7 @@ def _check_rank(n: int, width: int, samples: int, groups: int) -> None:
 
 
 def _check_memory(n: int, matrices: int, bytes_a_row: int, groups: int) -> None:
-    """The sums and their copies, a block of features, the inputs, a network's activations."""
+    """Refuse more inputs than memory holds: sums and copies, features, inputs, activations."""
     several = f"fewer than {groups} groups of n² numbers each, " if groups > 1 else ""
     memory.check_memory(
         "x",

@@ -16,7 +16,7 @@ _ROWS = 128  # inputs at a time, fewer where the network's activations exceed th
 
 
 def feature_width(spec: Spec, input_shape: tuple[int, ...], dtype=np.float32) -> int:
-    """N_L, the number of last hidden activations; nothing is run."""
+    """Return N_L, the number of last hidden activations; nothing is run."""
     with jax.enable_x64(False):
         params = parameter_shapes(spec, input_shape)
         one = jax.ShapeDtypeStruct((1, *input_shape), dtype)
@@ -24,7 +24,7 @@ def feature_width(spec: Spec, input_shape: tuple[int, ...], dtype=np.float32) ->
 
 
 def sample_keys(key: jax.Array, samples: int) -> jax.Array:
-    """The first M keys that neural_tangents.monte_carlo_kernel_fn initialises networks with."""
+    """Return the first M keys that neural_tangents.monte_carlo_kernel_fn gives to networks."""
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
     return _chain(key, samples)
@@ -42,7 +42,7 @@ def _chain(key: jax.Array, samples: int) -> jax.Array:
 def sample_features(
     spec: Spec, x: np.ndarray, keys: jax.Array, reference: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The features (n, N_L) and outputs (n,), float32, of the network of each key, in order.
+    """Yield the features (n, N_L) and outputs (n,), float32, of the network of each key, in order.
 
     Both are of one forward pass: the compiler finds that what they do before the readout is one.
 
@@ -77,7 +77,7 @@ def sample_features(
 def _program(
     spec, shape, key_impl, key_shape, devices, reference_shape=None, dtype=np.float32
 ) -> tuple[Callable, int]:
-    """The compiled (key data, inputs) -> (features, outputs), and the inputs taken at a time.
+    """Return the compiled (key data, inputs) -> (features, outputs), and the inputs at a time.
 
     With the shape of a reference the program takes that as its third argument.
     """
@@ -125,6 +125,6 @@ def _temporary_bytes(program) -> int:
 
 
 def _shardings(devices: tuple) -> tuple[NamedSharding, NamedSharding]:
-    """Of what all devices share, and of what has one entry a device."""
+    """Return the shardings of what all devices share, and of what has one entry a device."""
     mesh = Mesh(np.array(devices), ("samples",))
     return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("samples"))

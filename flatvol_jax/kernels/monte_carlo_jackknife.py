@@ -43,11 +43,11 @@ def jackknife(
     return delete_a_group(value, without, counts)
 
 
-def _checked(value, of: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
+def _checked(value, groups: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
     value = np.asarray(value, np.float64)
     if not np.isfinite(value).all() or (shape is not None and value.shape != shape):
         raise ValueError(
-            f"functional: got {value} from {of}, wanted finite numbers of the same shape from "
+            f"functional: got {value} from {groups}, wanted finite numbers of the same shape from "
             "every kernel. A kernel of few samples may be singular: take more, or more groups."
         )
     return value

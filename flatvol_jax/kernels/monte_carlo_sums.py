@@ -38,7 +38,7 @@ class SumFiles:
     wanted: int
 
     def read(self, n: int) -> tuple[int, np.ndarray, np.ndarray]:
-        """(done, sums, checked): the intact file with the most samples, at most those wanted.
+        """Read the intact file with the most samples, at most those wanted: (done, sums, checked).
 
         Without one, 0 and zeros. `checked` are the sums of `prior_check`; zeros of a file that
         has none.
@@ -93,7 +93,7 @@ def feature_sums(
     progress: Callable[[int], None],
     reference: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Σ_m h_m h_m' over the networks of all keys, the upper triangle of (n, n) float64.
+    """Sum h_m h_m' over the networks of all keys, the upper triangle of (n, n) float64.
 
     With it the sums by which `prior_check` holds the networks' outputs against it.
 

@@ -42,7 +42,7 @@ def _strict_zip(*sequences):
 
 @functools.cache
 def neural_tangents() -> types.ModuleType:
-    """The neural_tangents package, imported at the first call.
+    """Return the neural_tangents package, imported at the first call.
 
     Raises:
         ImportError: it is not installed; the message gives the command, which leaves out its

@@ -144,7 +144,7 @@ def check_prior(sums: np.ndarray, spec: Spec) -> None:
 
 
 def _ratio_where_wrong(sums: np.ndarray, networks: float, lower: bool) -> float | None:
-    """The ratio of what was found to its mean where that is no chance; else None.
+    """Return the ratio of what was found to its mean where it is no chance; else None.
 
     A sum of λ_i χ²_1 with c_k = Σ λ_i^k is taken for c_1 + √(2 c_2) (χ²_ν - ν)/√(2ν) with
     ν = c_2³/c_3² (Buckley and Eagleson 1988). Where networks spread f > 1 times as much as that,

@@ -8,7 +8,7 @@ from jax import Array
 
 
 def is_dense_relu(layers: tuple[tuple, ...]) -> bool:
-    """Whether these are dense layers with a ReLU between any two of them, and nothing else."""
+    """Tell whether these are dense layers with a ReLU between any two of them, and nothing else."""
     kinds = [layer[0] for layer in layers]
     return len(kinds) % 2 == 1 and all(
         kind == ("relu" if place % 2 else "dense") for place, kind in enumerate(kinds)

@@ -118,7 +118,7 @@ def as_model(
 
 
 def _functions(network, params, state, init, dtype) -> Functions:
-    """The adapter of the framework that the object is of; no other is imported."""
+    """Return the functions of a network by its framework's adapter, the only one imported."""
     first = network[0] if isinstance(network, tuple) and network else network
     roots = {cls.__module__.split(".")[0] for cls in type(first).__mro__}
     if isinstance(network, type):
@@ -194,7 +194,7 @@ _OURS = re.compile(r"(network|init|params|spec|module|features): ")
 
 
 def _asked(part: str, call: Callable) -> Any:
-    """The result of a network's own code; an error of it says what was asked of it."""
+    """Call a network's own code; an error of it says what was asked."""
     try:
         return call()
     except Exception as error:  # whatever the code of a user raises
@@ -209,7 +209,7 @@ def _asked(part: str, call: Callable) -> Any:
 
 
 def _programs_hash(*programs: Any) -> str:
-    """A hash of traced programs and the arrays in them: sources do not show what is closed over."""
+    """Hash traced programs and the arrays in them: sources do not show what is closed over."""
     return content_hash(
         [
             [without_addresses(str(program.jaxpr)), [array_hash(c) for c in _arrays(program)]]
@@ -219,7 +219,7 @@ def _programs_hash(*programs: Any) -> str:
 
 
 def _arrays(program: Any) -> list[np.ndarray]:
-    """The constants of a program; keys by their data."""
+    """Return the constants of a program; keys by their data."""
     return [
         np.asarray(jax.random.key_data(c) if jnp.issubdtype(c.dtype, jax.dtypes.prng_key) else c)
         for c in program.consts
@@ -245,7 +245,7 @@ def _input_shape(functions: Functions, example: np.ndarray | None) -> tuple[int,
 
 
 def _shapes(functions: Functions, input_shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """Of parameters and state at initialisation."""
+    """Return the shapes of parameters and state at initialisation."""
     with jax.enable_x64(False):
         return jax.eval_shape(
             lambda key: (
@@ -272,7 +272,7 @@ def _check_params(functions: Functions, shapes: Any) -> None:
 
 
 def _scales(functions, apply, shapes, input_shape, dtype, features, sigma_w, sigma_b):
-    """sigma_w and sigma_b, those that are not given from draws of the readout."""
+    """Return sigma_w and sigma_b, those that are not given from draws of the readout."""
     if sigma_w is not None and sigma_b is not None:
         return given(sigma_w), given(sigma_b)
     if features is not None:
@@ -299,6 +299,6 @@ def _scales(functions, apply, shapes, input_shape, dtype, features, sigma_w, sig
 
 
 def _stax(network: Any) -> tuple | None:
-    """The analytic kernel of a neural-tangents network."""
+    """Return the layers of a neural-tangents network's analytic kernel; None of another network."""
     is_stax = isinstance(network, tuple) and len(network) == 3 and all(map(callable, network))
     return (("stax", *network),) if is_stax else None

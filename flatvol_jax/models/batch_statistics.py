@@ -11,7 +11,7 @@ from flatvol_jax.models.spec import Params, Spec, State
 
 
 def batch_state(spec: Spec, params: Params, state: State, x: Array) -> State:
-    """The state whose mean and variance of every BatchNorm are exactly those of x under params.
+    """Return the state in which every BatchNorm has the mean and variance of x under params.
 
     A training step moves a statistic r to T(r) = m r + (1 - m) b, b that of the batch and m the
     momentum of its layer. So b = T(0) / (1 - T'(0)), whatever the momenta are. As in training, b
@@ -75,7 +75,7 @@ def check_running_statistics(spec: Spec, x: np.ndarray) -> None:
 
 
 def _moved_and_momentum(spec: Spec, params: Params, state: State, x: Array) -> tuple[State, State]:
-    """T(0) and T'(0) of a training step T."""
+    """Return T(0) and T'(0) of a training step T."""
     return jax.jvp(
         lambda state: spec.train_apply(params, state, x)[1],
         (jax.tree.map(jnp.zeros_like, state),),
@@ -84,7 +84,7 @@ def _moved_and_momentum(spec: Spec, params: Params, state: State, x: Array) -> t
 
 
 def _check_derivative(at_zero: State, at_one: State, momentum: State) -> None:
-    """T is affine in the state, T(1) - T(0) = T'(0), unless a stop_gradient hides the state."""
+    """Check that T is affine in the state, T(1) - T(0) = T'(0), unhidden by a stop_gradient."""
     leaves = jax.tree_util.tree_leaves_with_path(at_zero)
     others = jax.tree.leaves(at_one), jax.tree.leaves(momentum)
     for (path, zero), one, slope in zip(leaves, *others, strict=True):

@@ -115,15 +115,15 @@ class CNN(Stateless):
         return _Network(self).init(key, as_images(inputs, self.image_shape))["params"]
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Outputs of shape (n,)."""
+        """Return the outputs, (n,)."""
         return _Network(self).apply({"params": params}, as_images(x, self.image_shape))[0]
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """What the readout multiplies, (n, channels[-1]), or without pooling (n, h w c)."""
+        """Return what the readout multiplies, (n, channels[-1]), or without pooling (n, h w c)."""
         return _Network(self).apply({"params": params}, as_images(x, self.image_shape))[1]
 
     def kernel_layers(self) -> tuple[tuple, ...]:
-        """Images, convolution and ReLU for each layer, pooling or flattening, the readout."""
+        """Return images, a convolution and ReLU a layer, pooling or flattening, the readout."""
         variances = (self.sigma_w, self.sigma_b)
         convolution = ("conv", self.filter, self.stride, self.padding, *variances)
         return (
@@ -134,15 +134,15 @@ class CNN(Stateless):
         )
 
     def rectified_layers(self) -> tuple[RectifiedLayer, ...]:
-        """All layers but the readout."""
+        """Return all layers but the readout."""
         return dense_rectified_layers(len(self.channels) + 1)
 
     def prior_std(self, input_shape: tuple[int, ...]) -> Params:
-        """sigma_w / √fan-in of each kernel, sigma_b of each bias."""
+        """Return sigma_w / √fan-in for each kernel, sigma_b for each bias."""
         return scaled_prior_std(self, input_shape)
 
     def describe(self) -> dict[str, Any]:
-        """Plain data that determines the network."""
+        """Return plain data that determines the network."""
         fields = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()
@@ -151,7 +151,7 @@ class CNN(Stateless):
 
 
 def checked_image_shape(image_shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """(h, w) or (h, w, c) as a tuple of counts."""
+    """Return (h, w) or (h, w, c) as a tuple of counts."""
     if image_shape is None:
         return None
     shape = tuple(checks.count("image_shape", size) for size in image_shape)
@@ -161,7 +161,7 @@ def checked_image_shape(image_shape: tuple[int, ...] | None) -> tuple[int, ...] 
 
 
 def as_images(x: Array, image_shape: tuple[int, ...] | None) -> Array:
-    """Inputs as (n, h, w, c): a channel axis added, rows brought into `image_shape`."""
+    """Return inputs as (n, h, w, c): a channel axis added, rows brought into `image_shape`."""
     if image_shape is not None:
         wanted = image_shape if len(image_shape) == 3 else (*image_shape, 1)
         if x.ndim == 2 and x.shape[1] == np.prod(wanted):
@@ -180,7 +180,7 @@ def as_images(x: Array, image_shape: tuple[int, ...] | None) -> Array:
 
 
 def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
-    """Two counts, for rows and columns; one number stands for both."""
+    """Return two counts, for rows and columns; one number stands for both."""
     pair = (value, value) if isinstance(value, int) else tuple(value)
     if len(pair) != 2:
         raise ValueError(f"{name}: got {value!r}, wanted two whole numbers, as (3, 3).")

@@ -109,7 +109,7 @@ def check_statistics_move(spec: Spec, x: np.ndarray) -> None:
 
 
 def _proved_by_rows(spec: Spec, part: str, rows: list[np.ndarray]) -> bool:
-    """Whether the network's program says that it answers each input alone."""
+    """Tell whether the network's program proves that it answers each input alone."""
     with jax.enable_x64(False):
         params, state = _shapes(spec, rows[0].shape)
         dtype = np.float32 if rows[0].dtype.kind == "f" else rows[0].dtype
@@ -122,7 +122,7 @@ def _proved_by_rows(spec: Spec, part: str, rows: list[np.ndarray]) -> bool:
 
 
 def _proved_to_move(spec: Spec, rows: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether the program of training says that the inputs enter each statistic, or none is."""
+    """Tell whether the program of training proves that the inputs enter each statistic."""
     params, state = _shapes(spec, rows.shape[1:])
     moved = [STATISTICS in jax.tree_util.keystr(p) for p, _ in _with_path(state)]
     if not any(moved):
@@ -133,7 +133,7 @@ def _proved_to_move(spec: Spec, rows: np.ndarray, mask: np.ndarray) -> bool:
 
 
 def random_network(spec: Spec, input_shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
-    """Parameters and state of the right shapes, without the spec's own draw and its compilation.
+    """Return random parameters and state, without compiling the spec's own draw.
 
     Matrices are normal with variance 1/fan-in, vectors and the state uniform in [0.5, 1.5].
     """
@@ -155,7 +155,7 @@ def random_network(spec: Spec, input_shape: tuple[int, ...], dtype: Any) -> tupl
 
 @functools.lru_cache(maxsize=64)
 def _shapes(spec: Spec, input_shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """Of parameters and state; traced once."""
+    """Return the shapes of parameters and state; traced once."""
     with jax.enable_x64(False):
         return jax.eval_shape(
             lambda key: (spec.init(key, input_shape), spec.init_state(input_shape)),
@@ -171,7 +171,7 @@ class _Apart:
 
 
 def _outputs_apart(spec: Spec, part: str, rows: list[np.ndarray], dtype) -> _Apart | None:
-    """Two outputs of one input that differ by more than rounding can, if there are any."""
+    """Find two outputs of one input that differ by more than rounding can, if there are any."""
     a, b, c, d = [row.astype(dtype) if row.dtype.kind == "f" else row for row in rows]
     traced = jax.jit(lambda params, x, state: getattr(spec, part)(params, x, state)).trace
     shape = a.shape
@@ -208,12 +208,12 @@ def _outputs_apart(spec: Spec, part: str, rows: list[np.ndarray], dtype) -> _Apa
 
 
 def _quickly_compiled() -> dict[str, int] | None:
-    """Options for a program that runs a few times on four inputs."""
+    """Return compiler options for a program that runs a few times on four inputs."""
     return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
 
 
 def _initial(spec: Spec, input_shape: tuple[int, ...], dtype) -> tuple[Any, Any]:
-    """The network as it initialises itself, for where random numbers make outputs NaN."""
+    """Return the network as it initialises itself, for where random numbers make outputs NaN."""
 
     def cast(leaf):
         return leaf.astype(dtype) if leaf.dtype == np.float32 else leaf
@@ -224,7 +224,7 @@ def _initial(spec: Spec, input_shape: tuple[int, ...], dtype) -> tuple[Any, Any]
 
 
 def _least_precision(jaxpr: Any, precision: np.dtype) -> np.dtype:
-    """The floating dtype of the fewest digits among what a program computes."""
+    """Return the floating dtype of the fewest digits among what a program computes."""
     for equation in jaxpr.eqns:
         for variable in equation.outvars:
             dtype = getattr(variable.aval, "dtype", None)
@@ -241,7 +241,7 @@ def _least_precision(jaxpr: Any, precision: np.dtype) -> np.dtype:
 
 
 def _sample(x: np.ndarray) -> list[np.ndarray]:
-    """Four inputs, distinct and finite where x has such; else turned or empty ones of them."""
+    """Choose four inputs, distinct and finite where x has such; else rolled or constant ones."""
     chosen = np.unique(np.linspace(0, len(x) - 1, _LOOKED_AT).astype(int))
     rows, seen = [], set()
     for row in np.asarray(x[chosen]):

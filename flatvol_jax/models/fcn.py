@@ -82,32 +82,32 @@ class FCN(Stateless):
         return self._network.init(key, inputs)["params"]
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Outputs of shape (n,)."""
+        """Return the outputs, (n,)."""
         return self._network.apply({"params": params}, _flat(x))[0]
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Activations of the last hidden layer, (n, width[-1])."""
+        """Return the activations of the last hidden layer, (n, width[-1])."""
         return self._network.apply({"params": params}, _flat(x))[1]
 
     def kernel_layers(self) -> tuple[tuple, ...]:
-        """Dense and ReLU for each hidden layer, then the readout."""
+        """Return dense and ReLU for each hidden layer, then the readout."""
         dense = ("dense", self.sigma_w, self.sigma_b)
         return (dense, ("relu",)) * len(self.width) + (dense,)
 
     def rectified_layers(self) -> tuple[RectifiedLayer, ...]:
-        """All layers but the readout."""
+        """Return all layers but the readout."""
         return dense_rectified_layers(len(self.width) + 1)
 
     def prior_std(self, input_shape: tuple[int, ...]) -> Params:
-        """sigma_w / √fan-in of each kernel, sigma_b of each bias."""
+        """Return sigma_w / √fan-in for each kernel, sigma_b for each bias."""
         return scaled_prior_std(self, input_shape)
 
     def describe(self) -> dict[str, Any]:
-        """Plain data that determines the network."""
+        """Return plain data that determines the network."""
         return {"model": "fcn", **dataclasses.asdict(self), "width": list(self.width)}
 
     def params_from_arrays(self, *arrays: np.ndarray) -> Params:
-        """Parameters from W1, b1, W2, b2, ... in the convention x @ W + b.
+        """Return parameters from W1, b1, W2, b2, ... in the convention x @ W + b.
 
         W_i is (fan-in, fan-out), the last one (width[-1], 1); b_i is (fan-out,).
         """
@@ -136,7 +136,7 @@ class FCN(Stateless):
         return params
 
     def params_to_arrays(self, params: Params) -> tuple[np.ndarray, ...]:
-        """W1, b1, W2, b2, ...: the inverse of `params_from_arrays`."""
+        """Return W1, b1, W2, b2, ...: the inverse of `params_from_arrays`."""
         layers = [params[f"layer_{layer}"] for layer in range(1, len(self.width) + 2)]
         return tuple(np.asarray(layer[part]) for layer in layers for part in ("kernel", "bias"))
 

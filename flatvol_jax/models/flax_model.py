@@ -103,7 +103,7 @@ class FlaxModel:
         return variables["params"]
 
     def init_state(self, input_shape: tuple[int, ...]) -> State:
-        """The collections other than "params" that a call in training mode keeps in form."""
+        """Return the collections beside "params" whose structure a call in training mode keeps."""
         input_shape = tuple(input_shape)
         variables = self._variables(jax.random.key(0), input_shape)
         inputs = jnp.zeros((1, *input_shape), _input_dtype(self, input_shape))
@@ -119,7 +119,7 @@ class FlaxModel:
         }
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Outputs of shape (n,); the module gives (n, 1) or (n,)."""
+        """Return the outputs, (n,); the module gives (n, 1) or (n,)."""
         x = _numbers(x)
         outputs = _logits(self._evaluated(self._with_state(params, x, state), x), x)
         self._check(x, "apply")
@@ -128,7 +128,7 @@ class FlaxModel:
     def train_apply(
         self, params: Params, state: State, x: Array, mask: Array | None = None
     ) -> tuple[Array, State]:
-        """Outputs (n,) in training mode and the state after it."""
+        """Return the outputs (n,) in training mode and the state after it."""
         if not state:
             return self.apply(params, x, state), state
         x = _numbers(x)
@@ -139,7 +139,7 @@ class FlaxModel:
         return _logits(output, x), moved
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Activations at `features`, flattened to (n, N_L)."""
+        """Return the activations at `features`, flattened to (n, N_L)."""
         x = _numbers(x)
         name = self.features_at
         if isinstance(name, str):
@@ -157,23 +157,23 @@ class FlaxModel:
         return found.reshape(len(x), -1)
 
     def kernel_layers(self) -> None:
-        """No analytic kernel: use fv.monte_carlo_kernel."""
+        """Return None: no analytic kernel is known. Use fv.monte_carlo_kernel."""
         return None
 
     def rectified_layers(self) -> None:
-        """Not known: fv.flatness.rescale takes the paths of a layer's arrays."""
+        """Return None: not known; fv.flatness.rescale takes a layer's paths."""
         return None
 
     def normalised_layers(self) -> None:
-        """Not known: fv.flatness.rescale_normalised takes the paths of a layer's arrays."""
+        """Return None: not known; fv.flatness.rescale_normalised takes a layer's paths."""
         return None
 
     def prior_std(self, input_shape: tuple[int, ...]) -> None:
-        """Not known."""
+        """Return None: not known."""
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Plain data that determines the network: class, its source where Python has it, fields."""
+        """Return plain data that determines the network: its class, source and fields."""
         name, module = self.features_at, self.module
         return {
             "model": f"{type(module).__module__}.{type(module).__qualname__}",
@@ -224,7 +224,7 @@ class FlaxModel:
         return {**state, "params": params}
 
     def _evaluated(self, variables: dict[str, Any], x: Array, **options: Any) -> Any:
-        """What the module gives in evaluation."""
+        """Run the module in evaluation."""
         method = getattr(type(self.module), options.get("method", "__call__"))
         flags = mode_arguments(method, False, self.module)
         try:
@@ -238,7 +238,7 @@ class FlaxModel:
     def _train(
         self, params: Params, state: State, x: Array, mask: Array | None, **rngs: Any
     ) -> tuple[Array, State]:
-        """The module's own output in training mode, and the state after it."""
+        """Return the module's own output in training mode, and the state after it."""
         call = type(self.module).__call__
         flags = mode_arguments(call, True, self.module)
         if "mask" in inspect.signature(call).parameters:
@@ -259,7 +259,7 @@ def _initialised(module: nn.Module, key: Array, inputs: Array) -> dict[str, Any]
 
 @functools.lru_cache(maxsize=256)
 def _input_dtype(spec: FlaxModel, input_shape: tuple[int, ...]) -> Any:
-    """Of the inputs that initialise the module: float32, or int32 where it takes no others."""
+    """Return the dtype of the module's inputs: float32, or int32 where it takes no other."""
 
     def traced(dtype):
         inputs = jax.ShapeDtypeStruct((1, *input_shape), dtype)
@@ -277,7 +277,7 @@ def _input_dtype(spec: FlaxModel, input_shape: tuple[int, ...]) -> Any:
 
 
 def _numbers(x: Any) -> Array:
-    """The inputs as an array of numbers, of the type in which they came."""
+    """Return the inputs as an array of numbers, of the type in which they came."""
     if isinstance(x, jax.Array):
         return x
     x = checks.concrete("x", x)
@@ -291,7 +291,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def _state(variables: dict[str, Any]) -> State:
-    """The collections other than the parameters and what the module sows."""
+    """Return the collections other than the parameters and what the module sows."""
     return {name: v for name, v in variables.items() if name not in ("params", "intermediates")}
 
 
@@ -307,7 +307,7 @@ def _logits(output: Any, x: Array) -> Array:
 
 
 def _source(thing: Any) -> str:
-    """Source text, or the name of what was typed at a prompt."""
+    """Return source text, or the name of what was typed at a prompt."""
     try:
         return inspect.getsource(thing)
     except (OSError, TypeError):
@@ -315,7 +315,7 @@ def _source(thing: Any) -> str:
 
 
 def _at(tree: Any, name: str) -> list:
-    """All subtrees under a key `name`, at any depth."""
+    """Return all subtrees under a key `name`, at any depth."""
     if not isinstance(tree, dict):
         return []
     here = [value for key, value in tree.items() if key == name]

@@ -34,5 +34,5 @@ def network_inputs(spec: Spec, name: str, x: Any) -> np.ndarray:
 
 
 def float64_inputs(x: np.ndarray) -> np.ndarray:
-    """Inputs for a float64 scope: real numbers as float64, integers and bool as they are."""
+    """Return inputs for a float64 scope: real numbers as float64, integers and bool as they are."""
     return x if x.dtype.kind in "iub" else x.astype(np.float64)

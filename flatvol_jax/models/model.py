@@ -126,11 +126,11 @@ class Model:
         return checked_leaves("init", self._functions.init(key, tuple(input_shape)))
 
     def init_state(self, input_shape: tuple[int, ...]) -> State:
-        """What training moves beside the parameters, at initialisation; {} for nothing."""
+        """Return what training moves beside the parameters, at initialisation; {} for nothing."""
         return self._functions.init_state(tuple(input_shape))
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Outputs of shape (n,), in evaluation."""
+        """Return the outputs, (n,), in evaluation."""
         x = numbers(x)
         state = self._state(x, state)
         outputs = self._functions.apply(params, x, state)
@@ -141,7 +141,7 @@ class Model:
     def train_apply(
         self, params: Params, state: State, x: Array, mask: Array | None = None
     ) -> tuple[Array, State]:
-        """Outputs (n,) in training mode and the state after it."""
+        """Return the outputs (n,) in training mode and the state after it."""
         if not state:
             return self.apply(params, x, state), state
         functions = self._functions
@@ -156,7 +156,7 @@ class Model:
         return one_logit(outputs, x, functions.name), state
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """What the readout multiplies, (n, N_L)."""
+        """Return what the readout multiplies, (n, N_L)."""
         x = numbers(x)
         state = self._state(x, state)
         found = self._features(params, x, state)
@@ -164,23 +164,23 @@ class Model:
         return found.reshape(len(x), -1)
 
     def kernel_layers(self) -> tuple | None:
-        """Layers of the analytic kernel; None, for fv.monte_carlo_kernel, where it has none."""
+        """Return the layers of the analytic kernel; None where there is none."""
         return self._kernel_layers
 
     def rectified_layers(self) -> None:
-        """Not known: fv.flatness.rescale takes the paths of a layer's arrays."""
+        """Return None: not known; fv.flatness.rescale takes a layer's paths."""
         return None
 
     def normalised_layers(self) -> None:
-        """Not known: fv.flatness.rescale_normalised takes the paths of a layer's arrays."""
+        """Return None: not known; fv.flatness.rescale_normalised takes a layer's paths."""
         return None
 
     def prior_std(self, input_shape: tuple[int, ...]) -> None:
-        """Not known."""
+        """Return None: not known."""
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Plain data that determines the network: sources where Python has them, and scales."""
+        """Return plain data that determines the network: its sources and scales."""
         functions = self._functions
         return {
             "model": f"{functions.framework}: {functions.name}",

@@ -26,7 +26,7 @@ _rows_that_count = contextvars.ContextVar("rows_that_count", default=None)
 
 
 def mode_arguments(method: Callable, train: bool, module: nn.Module | None = None) -> dict:
-    """The flags among a method's parameters, with the values that mean this mode.
+    """Return the flags among a method's parameters, with the values that mean this mode.
 
     A flag that is also a field of the module with a value is set there: where the parameter is
     None by default, the module merges the two and takes one of them only.
@@ -42,7 +42,7 @@ def mode_arguments(method: Callable, train: bool, module: nn.Module | None = Non
 
 
 def in_mode(module: nn.Module, train: bool, copies: dict | None = None) -> nn.Module:
-    """The module with its flags among its fields set, and so the modules among its fields."""
+    """Return the module with the flags among its fields set, and so the modules among them."""
     copies = {} if copies is None else copies  # a module that occurs twice stays one
 
     def changed(value):
@@ -69,7 +69,7 @@ def in_mode(module: nn.Module, train: bool, copies: dict | None = None) -> nn.Mo
 
 
 def interceptor(train: bool, mask: Array | None = None, random: bool = False) -> Callable:
-    """What puts the nnx modules inside into the mode, and gives each BatchNorm the mask.
+    """Return what sets the mode of nnx modules inside and gives each BatchNorm the mask.
 
     For `flax.linen.intercept_methods`. `mask` (n,) says which rows count in training. Without
     `random` an nnx module that draws random numbers is a ValueError: `nnx.bridge.to_linen` gives
@@ -116,7 +116,7 @@ def run_nnx(method, train: bool, mask, random: bool, module: nnx.Module, *args, 
 
 
 def draws_random_numbers(module: Any, train: bool) -> str:
-    """The message for a module that asks for a key."""
+    """Return the message for a module that asks for a key."""
     if train:
         return (
             f"module: {type(module).__name__} draws random numbers in training mode, and training "
@@ -130,7 +130,7 @@ def draws_random_numbers(module: Any, train: bool) -> str:
 
 
 def changes_its_state(module: Any) -> str:
-    """The message for a module that stays in training mode."""
+    """Return the message for a module that stays in training mode."""
     return (
         f"module: {type(module).__name__} changes its statistics in evaluation, so it is in "
         "training mode there, where an output depends on the whole batch. Switch its BatchNorms "
@@ -140,7 +140,7 @@ def changes_its_state(module: Any) -> str:
 
 
 def _random_counts(module: nnx.Module) -> list:
-    """What each of the module's random streams has counted; another object once it was used."""
+    """Return the count of each random stream of a module; another object once it was used."""
     counts = nnx.to_flat_state(nnx.state(module, nnx.RngCount))
     return [count.get_value() for _, count in counts]
 
@@ -174,7 +174,7 @@ class _BatchNorm(nnx.BatchNorm):
 
 
 def _shaped(mask: Array, x: Array, name: str) -> Array:
-    """The mask with the axes of x."""
+    """Return the mask with the axes of x."""
     if len(x) != len(mask):
         raise ValueError(
             f"module: the BatchNorm {name} gets activations of shape {x.shape} for {len(mask)} "

@@ -110,7 +110,7 @@ def readout_function(
 
 
 def _flat_program(function: Callable, *arguments: Any) -> Any:
-    """The closed jaxpr with the programs that it calls written out, but for loops."""
+    """Return the closed jaxpr with the programs that it calls written out, but for loops."""
     closed = jax.make_jaxpr(function)(*arguments)
     written_out = functools.partial(_run, closed.jaxpr, closed.consts)
     return jax.make_jaxpr(written_out)(*jax.tree.leaves(arguments))
@@ -144,7 +144,7 @@ def _value(variable: Any, values: dict) -> Any:
 
 
 def _computed(program: Any, known: dict, wanted: Any) -> Array:
-    """The value of a variable from those that are known, by the equations between."""
+    """Return the value of a variable from those that are known, by the equations between."""
     jaxpr = program.jaxpr
     values = dict(zip(jaxpr.constvars, program.consts, strict=True)) | known
     for equation in _needed(jaxpr, set(known), wanted)[0]:
@@ -153,7 +153,7 @@ def _computed(program: Any, known: dict, wanted: Any) -> Array:
 
 
 def _needed(jaxpr: Any, known: set, wanted: Any) -> tuple[list, set]:
-    """The equations between known variables and the wanted one, and all variables they read."""
+    """Return the equations from known variables to the wanted one, and what they read."""
     needed, equations = {wanted}, []
     for equation in reversed(jaxpr.eqns):
         if any(variable in needed and variable not in known for variable in equation.outvars):
@@ -163,7 +163,7 @@ def _needed(jaxpr: Any, known: set, wanted: Any) -> tuple[list, set]:
 
 
 def _walk_back(jaxpr: Any, x: Any) -> tuple[Any, tuple[int, ...]]:
-    """The variable that the readout multiplies, and its axes that are summed over."""
+    """Return the variable that the readout multiplies, and its axes that are summed over."""
     made, moving = {}, {x}
     for equation in jaxpr.eqns:
         if any(not hasattr(v, "val") and v in moving for v in equation.invars):

@@ -84,7 +84,7 @@ def drawn_scales(
 
 
 def _moments(readout: ReadoutFunction, leaves: tuple) -> tuple[Array, Array]:
-    """Mean square of the weights, and the bias."""
+    """Return the mean square of the weights, and the bias."""
     origin = jnp.zeros(readout.width)
     bias, weights = jax.value_and_grad(readout.function)(origin, leaves)
     return jnp.mean(weights**2), bias

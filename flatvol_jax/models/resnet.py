@@ -64,13 +64,13 @@ class _Block(NamedTuple):
 
     @property
     def convolutions(self) -> dict[str, tuple[int, int, int]]:
-        """All convolutions by name."""
+        """Return all convolutions by name."""
         named = {f"layer_{i}": layer for i, layer in enumerate(self.layers, start=1)}
         return named | ({"shortcut": self.shortcut} if self.shortcut else {})
 
 
 def _blocks(spec: "ResNet") -> Iterator[_Block]:
-    """The residual blocks, from the input on."""
+    """Yield the residual blocks, from the input on."""
     bottleneck, stages = DEPTHS[spec.depth]
     for stage, count in enumerate(stages, start=1):
         channels = spec.width * 2 ** (stage - 1)
@@ -193,7 +193,7 @@ class ResNet:
         return _drawn(self, key, tuple(input_shape))
 
     def init_state(self, input_shape: tuple[int, ...]) -> State:
-        """Running mean 0 and variance 1 of every BatchNorm, float32."""
+        """Return running mean 0 and variance 1 of every BatchNorm, float32."""
         statistics = _shapes(self, tuple(input_shape))["batch_stats"]
         start = jax.tree.map_with_path(
             lambda path, leaf: jnp.full_like(leaf, path[-1].key == "var"), statistics
@@ -201,13 +201,13 @@ class ResNet:
         return {"batch_stats": start}
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Outputs of shape (n,) in inference mode."""
+        """Return the outputs (n,) in inference mode."""
         return self._inference(params, x, state)[0]
 
     def train_apply(
         self, params: Params, state: State, x: Array, mask: Array | None = None
     ) -> tuple[Array, State]:
-        """Outputs (n,) in training mode and the state after it."""
+        """Return the outputs (n,) in training mode and the state after it."""
         images = as_images(x, self.image_shape)
         (outputs, _), moved = _Network(self).apply(
             {"params": params, **state}, images, True, mask, mutable=["batch_stats"]
@@ -215,19 +215,19 @@ class ResNet:
         return outputs, moved
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """What the readout multiplies, (n, 8 width), with bottlenecks (n, 32 width)."""
+        """Return what the readout multiplies, (n, 8 width), with bottlenecks (n, 32 width)."""
         return self._inference(params, x, state)[1]
 
     def kernel_layers(self) -> None:
-        """No analytic kernel: use fv.monte_carlo_kernel."""
+        """Return None: no analytic kernel is known. Use fv.monte_carlo_kernel."""
         return None
 
     def rectified_layers(self) -> None:
-        """None: no ReLU follows weights directly, a BatchNorm or a sum stands between."""
+        """Return None: no ReLU follows weights directly, a BatchNorm or a sum stands between."""
         return None
 
     def normalised_layers(self) -> tuple[NormalisedLayer, ...]:
-        """All layers but the readout, a block's shortcut last in its block."""
+        """Return all layers but the readout, a block's shortcut last in its block."""
         names = [("stem",)]
         names += [(block.name, layer) for block in _blocks(self) for layer in block.convolutions]
         return tuple(
@@ -241,11 +241,11 @@ class ResNet:
         )
 
     def prior_std(self, input_shape: tuple[int, ...]) -> None:
-        """None: BatchNorm's scale and shift have no prior."""
+        """Return None: BatchNorm's scale and shift have no prior."""
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Plain data that determines the network."""
+        """Return plain data that determines the network."""
         shape = self.image_shape if self.image_shape is None else list(self.image_shape)
         return {"model": "resnet", **dataclasses.asdict(self), "image_shape": shape}
 
@@ -256,14 +256,14 @@ class ResNet:
 
 
 def _shapes(spec: ResNet, input_shape: tuple[int, ...]) -> dict[str, Any]:
-    """Shapes and dtypes of both collections."""
+    """Return shapes and dtypes of both collections."""
     images = as_images(jnp.zeros((1, *input_shape), jnp.float32), spec.image_shape)
     return jax.eval_shape(_Network(spec).init, jax.random.key(0), images)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
 def _drawn(spec: ResNet, key: Array, input_shape: tuple[int, ...]) -> Params:
-    """Parameters from the prior, by one call of the generator: XLA compiles each call anew."""
+    """Draw parameters from the prior by one call of the generator: XLA compiles each call anew."""
     shapes = _shapes(spec, input_shape)["params"]
     flat, unravel = ravel_pytree(jax.tree.map(jnp.zeros_like, shapes))
 

@@ -94,7 +94,7 @@ class _Fixed:
 
 
 def answers_row_by_row(traced: Any, traced_alone: Any, inputs_at: int) -> bool:
-    """Whether a program provably gives each row of its inputs one answer, whatever the batch.
+    """Tell whether a program provably gives each row of its inputs one answer, whatever the batch.
 
     Args:
         traced: `jax.jit(function).trace(...)` for a batch of several.
@@ -123,7 +123,7 @@ def answers_row_by_row(traced: Any, traced_alone: Any, inputs_at: int) -> bool:
 
 
 def depends_on_inputs(traced: Any, inputs_at: int) -> list[bool] | None:
-    """Of each flat result whether the inputs enter it; None where that is not known.
+    """Tell of each flat result whether the inputs enter it; None where that is not known.
 
     A product with a number 0 of the program passes nothing on: a momentum of 1.
     """
@@ -135,7 +135,7 @@ def depends_on_inputs(traced: Any, inputs_at: int) -> list[bool] | None:
 
 
 def _steps(jaxpr: Jaxpr):
-    """The operations of a program with the numbers that are written into them."""
+    """Yield the operations of a program with the numbers that are written into them."""
     for equation in jaxpr.eqns:
         numbers = [float(v.val) for v in equation.invars if _is_number(v)]
         numbers += [v for v in equation.params.values() if type(v) in (int, float)]
@@ -149,7 +149,7 @@ def _is_number(atom: Any) -> bool:
 
 
 def _called(equation: JaxprEqn) -> Jaxpr | None:
-    """The program that an operation calls as it is."""
+    """Return the program that an operation calls as it is."""
     if equation.primitive.name in _CALLS:
         for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
             inner = equation.params.get(name)
@@ -159,7 +159,7 @@ def _called(equation: JaxprEqn) -> Jaxpr | None:
 
 
 def _walk(jaxpr: Jaxpr, values: list, constant: Any, rule: Callable) -> list:
-    """The results of a program whose arguments have these values, by a rule for an operation."""
+    """Return the results of a program for these arguments, by a rule for each operation."""
     known = dict(zip(jaxpr.invars, values, strict=True))
 
     def value(atom):
@@ -208,7 +208,7 @@ def _outputs(equation: JaxprEqn, arguments: list) -> list:
 
 
 def _fixed(equation: JaxprEqn, arguments: list) -> _Fixed:
-    """Where a value without inputs is equal along an axis: it was spread out, or made of such."""
+    """Tell along which axes a value without inputs is equal: it was spread out, or made of such."""
     name, options = equation.primitive.name, equation.params
     shape = equation.outvars[0].aval.shape
     if name == "broadcast_in_dim":
@@ -230,12 +230,12 @@ def _fixed(equation: JaxprEqn, arguments: list) -> _Fixed:
 
 
 def _equal_along(axis: int, argument: _Fixed, shape: tuple[int, ...]) -> bool:
-    """Whether a value is the same for all places on an axis; one of length 1 is spread out."""
+    """Tell whether a value is the same for all places on an axis; one of length 1 is spread out."""
     return not shape or shape[axis] == 1 or axis in argument.equal
 
 
 def _row_axis(equation: JaxprEqn, arguments: list, axis: int) -> int:
-    """The axis of the rows in the result of an operation; _Unknown where rows may mix."""
+    """Return the axis of the rows in the result of an operation; _Unknown where rows may mix."""
     name, options = equation.primitive.name, equation.params
     shapes = [atom.aval.shape for atom in equation.invars]
     first = arguments[0]
@@ -285,7 +285,7 @@ def _row_axis(equation: JaxprEqn, arguments: list, axis: int) -> int:
 
 
 def _product(options, arguments: list, shapes: list) -> int:
-    """A matrix product with the rows on one side, or along a batch axis of both."""
+    """Return the rows' axis in a matrix product: on one side, or a batch axis of both."""
     (contracted, together) = options["dimension_numbers"]
     left, right = arguments
     if isinstance(left, _Row) and isinstance(right, _Row):
@@ -305,7 +305,7 @@ def _product(options, arguments: list, shapes: list) -> int:
 
 
 def _gathered(options, equation: JaxprEqn, shapes: list, axis: int) -> int:
-    """A look-up in a fixed table at indices of the rows: a batch axis of the indices stays one."""
+    """Return the rows' axis in a look-up in a fixed table, that of the indices' rows."""
     numbers = options["dimension_numbers"]
     if axis == len(shapes[1]) - 1 or getattr(numbers, "start_indices_batching_dims", ()):
         raise _Unknown

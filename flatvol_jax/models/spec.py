@@ -68,25 +68,25 @@ class Spec(Protocol):
         """Draw float32 parameters from the prior; `input_shape` is that of one input."""
 
     def init_state(self, input_shape: tuple[int, ...]) -> State:
-        """What training moves beside the parameters; {} for a network without BatchNorm."""
+        """Return what training moves beside the parameters; {} for a network without BatchNorm."""
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Outputs (logits) of shape (n,) for inputs (n, ...); no state: that of `init_state`."""
+        """Return the outputs (logits) (n,) for inputs (n, ...); no state: that of `init_state`."""
 
     def train_apply(
         self, params: Params, state: State, x: Array, mask: Array | None = None
     ) -> tuple[Array, State]:
-        """Outputs (n,) in training mode, normalised by the batch, and the state after it.
+        """Return the outputs (n,) in training mode, normalised by the batch, and the new state.
 
         `mask` (n,), bool: the rows that count, at least one, all by default. The others, which
         fill a batch up, enter no statistics; their outputs mean nothing.
         """
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Activations of the last hidden layer, (n, N_L): what the readout multiplies."""
+        """Return the last hidden layer's activations, (n, N_L): what the readout multiplies."""
 
     def kernel_layers(self) -> tuple[tuple, ...] | None:
-        """The infinitely wide network, a tuple a layer; None where it has no analytic kernel.
+        """Return the infinitely wide network, a tuple a layer; None without an analytic kernel.
 
         - ("dense", sigma_w, sigma_b); as the first layer it flattens the inputs.
         - ("images", image_shape), first: inputs are images, see `cnn.as_images`.
@@ -96,33 +96,33 @@ class Spec(Protocol):
         """
 
     def rectified_layers(self) -> tuple[RectifiedLayer, ...] | None:
-        """The layers that a ReLU follows, from the input on; None where they are not known."""
+        """Return the layers that a ReLU follows, from the input on; None where not known."""
 
     def normalised_layers(self) -> tuple[NormalisedLayer, ...] | None:
-        """The layers that a BatchNorm follows, from the input on; None where not known."""
+        """Return the layers that a BatchNorm follows, from the input on; None where not known."""
 
     def prior_std(self, input_shape: tuple[int, ...]) -> Params | None:
-        """Standard deviation of each parameter in the prior, a number a leaf; None if unknown."""
+        """Return each parameter's standard deviation in the prior, a number a leaf; or None."""
 
     def describe(self) -> dict[str, Any]:
-        """Plain data that determines the network."""
+        """Return plain data that determines the network."""
 
 
 class Stateless:
     """The methods of a spec whose training moves nothing but the parameters."""
 
     def init_state(self, input_shape: tuple[int, ...]) -> dict:
-        """No state."""
+        """Return {}: there is no state."""
         return {}
 
     def train_apply(
         self, params: Params, state: State, x: Array, mask: Array | None = None
     ) -> tuple[Array, State]:
-        """Outputs (n,), the same as in inference mode, and the state as it came."""
+        """Return the outputs (n,), the same as in inference mode, and the state as it came."""
         return self.apply(params, x), state
 
     def normalised_layers(self) -> tuple[NormalisedLayer, ...]:
-        """No layer."""
+        """Return (): no layer is normalised."""
         return ()
 
 
@@ -133,7 +133,7 @@ def checked_scales(spec: Spec) -> None:
 
 
 def checked_spec(spec: Spec) -> Spec:
-    """The spec; what is none, or a class of specs, is a ValueError."""
+    """Return the spec; what is none, or a class of specs, is a ValueError."""
     if isinstance(spec, type) or not isinstance(spec, Spec):
         raise ValueError(
             f"spec: got {checks.shown(spec)}, wanted a network's spec, such as fv.FCN((40, 40))."
@@ -142,14 +142,14 @@ def checked_spec(spec: Spec) -> Spec:
 
 
 def parameter_shapes(spec: Spec, input_shape: tuple[int, ...]) -> Params:
-    """The pytree of shapes and dtypes of the parameters, without drawing any."""
+    """Return the pytree of shapes and dtypes of the parameters, without drawing any."""
     return jax.eval_shape(lambda key: spec.init(key, tuple(input_shape)), jax.random.key(0))
 
 
 def apply_in_batches(
     spec: Spec, params: Params, x: Array, state: State | None, batch_size: int | None
 ) -> Array:
-    """`spec.apply` on a batch of inputs after another, (n,); None for all at once.
+    """Run `spec.apply` on a batch of inputs after another, (n,); None for all at once.
 
     Memory holds the activations of one batch, also where it is differentiated: they are
     computed again.
@@ -161,7 +161,7 @@ def apply_in_batches(
 
 
 def dense_rectified_layers(layers: int) -> tuple[RectifiedLayer, ...]:
-    """Of `layer_1` ... `layer_L`, each with kernel and bias, all but the last."""
+    """Return `layer_1` to `layer_{L-1}` of L dense layers, each with kernel and bias."""
     return tuple(
         RectifiedLayer(
             ((f"layer_{i}", "kernel"), (f"layer_{i}", "bias")), ((f"layer_{i + 1}", "kernel"),)
@@ -171,7 +171,7 @@ def dense_rectified_layers(layers: int) -> tuple[RectifiedLayer, ...]:
 
 
 def scaled_prior_std(spec: Spec, input_shape: tuple[int, ...]) -> Params:
-    """sigma_w / √fan-in for each kernel (..., fan_in, fan_out), sigma_b for each bias."""
+    """Return sigma_w / √fan-in for each kernel (..., fan_in, fan_out), sigma_b for each bias."""
     shapes = parameter_shapes(spec, input_shape)
     return {
         layer: {

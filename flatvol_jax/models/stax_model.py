@@ -69,28 +69,28 @@ class StaxModel(Stateless):
         return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params)
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Outputs of shape (n,)."""
+        """Return the outputs, (n,)."""
         readout = params["readout"]
         return (self.features(params, x) @ readout["kernel"] + readout["bias"])[:, 0]
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Activations of the last hidden layer, (n, N_L)."""
+        """Return the activations of the last hidden layer, (n, N_L)."""
         return self.network[1](params["hidden"], x)
 
     def kernel_layers(self) -> tuple[tuple, ...]:
-        """The hidden layers as one entry, then the readout."""
+        """Return the hidden layers as one entry, then the readout."""
         return ("stax", *self.network), ("dense", self.sigma_w, self.sigma_b)
 
     def rectified_layers(self) -> None:
-        """Not known: fv.flatness.rescale takes the paths of a layer's arrays."""
+        """Return None: not known; fv.flatness.rescale takes a layer's paths."""
         return None
 
     def prior_std(self, input_shape: tuple[int, ...]) -> None:
-        """Not known."""
+        """Return None: not known."""
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Plain data: the name stands for the network."""
+        """Return plain data; the name stands for the network."""
         return {
             "model": "stax",
             "name": self.name,

@@ -14,7 +14,7 @@ from flatvol_jax.runtime.hashing import content_hash
 
 
 def user_cache() -> epath.Path:
-    """Folder for decoded data: `FLATVOL_CACHE`, else `XDG_CACHE_HOME`/flatvol_jax."""
+    """Return the folder for decoded data: `FLATVOL_CACHE`, else `XDG_CACHE_HOME`/flatvol_jax."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return epath.Path(os.environ.get("FLATVOL_CACHE") or os.path.join(base, "flatvol_jax"))
 

@@ -34,7 +34,7 @@ class Checkpoint:
         self.folder = epath.Path(self.folder)
 
     def read(self, like: Any) -> tuple[int, Any] | None:
-        """(step, state) as it was kept last, or None; `like` has the state's structure and shapes.
+        """Return (step, state) as kept last, or None; `like` has the state's structure and shapes.
 
         What cannot be read, being damaged or of another version of the program, is named in a
         warning and set aside.
@@ -105,13 +105,13 @@ class Checkpoint:
 
 
 def _plain(tree: Any) -> Any:
-    """The leaves as NumPy arrays, keys as their data."""
+    """Return the leaves as NumPy arrays, keys as their data."""
     data = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
     return jax.tree.map(np.asarray, jax.device_get(data))
 
 
 def _typed(tree: Any, like: Any) -> Any:
-    """Keys from their data, where `like` has keys."""
+    """Return the tree with keys made from their data, where `like` has keys."""
     return jax.tree.map(
         lambda leaf, as_in: (
             jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(as_in))

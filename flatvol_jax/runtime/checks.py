@@ -185,7 +185,7 @@ def random_key(name: str, value: Any) -> jax.Array:
 
 
 def leaves(name: str, tree: Any) -> list:
-    """The leaves of a pytree."""
+    """Return the leaves of a pytree."""
     try:
         return jax.tree.leaves(tree)
     except (TypeError, ValueError) as error:
@@ -211,7 +211,7 @@ def folder(name: str, value: epath.PathLike | None) -> epath.Path | None:
 
 
 def _hint(kind: str) -> str:
-    """What to do about entries of a kind that are no numbers."""
+    """Say what to do about entries of a kind that are no numbers."""
     return {
         "U": " Turn text into numbers first, as a tokeniser does.",
         "S": " Turn text into numbers first, as a tokeniser does.",
@@ -225,7 +225,7 @@ def _is_array(value: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value for a message, cut where it is long."""
+    """Return a value as text for a message, cut where it is long."""
     try:
         text = repr(value)
     except Exception:

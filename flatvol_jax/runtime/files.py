@@ -28,7 +28,7 @@ _STALE = 86_400.0  # seconds after which nobody still writes a part
 
 
 def is_remote(path: epath.PathLike) -> bool:
-    """Whether a path is of an object store (gs://, s3://), where a file appears whole."""
+    """Tell whether a path is in an object store (gs://, s3://), where a file appears whole."""
     return "://" in os.fspath(path)
 
 
@@ -67,7 +67,10 @@ def _write_beside(path: Path, data: bytes) -> None:
 
 
 def _synced(descriptor: int) -> None:
-    """On network file systems a full disk is known no earlier; some others cannot sync."""
+    """Sync a file to the disk: a network file system reports a full disk no earlier.
+
+    Some others cannot sync, which is no error.
+    """
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -10,7 +10,7 @@ from flatvol_jax.runtime.spread import usable_devices
 
 
 def over_devices(tree: Any, axis: int = 0) -> Any:
-    """Arrays cut along an axis into equal parts, one on each local device; dtypes stay.
+    """Cut arrays along an axis into equal parts, one on each local device; dtypes stay.
 
     Bound to a loss by `jax.tree_util.Partial`, they make XLA compute value, gradient and Hessian
     products of the loss where the rows lie and add up what the devices find, so that no device

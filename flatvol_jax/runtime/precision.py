@@ -12,7 +12,7 @@ FAST_FLOAT64 = ("cpu", "gpu")  # platforms whose float64 is arithmetic of the de
 
 
 def float64_device() -> jax.Device | None:
-    """Where float64 work runs: None for JAX's own choice, on a TPU the host's first CPU device.
+    """Return where float64 work runs: None for JAX's own choice, on a TPU the host's first CPU.
 
     Raises:
         ValueError: JAX was told to leave out the CPU.

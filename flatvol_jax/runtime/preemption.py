@@ -14,7 +14,7 @@ class Stopped(Exception):
 
 @contextlib.contextmanager
 def stop_on(number: int = signal.SIGTERM) -> Iterator[None]:
-    """Within, this signal asks for a stop; a second one ends the program as it always did.
+    """Let this signal ask for a stop within the block; a second one ends the program.
 
     Schedulers and clouds send SIGTERM some time before they take the machine away.
     """
@@ -32,7 +32,7 @@ def stop_on(number: int = signal.SIGTERM) -> Iterator[None]:
 
 
 def stop_asked() -> bool:
-    """Whether a stop was asked for: long work should soon reach a safe point."""
+    """Tell whether a stop was asked for: long work should soon reach a safe point."""
     return _asked.is_set()
 
 

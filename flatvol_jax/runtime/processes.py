@@ -12,7 +12,7 @@ _LEAVING = 600  # seconds in which the others should end what they are at
 
 
 def started_together() -> bool:
-    """Whether Slurm (srun) or MPI started this process as one of several.
+    """Tell whether Slurm (srun) or MPI started this process as one of several.
 
     A TPU pod does not say so in the environment: there ask for it.
     """

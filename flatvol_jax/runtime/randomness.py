@@ -6,7 +6,7 @@ import jax
 
 
 def named_key(key: jax.Array, name: str, *indices: int) -> jax.Array:
-    """The key of `name` under `key`, folded by each index in turn."""
+    """Return the key of `name` under `key`, folded by each index in turn."""
     key = jax.random.fold_in(key, zlib.crc32(name.encode()))
     for index in indices:
         key = jax.random.fold_in(key, index)

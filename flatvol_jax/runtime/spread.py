@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def usable_devices() -> list[jax.Device]:
-    """The devices that work here may use: all local ones, or that of `jax.default_device`."""
+    """Return the devices that work may use: all local ones, or that of `jax.default_device`."""
     chosen = jax.config.jax_default_device
     if chosen is None:
         return jax.local_devices()

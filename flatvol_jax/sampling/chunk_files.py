@@ -34,11 +34,11 @@ class ChunkFiles:
     name: str
 
     def path(self, chunk: int, samples: int) -> epath.Path:
-        """The file of the first so many samples of a chunk."""
+        """Return the file of the first so many samples of a chunk."""
         return self.folder / f"{self.name}-{chunk:08d}-{samples}.npy"
 
     def read(self, chunk: int, samples: int) -> Table | None:
-        """The table; None where there is none, or one that is damaged, which a warning names."""
+        """Read a table; None where there is none, or one that is damaged, which a warning names."""
         path = self.path(chunk, samples)
         try:
             content = _content(path)
@@ -66,14 +66,14 @@ class ChunkFiles:
 
 
 def _content(path: epath.Path) -> np.ndarray:
-    """The bytes of a file: mapped, on an object store read."""
+    """Return the bytes of a file: mapped, on an object store read."""
     if files.is_remote(path):
         return np.frombuffer(path.read_bytes(), np.uint8)
     return np.memmap(path, np.uint8, mode="r")
 
 
 def _table(content: np.ndarray) -> Table:
-    """The table in the bytes of a whole file, which it refers to."""
+    """Return the table in the bytes of a whole file, which it refers to."""
     header = io.BytesIO(content[:_HEADER].tobytes())
     np.lib.format.read_magic(header)
     shape, _, dtype = np.lib.format.read_array_header_1_0(header)
@@ -89,7 +89,7 @@ def chunk_tables(
     kept: ChunkFiles | None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Table]:
-    """The table of every chunk of a sample; those on disk are not drawn again.
+    """Return the table of every chunk of a sample; those on disk are not drawn again.
 
     Args:
         samples: functions in all; the last chunk may have fewer than `chunk_size`.

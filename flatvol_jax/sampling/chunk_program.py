@@ -21,7 +21,7 @@ from flatvol_jax.sampling.random_networks import network_block
 def draw_chunks(
     key: jax.Array, spec: Spec, x: np.ndarray, readouts: int, size: int, chunks: list[int]
 ) -> Iterator[np.ndarray]:
-    """The packed functions of each chunk, (size, W) uint64, in the order of `chunks`.
+    """Yield the packed functions of each chunk, (size, W) uint64, in the order of `chunks`.
 
     What a chunk holds depends on the key, the spec, the inputs, the readouts, its size and its
     number; not on the devices or on other chunks. While one is used the next ones are under way:
@@ -70,7 +70,7 @@ class _Inputs:
 
 @functools.lru_cache(maxsize=16)
 def _program(spec: Spec, inputs: _Inputs, readouts: int, size: int, devices: tuple):
-    """(keys (D,), x) -> half-words (D, size, 2 W), and where its arguments lie."""
+    """Return (keys (D,), x) -> half-words (D, size, 2 W), and where its arguments lie."""
     block = network_block(spec, inputs.x, size, readouts)
     blocks = -(-size // block.samples)
 

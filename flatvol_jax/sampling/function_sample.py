@@ -31,7 +31,7 @@ class Draws(NamedTuple):
 
     @property
     def samples(self) -> int:
-        """The number of functions drawn."""
+        """Return the number of functions drawn."""
         return int(sum(table.counts.sum() for table in self.tables))
 
 
@@ -68,7 +68,7 @@ class FunctionSample(NamedTuple):
 def most_frequent(
     draws: Draws, top: int | None = None, condition: np.ndarray | None = None
 ) -> FunctionSample:
-    """The most frequent functions of a sample, equal counts in the order of their bits.
+    """Return the most frequent functions of a sample, equal counts in the order of their bits.
 
     Args:
         draws: the sample, by `draw_functions`.
@@ -105,7 +105,7 @@ def most_frequent(
 
 
 def count_of(draws: Draws, functions: np.ndarray) -> FunctionSample:
-    """The counts of given functions (m, n), ±1, in their order; 0 where one did not occur.
+    """Return the counts of given functions (m, n), ±1, in their order; 0 where one did not occur.
 
     `distinct` and `frequencies` are those of the given functions.
     """
@@ -131,7 +131,7 @@ def count_of(draws: Draws, functions: np.ndarray) -> FunctionSample:
 
 
 def matches(words: np.ndarray, condition: np.ndarray, inputs: int) -> np.ndarray:
-    """Which functions (m, W) have the labels of a condition (n,), 0 where any will do."""
+    """Tell which functions (m, W) have the labels of a condition (n,), 0 where any will do."""
     condition = checks.concrete("condition", condition)
     if condition.shape != (inputs,) or not np.isin(condition, (-1, 0, 1)).all():
         raise ValueError(
@@ -148,7 +148,7 @@ def _best(table: Table, top: int | None) -> Table:
 
 
 def _volumes(draws: Draws, words: np.ndarray, counts: np.ndarray):
-    """Counts, volume, log volume and its standard error."""
+    """Return counts, volume, log volume and its standard error."""
     share = counts / draws.samples
     with np.errstate(divide="ignore", invalid="ignore"):
         if draws.readouts == 1:
@@ -160,7 +160,7 @@ def _volumes(draws: Draws, words: np.ndarray, counts: np.ndarray):
 
 
 def _spread(tables, words, share) -> np.ndarray:
-    """Standard error of shares from the chunks, as of a ratio Σ counts / Σ samples."""
+    """Return the standard error of shares from the chunks, as of a ratio Σ counts / Σ samples."""
     if len(tables) < _LEAST_CHUNKS:
         raise ValueError(
             f"chunk_size: got {len(tables)} chunks, wanted at least {_LEAST_CHUNKS}: the error of "

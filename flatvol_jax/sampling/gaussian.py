@@ -30,7 +30,7 @@ def draw_gaussian_functions(
     workdir: epath.PathLike | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Draws:
-    """Signs of z ~ N(0, K): what `draw_functions` gives in the limit of infinite width.
+    """Draw functions sign(z), z ~ N(0, K): those of `draw_functions` at infinite width.
 
     z = R ε with R the symmetric root of K (negative eigenvalues, which rounding makes, count as
     0) and ε standard normal, in float32.
@@ -69,7 +69,7 @@ def draw_gaussian_functions(
 
 @partial(jax.jit, static_argnames="size")
 def _chunk(key: Array, root: Array, size: int) -> Array:
-    """The packed functions of a chunk, (size, W) half-words."""
+    """Draw the packed functions of a chunk, (size, W) half-words."""
     rows = min(size, _BLOCK)
 
     def block(index):

@@ -13,7 +13,7 @@ from jax import Array, lax
 
 
 def random_bits(key: Array, size: int) -> Array:
-    """uint32 bits, (size,): the stream whose 64-bit key is drawn from `key`."""
+    """Return uint32 bits, (size,): the stream whose 64-bit key is drawn from `key`."""
     seed = jax.random.bits(key, (2,), jnp.uint32)
     state = jnp.concatenate([seed, jnp.zeros(2, jnp.uint32)])  # key, then counter
     algorithm = lax.RandomAlgorithm.RNG_THREE_FRY
@@ -21,7 +21,7 @@ def random_bits(key: Array, size: int) -> Array:
 
 
 def to_normals(bits: Array) -> Array:
-    """Standard normals √2 erf⁻¹(u) in float32, u the odd multiples of 2^-23 in (-1, 1).
+    """Return standard normals √2 erf⁻¹(u) in float32, u the odd multiples of 2^-23 in (-1, 1).
 
     Symmetric about 0, never 0, |z| below 5.4: 2^23 equally likely values, as fine as those of
     jax.random.normal. Of 2,000 normals of a network about one in 4,000 networks has one beyond.

@@ -6,12 +6,12 @@ from jax import Array
 
 
 def words_of(inputs: int) -> int:
-    """Words that the labels on so many inputs take."""
+    """Return how many words the labels on so many inputs take."""
     return -(-inputs // 64)
 
 
 def pack_outputs(outputs: Array) -> Array:
-    """Outputs (..., n) -> (..., 2 ⌈n/64⌉) uint32, a one where above 0; traceable.
+    """Pack outputs (..., n) -> (..., 2 ⌈n/64⌉) uint32, a one where above 0; traceable.
 
     Bit i of half-word j is input 32 j + i, zero beyond the last input.
     """
@@ -24,33 +24,33 @@ def pack_outputs(outputs: Array) -> Array:
 
 
 def join_halves(halves: np.ndarray) -> np.ndarray:
-    """Half-words (m, 2 W) uint32 of `pack_outputs` -> words (m, W) uint64."""
+    """Join half-words (m, 2 W) uint32 of `pack_outputs` -> words (m, W) uint64."""
     halves = np.asarray(halves).astype(np.uint64)
     return np.ascontiguousarray(halves[:, ::2] | halves[:, 1::2] << np.uint64(32))
 
 
 def pack_labels(labels: np.ndarray) -> np.ndarray:
-    """Labels (m, n), one where above 0 -> words (m, ⌈n/64⌉) uint64."""
+    """Pack labels (m, n), one where above 0 -> words (m, ⌈n/64⌉) uint64."""
     ones = np.pad(np.asarray(labels) > 0, [(0, 0), (0, -np.shape(labels)[1] % 64)])
     packed = np.packbits(ones, axis=1, bitorder="little")
     return packed.view("<u8").astype(np.uint64)
 
 
 def unpack_labels(words: np.ndarray, inputs: int) -> np.ndarray:
-    """Words (m, W) uint64 -> labels (m, n) int8, ±1."""
+    """Unpack words (m, W) uint64 -> labels (m, n) int8, ±1."""
     packed = np.ascontiguousarray(words, "<u8").view(np.uint8)
     ones = np.unpackbits(packed, axis=1, count=inputs, bitorder="little")
     return np.where(ones, 1, -1).astype(np.int8)
 
 
 def first_label_negative(words: np.ndarray, inputs: int) -> np.ndarray:
-    """Of each pair f, not f, the one whose label of the first input is -1."""
+    """Return of each pair f, not f, the one whose label of the first input is -1."""
     used = pack_labels(np.ones((1, inputs)))
     return np.where(words[:, :1] & np.uint64(1), words ^ used, words)
 
 
 def function_ids(functions: np.ndarray) -> list[str]:
-    """Labels (k, n) as hexadecimal names: their words one after another, 16 digits each.
+    """Name functions by their labels (k, n): the words in hexadecimal, 16 digits each, joined.
 
     Bit i of a word is input i, +1 a one.
     """

@@ -35,7 +35,7 @@ class Block(NamedTuple):
 
 
 def network_block(spec: Spec, x: np.ndarray, most: int, readouts: int = 1) -> Block:
-    """The block of a spec on inputs x; of an FCN with its own program, of others by `init`.
+    """Return the block of a spec on inputs x; of an FCN with its own program, of others by `init`.
 
     With several readouts, groups of so many functions share the hidden layers of one network. A
     block has about `most` functions at most.
@@ -93,7 +93,7 @@ def _fcn_block(spec: FCN, x: np.ndarray, most: int, readouts: int) -> Block:
 
 
 def cube_levels(x: np.ndarray) -> tuple[float, float] | None:
-    """(lo, hi) where x is {lo, hi}^d in lexicographic order, else None."""
+    """Return (lo, hi) where x is {lo, hi}^d in lexicographic order, else None."""
     x = np.asarray(x)
     if x.ndim != 2 or len(x) != 2 ** x.shape[1]:
         return None
@@ -103,7 +103,9 @@ def cube_levels(x: np.ndarray) -> tuple[float, float] | None:
 
 
 def _on_cube(weights: Array, bias: Array, low: float, high: float) -> Array:
-    """x @ W + b for all x of a cube {lo, hi}^d: (B, units, d), (B, units, 1) -> (B, units, 2^d).
+    """Return x @ W + b for all x of a cube {lo, hi}^d.
+
+        (B, units, d), (B, units, 1) -> (B, units, 2^d)
 
     Sums over subsets of inputs, each from one with an input less: 2^d additions, no products.
     The last four inputs and the others have their sums apart; each pair of them is added.
@@ -124,5 +126,5 @@ def _on_cube(weights: Array, bias: Array, low: float, high: float) -> Array:
 
 
 def _networks(width: int, inputs: int, most: int) -> int:
-    """Networks in a block: a power of two, at least 1."""
+    """Return the number of networks in a block: a power of two, at least 1."""
     return 2 ** int(math.log2(max(min(_ACTIVATIONS // (width * inputs), most), 1)))

@@ -145,7 +145,7 @@ def _check_network(
 
 
 def _check_range(spec: FCN, x: np.ndarray) -> None:
-    """Outputs that float32 cannot hold would have labels without a meaning."""
+    """Refuse outputs that float32 cannot hold: their labels would have no meaning."""
     lengths = np.square(x.reshape(len(x), -1), dtype=np.float64).mean(axis=1)
     variance = lengths[lengths > 0] if spec.sigma_b == 0 else lengths
     with np.errstate(over="ignore"):

@@ -21,7 +21,7 @@ class Table(NamedTuple):
 
 
 def hashes(words: np.ndarray) -> np.ndarray:
-    """A 64-bit hash a function, uniform whatever the functions are: (m,) uint64.
+    """Hash each function to 64 bits, uniform whatever the functions are: (m,) uint64.
 
     The finaliser of SplitMix64 (Steele et al. 2014) after each word.
     """
@@ -52,7 +52,7 @@ def tabulate(words: np.ndarray, counts: np.ndarray | None = None) -> Table:
 
 
 def _groups(words, mixed, order):
-    """Rows in order, where a new function starts, whether functions share a hash."""
+    """Return rows in order, where a new function starts, and whether functions share a hash."""
     ordered, mixed = words[order], mixed[order]
     new = np.ones(len(ordered), bool)
     new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
@@ -61,7 +61,7 @@ def _groups(words, mixed, order):
 
 
 def merge(tables: Sequence[Table], rows: int = _ROWS) -> Iterator[Table]:
-    """All tables as one: each distinct function once, in parts by ranges of the hash.
+    """Yield all tables as one: each distinct function once, in parts by ranges of the hash.
 
     Args:
         tables: in memory, or mapped from files; each is read twice.
@@ -82,7 +82,7 @@ def merge(tables: Sequence[Table], rows: int = _ROWS) -> Iterator[Table]:
 
 
 def look_up(table: Table, words: np.ndarray) -> np.ndarray:
-    """The counts of given functions (k, W) in a table, 0 where it has them not: (k,) int64."""
+    """Return the counts of given functions (k, W) in a table, 0 where it lacks them: (k,) int64."""
     mixed = hashes(np.asarray(table.words))
     wanted = hashes(words)
     first = np.searchsorted(mixed, wanted, side="left")

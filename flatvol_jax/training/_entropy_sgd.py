@@ -37,7 +37,7 @@ def entropy_sgd(
     scale_by_gamma: bool,
     key: Array,
 ) -> optax.GradientTransformation:
-    """Entropy-SGD, one gradient evaluation an update.
+    """Return entropy-SGD as a transformation, one gradient evaluation an update.
 
     In place of the loss f it descends -T log ∫ exp(-[f(x') + γ/2 ‖x - x'‖²] / T) dx' at
     temperature T = ε² / 2, whose gradient is γ (x - E x'). The parameters under this
@@ -120,5 +120,5 @@ def entropy_sgd(
 
 
 def entropy_sgd_eval_params(state: optax.OptState, params: optax.Params) -> optax.Params:
-    """The parameters that count: x of entropy-SGD; of any other optimizer, `params` itself."""
+    """Return the parameters that count: x of entropy-SGD, `params` of any other optimizer."""
     return state.outer_params if isinstance(state, EntropySgdState) else params

@@ -223,7 +223,7 @@ def _increasing(overtrain) -> tuple[int, ...]:
 def checked_rows(
     keys: Array, spec: Spec, x, y, use, train_size: int, settings: TrainSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x, y and use as arrays; a ValueError where they do not fit each other or the settings.
+    """Return x, y and use as arrays; a ValueError where they do not fit each other or the settings.
 
     Also where the network in evaluation mixes inputs, or training mode leaves a statistic.
     """

@@ -59,7 +59,7 @@ def minibatch_order(key: Array, epoch: Array | int, use: Array, order: str = "sh
 
 
 def going(member: Member, max_epochs: int, overtrain: tuple[int, ...]) -> Array:
-    """Whether the member has epochs left to train."""
+    """Tell whether the member has epochs left to train."""
     beyond = member.epoch_zero + max(overtrain, default=0)
     last = jnp.where(member.epoch_zero < 0, max_epochs, beyond)
     return (member.epoch < last) & jnp.isfinite(member.loss[member.epoch])
@@ -69,7 +69,7 @@ STATIC = ("mesh", "spec", "settings", "train_size", "overtrain")
 
 
 def each_member(mesh: Mesh, function, members: tuple, shared: tuple, vmap_size: int):
-    """function(member, *shared) of every member, the members spread over the devices of the mesh.
+    """Call function(member, *shared) of every member, spread over the devices of the mesh.
 
     A device takes its members one after another, `vmap_size` at a time.
     """
@@ -148,14 +148,14 @@ def advance(
 
 
 def initial(key: Array, spec: Spec, input_shape: tuple[int, ...], settings) -> tuple:
-    """Parameters, state and optimizer state of one member before its first epoch."""
+    """Return parameters, state and optimizer state of one member before its first epoch."""
     transform = settings.transformation(jax.random.fold_in(key, 2))
     params = spec.init(jax.random.fold_in(key, 0), input_shape)
     return params, spec.init_state(input_shape), transform.init(params)
 
 
 def run_epoch(key: Array, spec: Spec, x, y, use, settings, network: tuple, epoch: Array) -> tuple:
-    """One pass of one member over its used rows; `network` as `initial` gives it, and so back."""
+    """Train one member for one pass over its used rows; `network` is as `initial` gives it."""
     size = settings.batch_size or len(x)
     transform = settings.transformation(jax.random.fold_in(key, 2))
     count = jnp.sum(use)
@@ -193,7 +193,7 @@ def run_epoch(key: Array, spec: Spec, x, y, use, settings, network: tuple, epoch
 def evaluation(
     spec: Spec, params: Params, state: State, x, y, use, rows_at_once: int | None
 ) -> tuple[Array, Array]:
-    """Wrong labels of all rows, (N,) bool, and the mean cross-entropy of the used ones."""
+    """Return which rows are wrong, (N,) bool, and the mean cross-entropy of the used ones."""
     output = apply_in_batches(spec, params, x, state, rows_at_once)
     mean_loss = jnp.sum(_cross_entropy(output, y), where=use) / jnp.sum(use)
     return (output > 0) != (y > 0), mean_loss

@@ -72,7 +72,7 @@ def optimizer(
     options: Mapping[str, Any] | None = None,
     key: Array | None = None,
 ) -> optax.GradientTransformation:
-    """The transformation of that name.
+    """Return the transformation of that name.
 
     Args:
         name: one of OPTIMIZERS.

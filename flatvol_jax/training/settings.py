@@ -75,5 +75,5 @@ class TrainSettings:
                 )
 
     def transformation(self, key):
-        """The optimizer; `key` is that of a random one."""
+        """Return the optimizer; `key` is that of a random one."""
         return optimizer(self.optimizer, self.learning_rate, dict(self.options), key)

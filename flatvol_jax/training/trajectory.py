@@ -60,7 +60,7 @@ class Epochs(NamedTuple):
 def begin_trajectory(
     keys: Array, spec: Spec, x: np.ndarray, y: np.ndarray, settings: TrainSettings
 ) -> Trajectory:
-    """m networks at initialisation, as `train_ensemble` draws them from the same keys.
+    """Return m networks at initialisation, as `train_ensemble` draws them from the same keys.
 
     Args:
         keys: (m,) keys; each determines initialisation, minibatch order and noise of a member.
@@ -147,7 +147,7 @@ def _advance(keys, spec: Spec, x, y, use, settings, trajectory, epochs: int):
 
 
 def _checked(keys, spec: Spec, x, y, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:
-    """x, and y with a row a member."""
+    """Return x, and y with a row a member."""
     x = network_inputs(spec, "x", x)
     use = np.ones((np.size(keys), len(x)), bool)
     x, y, use = checked_rows(keys, spec, x, y, use, len(x), settings)
@@ -159,14 +159,14 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _plain(trajectory: Trajectory) -> Trajectory:
-    """Typed keys as their data."""
+    """Return the trajectory with typed keys as their data."""
     return jax.tree.map(
         lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, trajectory
     )
 
 
 def _typed(trajectory: Trajectory, like: Trajectory, keys: Array) -> Trajectory:
-    """The data of keys as typed keys, wherever `like` has one."""
+    """Return the trajectory with the data of keys as typed keys, wherever `like` has one."""
 
     def typed(leaf, shape):
         if _is_key(shape):

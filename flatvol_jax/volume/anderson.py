@@ -25,7 +25,7 @@ class Memory(NamedTuple):
 
 
 def empty(size: int, point: Array) -> Memory:
-    """A memory of `size` differences that has seen nothing."""
+    """Return a memory of `size` differences that has seen nothing."""
     slots = jnp.zeros((size, len(point)), point.dtype)
     return Memory(slots, slots, jnp.zeros_like(point), jnp.zeros_like(point))
 
@@ -43,14 +43,14 @@ def remember(memory: Memory, point: Array, residual: Array, first: Array | bool)
 
 
 def forget(memory: Memory) -> Memory:
-    """Empty the memory of all differences, keeping its newest point and residual."""
+    """Drop all differences from the memory, keeping its newest point and residual."""
     return memory._replace(
         steps=jnp.zeros_like(memory.steps), changes=jnp.zeros_like(memory.changes)
     )
 
 
 def mix(memory: Memory, damping: Array | float = 1.0) -> Array:
-    """The next point: x + βr - γ'(ΔX + βΔR) with γ = argmin |r - γ'ΔR|.
+    """Return the next point, x + βr - γ'(ΔX + βΔR) with γ = argmin |r - γ'ΔR|.
 
     The normal equations are regularised at 1e-14 of their trace; with an empty memory the
     step is βr.

@@ -11,7 +11,7 @@ def prior_bound(
     delta: float,
     test_size: int | None = None,
 ) -> np.ndarray:
-    """The Occam bound on the error rate of a function with zero error on S (eq. 4).
+    """Return the Occam bound on the error rate of a function with zero error on S (eq. 4).
 
     As printed, over S drawn iid, with probability at least 1 - delta:
     error ≤ (ln 1/V(f) + ln 1/delta) / |S|.
@@ -52,7 +52,7 @@ def marginal_likelihood_bound(
     delta: float,
     gamma: float | None = None,
 ) -> np.ndarray:
-    """The marginal-likelihood PAC-Bayes bound from log P(S), the volume of fitting S.
+    """Return the marginal-likelihood PAC-Bayes bound from log P(S), the volume of fitting S.
 
     With probability at least 1 - delta over S of m iid examples, a function drawn from the
     posterior (the prior restricted to zero error on S) has, with probability at least

@@ -30,7 +30,7 @@ class Correction(NamedTuple):
 
 
 def tilted_cumulants(mean: Array, variance: Array) -> tuple[Array, Array]:
-    """Third and fourth cumulant of N(z; m, v) 1[z > 0], in coordinates signed by the label.
+    """Return the third and fourth cumulant of N(z; m, v) 1[z > 0], signed by the label.
 
     With b = √v, a = m/b and h = φ(a)/Φ(a), the cumulant generating function is
     mt + vt²/2 + log Φ(a + bt) - log Φ(a), so that κ_l = b^l (d/da)^(l-1) h for l >= 3:
@@ -49,7 +49,9 @@ def tilted_cumulants(mean: Array, variance: Array) -> tuple[Array, Array]:
 
 @jax.jit
 def second_order_correction(covariance: Array, labels: Array, cavity: Cavities) -> Correction:
-    """c_l = ½ Σ_{i≠j} κ_l,i κ_l,j W_ij^l / l! for l = 3 and 4, W_ij = Σ_ij / (Σ_ii Σ_jj).
+    """Return the first two terms that EP leaves out of log Z, from third and fourth cumulants.
+
+        c_l = ½ Σ_{i≠j} κ_l,i κ_l,j W_ij^l / l! for l = 3 and 4, W_ij = Σ_ij / (Σ_ii Σ_jj)
 
     The tilted distributions differ from EP's Gaussian N(m, Σ) by their cumulants from the
     third on; to second order in them each pair of points adds its own term. All is signed by

@@ -258,7 +258,7 @@ def _updated(prior_variance: Array, labels: Array, sites: Sites, marginals: Marg
 
 
 def _jeffreys(tilted: Tilted, mean: Array, variance: Array) -> Array:
-    """Σ_i KL(q_i | q̂_i) + KL(q̂_i | q_i) of marginals q and moment-matched tilted q̂, nats."""
+    """Return Σ_i KL(q_i | q̂_i) + KL(q̂_i | q_i) of marginals q and moment-matched tilted q̂, nats."""
     scale = variance * tilted.variance
     return 0.5 * jnp.sum(
         (tilted.variance - variance) ** 2 / scale
@@ -267,7 +267,7 @@ def _jeffreys(tilted: Tilted, mean: Array, variance: Array) -> Array:
 
 
 def prior_cavities(kernel: Any, algebra: LinearAlgebra = DENSE) -> Cavities:
-    """The cold start: no other label seen, but a variance below the prior's (K_ii / e)."""
+    """Return the cold start: no other label seen, but a variance below the prior's (K_ii / e)."""
     variance = algebra.diagonal(kernel) / jnp.e
     return Cavities(jnp.zeros_like(variance), variance)
 
@@ -281,7 +281,7 @@ def expectation_propagation(
     max_iterations: int,
     algebra: LinearAlgebra = DENSE,
 ) -> EP:
-    """EP's log Z for the Heaviside link, by parallel updates with Anderson mixing.
+    """Run expectation propagation for the Heaviside link: parallel updates with Anderson mixing.
 
     The residual is the Jeffreys divergence between the marginals and the moments they should
     match, summed over points. It is zero at the fixed point and only there; log Z is

@@ -79,7 +79,9 @@ def log_volume(
     mesh: Mesh | None = None,
     classes: int | None = None,
 ) -> LogVolume:
-    """log V(f) = log ∫ N(z; 0, K) ∏_i P(y_i | z_i) dz (eqs 2 and 5, appendix A), in nats.
+    """Return log V(f), the log prior probability of a function given by its labels, in nats.
+
+        log V(f) = log ∫ N(z; 0, K) ∏_i P(y_i | z_i) dz (eqs 2 and 5, appendix A)
 
     Under the Heaviside link V does not change where K becomes D K D, D diagonal and positive: it
     is computed from the correlations, whatever the scales of the outputs. Inputs that occur twice
@@ -175,7 +177,7 @@ def estimate_log_volume(
     link: str = "heaviside",
     **options,
 ) -> Estimate:
-    """log V(f) by sampling, with a standard error: `log_volume(method="certified").estimate`.
+    """Estimate log V(f) by sampling, with a standard error.
 
     Sequential importance sampling twisted by EP's sites (`twisted_importance_sampling`): the
     mean of the replicates is unbiased for V(f), not for log V(f), whatever EP's own error.
@@ -198,7 +200,7 @@ def estimate_log_volume(
 
 
 def _of_two_classes(kernel: np.ndarray, labels: np.ndarray, **rest) -> LogVolume:
-    """log V(f) of labels 0 and 1: those of the sign of f_1 - f_0, of covariance 2 K."""
+    """Return log V(f) of labels 0 and 1: those of the sign of f_1 - f_0, of covariance 2 K."""
     entries = inputs.checked_entries(kernel)
     labels = checked_class_labels(labels, len(entries), 2)
     return _of_matrix(kernel, labels=2 * labels - 1, **rest)
@@ -214,7 +216,7 @@ def _of_matrix(
     key: jax.Array | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> LogVolume:
-    """log V(f) for a matrix, all else being checked."""
+    """Return log V(f) for a matrix, all else being checked."""
     batch_size = options.batch_size
     if mesh is None:
         matrix, scale = inputs.checked_correlation(
@@ -295,7 +297,7 @@ def _of_matrix(
 def _reduced(
     matrix: np.ndarray, kernel: np.ndarray, kept: np.ndarray, options: _Options, devices: int
 ) -> np.ndarray:
-    """The correlations of the outputs that are kept, if there is memory for what follows."""
+    """Return the correlations of the outputs that are kept, if there is memory for what follows."""
     if len(kept) < len(matrix):
         inputs.check_memory(len(kept), inputs.ep_matrices(options.batch_size))  # with a copy
         matrix = matrix[np.ix_(kept, kept)]
@@ -310,7 +312,10 @@ def _reduced(
 
 
 def _on_devices(matrix: np.ndarray, devices: int) -> Callable[[], jax.Array]:
-    """A function that returns the matrix on the device of the task; one device takes it away."""
+    """Return a function that gives the matrix on the device of the task.
+
+    A single device takes the matrix over, and no copy stays.
+    """
     if devices > 1:
         return on_each_device(lambda: jnp.asarray(matrix))
     array = jnp.asarray(matrix)
@@ -325,7 +330,7 @@ def _finished(
     options: _Options,
     jitter: float = 0.0,
 ) -> LogVolume:
-    """What the method adds to a run of EP, on the host."""
+    """Add what the method asks for to a run of EP, on the host."""
     value, error, correction, estimate = ep.log_volume, np.nan, None, None
     status, rounding = "converged" if ep.converged else "not converged", rounding_error(ep, jitter)
     if options.method != "ep":
@@ -374,7 +379,7 @@ def _finished(
 def _impossible(
     clash: tuple[int, int], kernel: jax.Array, labels: np.ndarray, ep: EP, options: _Options
 ) -> LogVolume:
-    """The exact answer V(f) = 0; sites and cavities are those of the labels that come first."""
+    """Return the exact answer V(f) = 0; sites and cavities are those of the first labels."""
     method = "ep" if options.method == "ep" else "ep_corrected"
     rest = _finished(None, kernel, labels, ep, options._replace(method=method))
     certified = options.method == "certified"

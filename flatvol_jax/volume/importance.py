@@ -77,7 +77,7 @@ def twisted_importance_sampling(
     particles: int,
     replicates: int,
 ) -> Replicates:
-    """Unbiased estimates of P(y)/Z_s = E over N(m, Σ) of ∏_i 1[z_i > 0]/s_i(z_i).
+    """Estimate P(y)/Z_s without bias, the mean over N(m, Σ) of ∏_i 1[z_i > 0]/s_i(z_i).
 
     The sites s_i(z) = exp(ν_i z - τ_i z²/2) make N(0, K) into Z_s N(m, Σ), Σ = L L'.
     Coordinates are visited in order. Given those before it, z_i is Gaussian with mean
@@ -210,7 +210,7 @@ def visited(
 
 
 def _effective_sample_size(log_weight: Array) -> Array:
-    """(Σw)²/Σw² along the last axis."""
+    """Return (Σw)²/Σw² along the last axis."""
     return jnp.exp(2.0 * logsumexp(log_weight, axis=-1) - logsumexp(2.0 * log_weight, axis=-1))
 
 

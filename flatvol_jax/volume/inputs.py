@@ -17,7 +17,7 @@ _ROWS = 1024
 
 
 def ep_matrices(batch_size: int = 1, noise: bool = True) -> float:
-    """The number of n² float64 that EP holds at once beside the kernel it is given.
+    """Return the number of n² float64 that EP holds at once beside the kernel it is given.
 
     The correlations as JAX has them, and those that they are made of where the link has noise.
     Of each labelling under way the scaled matrix, its factor and the inverse of that. XLA also
@@ -115,12 +115,12 @@ def checked_entries(kernel: np.ndarray) -> np.ndarray:
 
 
 def rounding(n: int) -> float:
-    """How far below 0 the eigenvalues of n positive semidefinite correlations may be."""
+    """Return how far below 0 the eigenvalues of n positive semidefinite correlations may be."""
     return _NEGATIVE * n
 
 
 def rounding_jitter(n: int) -> float:
-    """What rounding does to the eigenvalues of n correlations, and to their factorisation."""
+    """Return what rounding does to the eigenvalues and the factorisation of n correlations."""
     return _PIVOT * n
 
 
@@ -174,7 +174,7 @@ def _check_symmetric(kernel: np.ndarray) -> None:
 
 
 def _least_pivot(kernel: np.ndarray, slack: float) -> float | None:
-    """Least squared diagonal entry of the Cholesky factor of K + slack I; None where it fails."""
+    """Return the least squared pivot of the Cholesky factor of K + slack I; None where it fails."""
     matrix = np.array(kernel, order="F")
     matrix[np.diag_indices_from(matrix)] += slack
     factor, failed = dpotrf(matrix, lower=True, overwrite_a=True, clean=False)

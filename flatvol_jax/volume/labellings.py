@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def on_each_device(make: Callable[[], T]) -> Callable[[], T]:
-    """A function that returns what `make` made on the device of the task that calls it.
+    """Return a function that gives what `make` made on the device of the task that calls it.
 
     It is made at the first call on each device; `spread` has one task at a time on a device.
     """
@@ -66,7 +66,7 @@ def in_order(
 
 
 def batched(run: Callable[[np.ndarray], EP], rows: np.ndarray, batch_size: int) -> list[EP]:
-    """EP of each row, all in one batch; the last batch is filled up: one program serves all."""
+    """Run EP on each row, all in one batch; the last batch is filled up: one program serves all."""
     if batch_size == 1:
         return [run(row) for row in rows]
     filler = np.repeat(rows[-1:], batch_size - len(rows), axis=0)

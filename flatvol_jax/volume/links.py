@@ -32,7 +32,7 @@ class Tilted(NamedTuple):
 
 
 def tilt(mean: Array, variance: Array) -> Tilted:
-    """Moments of N(z; m, v) 1[z > 0], elementwise.
+    """Return the moments of N(z; m, v) 1[z > 0] and their Gaussian site, elementwise.
 
     With a = m/√v and h = φ(a)/Φ(a): log Z = log Φ(a), mean m + √v h, variance v (1 - h(a+h))
     (Rasmussen and Williams 2006, eqs 3.58, 3.82, 3.85, for the hard link). The site is written

@@ -28,7 +28,7 @@ class NormalTail(NamedTuple):
 
 
 def normal_tail(a: Array) -> NormalTail:
-    """log Φ(a), h = φ(a)/Φ(a), h(a+h) and 1 - h(a+h), elementwise.
+    """Return log Φ(a), h = φ(a)/Φ(a), h(a+h) and 1 - h(a+h), elementwise.
 
     For a < -4 Laplace's continued fraction of Mills' ratio, with x = -a,
     h = x + 1/(x + 2/(x + 3/(x + ...))), gives a + h and the variance as ratios of positive

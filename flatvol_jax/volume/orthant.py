@@ -63,7 +63,7 @@ class OrthantProbability(NamedTuple):
 
     @property
     def probability(self) -> float:
-        """P(z > lower)."""
+        """Return P(z > lower)."""
         return float(np.exp(self.log_probability))
 
 
@@ -80,7 +80,7 @@ def orthant_probability(
     particles: int = 128,
     replicates: int = 16,
 ) -> OrthantProbability:
-    """log P(z_i > lower_i for all i), z ~ N(0, covariance), in nats.
+    """Return log P(z_i > lower_i for all i), z ~ N(0, covariance), in nats.
 
     The distribution function is the same call: P(x ≤ u) for x ~ N(μ, Σ) is
     `orthant_probability(Σ, lower=μ - u)`, since -(x - μ) has the covariance Σ, too.
@@ -144,7 +144,7 @@ def _engine(
     sizes: tuple[int, int],
     limits: tuple[float, int],
 ) -> OrthantProbability:
-    """log P(w > 0), w ~ N(mean, matrix), all else being checked."""
+    """Return log P(w > 0), w ~ N(mean, matrix), all else being checked."""
     jitter, ones = 0.0, np.ones(len(mean))
     if method == "certified":
         inputs.check_memory(len(mean), 3, sizes[0] * sizes[1])

@@ -115,7 +115,7 @@ def impossible_pair(
 
 
 def _rows_agree(read_rows: Callable[[slice], np.ndarray], i: int) -> bool:
-    """Whether the rows of all outputs that cannot be told from output i are one row, rounded."""
+    """Tell whether all outputs that cannot be told from output i have one row, but for rounding."""
     row = read_rows(slice(i, i + 1))[0]
     spread = _SPREAD * (1 + len(row) ** -0.5)
     for j in np.flatnonzero(np.abs(row) >= 1.0 - _SAME):

@@ -79,7 +79,7 @@ class LogVolume(NamedTuple):
 
     @property
     def corrected(self) -> np.ndarray:
-        """EP and the third-cumulant term of what it leaves out, nats."""
+        """Return EP and the third-cumulant term of what it leaves out, nats."""
         if self.correction is None:
             raise ValueError("corrected: got a result of method 'ep'; ask for 'ep_corrected'.")
         return self.ep + self.correction.third

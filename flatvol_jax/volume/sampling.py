@@ -150,7 +150,7 @@ def signed_factor(covariance: Array, labels: Array, order: Array) -> Array:
 def combined_replicates(
     runs: Replicates, log_normaliser: float, particles: int, proposal: str, rounding_error: float
 ) -> Estimate:
-    """One estimate from independent replicates, with what its error is worth."""
+    """Join independent replicates into one estimate, with what its error is worth."""
     replicates = len(runs.log_estimate)
     log_total = logsumexp(runs.log_estimate)
     relative = np.exp(runs.log_estimate - log_total) * replicates  # V_r / mean V_r
@@ -187,7 +187,7 @@ def combined_replicates(
 
 
 def impossible(replicates: int, particles: int) -> Estimate:
-    """The exact answer log V = -inf, in the form of an estimate."""
+    """Return the exact answer log V = -inf, in the form of an estimate."""
     nowhere = np.full(replicates, -np.inf)
     total = particles * replicates
     return Estimate(

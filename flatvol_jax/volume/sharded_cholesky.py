@@ -33,7 +33,7 @@ class Solution(NamedTuple):
 
 
 def multiply(kernel: ShardedKernel, vector: Array) -> Array:
-    """K v."""
+    """Return K v."""
     axis, rows = kernel.mesh.axis_names[0], PartitionSpec(*kernel.mesh.axis_names)
 
     product = jax.shard_map(
@@ -75,7 +75,7 @@ def solve(kernel: ShardedKernel, root: Array, shift: Array | float, vector: Arra
 def _factorised(
     axis: str, blocks: Array, root: Array, shift: Array, vector: Array
 ) -> tuple[Array, Array, Array]:
-    """What each device does; `vector` is its part of the columns, the results are too.
+    """Factorise and solve on each device; `vector` and the results are its part of the columns.
 
     Step k has three exchanges: the diagonal block goes to all devices, its row block is dealt
     out by columns to be solved, and is gathered again. A fourth sums b numbers for B^-1 v.

@@ -89,7 +89,7 @@ def sharded_correlation(
 
 
 def _check_memory(n: int, mesh: Mesh) -> None:
-    """Of all devices that are the host: K, B and what is under way."""
+    """Refuse what the host cannot hold where it is all devices: K, B and what is under way."""
     if mesh.devices[0].platform != "cpu":
         return
 

@@ -73,7 +73,7 @@ def shard_kernel(
 
 
 def block_shape(n: int, devices: int, most: int = BLOCK) -> tuple[int, int]:
-    """Blocks on each device, and rows of each: the fewest blocks of at most `most` rows."""
+    """Return the fewest blocks on each device of at most `most` rows, and the rows of each."""
     held = math.ceil(n / (devices * most))
     block = math.ceil(n / (devices * held * _ALIGNMENT)) * _ALIGNMENT
     return held, block

@@ -48,7 +48,9 @@ def splitting_log_volume(
     steps: int = 16,
     replicates: int = 32,
 ) -> Splitting:
-    """log P(y_i z_i > 0 for all i) through the nested events min_i y_i z_i/√K_ii > -γ_t.
+    """Estimate log V(f) through nested events that shrink to it, independently of EP.
+
+        P(y_i z_i > 0 for all i) through the events min_i y_i z_i/√K_ii > -γ_t
 
     From γ_0 = ∞ down to 0, each event about half as probable as the one before it: particles
     that fulfil the next are resampled (multinomially) and moved by linear elliptical slice
@@ -102,7 +104,7 @@ def splitting_log_volume(
 
 
 def _pilot(key: Array, rows: Array, particles: int, steps: int) -> np.ndarray:
-    """Levels γ_1 > ... > γ_T = 0 at the medians of one run."""
+    """Return the levels γ_1 > ... > γ_T = 0 at the medians of one run."""
     points = jax.random.normal(named_key(key, "start"), (1, particles, len(rows)), rows.dtype)
     levels = []
     while not levels or levels[-1] > 0:
@@ -123,7 +125,7 @@ def _pilot(key: Array, rows: Array, particles: int, steps: int) -> np.ndarray:
 def _runs(
     key: Array, rows: Array, levels: Array, particles: int, steps: int, replicates: int
 ) -> Array:
-    """log of each replicate's product of surviving fractions, (R,)."""
+    """Return the log of each replicate's product of surviving fractions, (R,)."""
     shape = (replicates, particles, len(rows))
     points = jax.random.normal(named_key(key, "start"), shape, rows.dtype)
 
@@ -160,7 +162,7 @@ def _next_level(
 
 
 def slice_step(key: Array, rows: Array, points: Array, level: Array | float) -> Array:
-    """One linear elliptical slice step on {u: Au > -γ} for u ~ N(0, I), points (..., n).
+    """Take one linear elliptical slice step on {u: Au > -γ} for u ~ N(0, I), points (..., n).
 
     On the ellipse u cos θ + v sin θ constraint i reads r_i cos(θ - φ_i) > -γ, which excludes
     one arc, φ_i + π ± arccos(γ/r_i), where r_i > γ. θ is uniform on what is left; θ = 0, the

@@ -97,7 +97,7 @@ _CONSTANT = (eqx.nn.LayerNorm, eqx.nn.GroupNorm, eqx.nn.RMSNorm, eqx.nn.BatchNor
 
 
 def _redrawn(params: Any, network: Any, key: jax.Array) -> Any:
-    """The parameters with each layer of Equinox's drawn anew."""
+    """Return the parameters with each layer of Equinox's drawn anew."""
     layers, tree = jax.tree.flatten(network, is_leaf=_is_layer)
     drawn = [
         _drawn(layer, jax.random.fold_in(key, index)) if _is_layer(layer) else layer

@@ -70,7 +70,7 @@ def haiku_functions(transformed: Any, params: Any, state: Any, dtype: Any) -> Fu
 
 
 def _at_start(state: Any) -> Any:
-    """Running mean 0 and variance 1 of every BatchNorm, in place of those of an input of zeros."""
+    """Return running mean 0 and variance 1 in place of the statistics of an input of zeros."""
 
     def value(path, leaf):
         module, part = path[0].key.split("/")[-1], path[-1].key

@@ -92,7 +92,7 @@ _DEFAULT = {
 
 
 def _redrawn(module: nnx.Module, key: jax.Array) -> nnx.Module:
-    """The module with the parameters of known layers drawn anew, in the order of its graph."""
+    """Draw the parameters of the module's known layers anew, in the order of its graph."""
     for index, (_, part) in enumerate(nnx.iter_modules(module)):
         for place, (name, initializer) in enumerate(_DEFAULT.get(type(part), {}).items()):
             variable = getattr(part, name, None)
@@ -123,5 +123,5 @@ def _check_default(module: nnx.Module) -> None:
 
 
 def _at_start(path: tuple, leaf: jax.Array) -> jax.Array:
-    """Running mean 0 and variance 1."""
+    """Return running mean 0 and variance 1."""
     return jax.numpy.full_like(leaf, getattr(path[-1], "key", None) == "var")

@@ -107,7 +107,7 @@ class _Draw:
             return {name: _array(found[name]).astype(np.float32) for name in self.names}
 
     def leaves(self, places: tuple[int, ...]) -> Iterator[list[np.ndarray]]:
-        """Draws of some parameters only, a draw a row."""
+        """Yield draws of some parameters only, a draw a row."""
         names = [self.names[place] for place in places]
         number, parts = _DRAWS, [_owner(self.module, name) for name in names]
         if self.build is not None:

@@ -22,7 +22,7 @@ _OPTION = "jax_pjrt_client_create_options"
 
 @functools.cache
 def torchax() -> types.ModuleType:
-    """The torchax package and its environment, made at the first call.
+    """Return the torchax package; its environment is made at the first call.
 
     Raises:
         ImportError: it is not installed; the message gives the command.

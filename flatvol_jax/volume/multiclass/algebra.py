@@ -15,7 +15,7 @@ from flatvol_jax.volume.multiclass.differences import (
 
 
 def _class_marginals(problem: Problem, root: Array, precision: Array, shift: Array) -> Marginals:
-    """See `host_algebra.HostClasses`: one class after another, in two loops over the classes."""
+    """Compute what `host_algebra.HostClasses` does, in two loops over the classes."""
     del root  # all labels are +1
     kernel = problem.kernel
     scaled = scaled_sites(problem, Sites(precision, shift))

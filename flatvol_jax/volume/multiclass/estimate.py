@@ -57,7 +57,7 @@ def sampled_together(differences: int, options: Any) -> bool:
 
 
 def _bytes_together(differences: int, particles: int) -> float:
-    """The covariance, a copy in the order of visits, its factor and what XLA keeps of them."""
+    """Return the bytes of the covariance, its reordered copy, its factor and XLA's work space."""
     return 8 * differences * (5 * differences + 2.4 * particles)
 
 
