@@ -56,7 +56,7 @@ def share_of_precision_check(loss, params) -> None:
         traced = evaluate.trace(loss, params)
 
         def walk():
-            loss_precision.forget()
+            loss_precision.clear_cache()
             loss_precision.check_float64("loss", traced, params)
 
         once = seconds(walk, repeats=20)

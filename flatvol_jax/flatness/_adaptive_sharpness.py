@@ -30,7 +30,7 @@ class AdaptiveSharpness(NamedTuple):
         second_order: ½ δ'Hδ.
         remainder: value - first_order - second_order.
         converged: whether the search that found it had stopped rising.
-        trace: the running maximum of the loss over its evaluations.
+        history: the running maximum of the loss over its evaluations.
         gradients: gradient evaluations (a Hessian product counts as two).
     """
 
@@ -41,7 +41,7 @@ class AdaptiveSharpness(NamedTuple):
     second_order: float
     remainder: float
     converged: bool
-    trace: np.ndarray
+    history: np.ndarray
     gradients: int
 
 
@@ -90,6 +90,6 @@ def adaptive_sharpness(
         second_order=second,
         remainder=value - first - second,
         converged=found.converged,
-        trace=found.trace,
+        history=found.history,
         gradients=found.gradients,
     )

@@ -35,7 +35,7 @@ class LearningCoefficient(NamedTuple):
             quadratic loss with full batches or γ = 0, too high with both.
         chain_values: of each chain, (chains,).
         loss: L_n(w₀).
-        trace: full-batch loss, the mean over chains, at the points kept, (steps // thin,).
+        history: full-batch loss, the mean over chains, at the points kept, (steps // thin,).
         gradient_norm: |∇L_n(w₀)|; the estimate presumes a local minimum.
         status: "ok", "diverged" (a chain's loss is not finite: a smaller step), "negative" (the
             chains found lower loss than L_n(w₀): no minimum), "step too large" (step_bias above
@@ -48,7 +48,7 @@ class LearningCoefficient(NamedTuple):
     step_bias: float
     chain_values: np.ndarray
     loss: float
-    trace: np.ndarray
+    history: np.ndarray
     gradient_norm: float
     status: str
 
@@ -111,18 +111,18 @@ def learning_coefficient(
     if inverse_temperature is None and size < 2:
         raise ValueError("data: got one example, wanted two for 1 / ln n; try inverse_temperature.")
     beta = 1.0 / np.log(size) if inverse_temperature is None else inverse_temperature
-    heat = size * checks.positive("inverse_temperature", beta)
+    n_beta = size * checks.positive("inverse_temperature", beta)
     loss = checked_loss(loss)
     data = checked_examples(data)
     objective = checked_objective(Partial(_full_batch, loss, data), params)
     keys = jax.random.split(key, chains)
     losses, biases, gradient_norm = to_host(
         _langevin(
-            keys, loss, objective.params, data, step_size, localization, heat,
+            keys, loss, objective.params, data, step_size, localization, n_beta,
             batch_size, steps, burn_in, thin,
         )
     )  # fmt: skip
-    rises = heat * (losses - objective.value)
+    rises = n_beta * (losses - objective.value)
     values = np.where(np.isfinite(rises).all(axis=1), rises.mean(axis=1), np.nan)
     value, step_bias = float(values.mean()), float(biases.mean())
     return LearningCoefficient(
@@ -164,7 +164,7 @@ def _langevin(
     data: Any,
     step_size: Array | float,
     localization: Array | float,
-    heat: Array | float,
+    n_beta: Array | float,
     batch_size: int | None,
     steps: int,
     burn_in: int,
@@ -178,11 +178,11 @@ def _langevin(
     def forces(w, key):
         """Return g and g + γ (w - w₀)."""
         if batch_size is None:
-            slope = heat * jax.grad(full)(w)
+            slope = n_beta * jax.grad(full)(w)
         else:
             rows = jax.random.randint(key, (batch_size,), 0, size)
             batch = jax.tree.map(lambda leaf: leaf[rows], data)
-            slope = heat * jax.grad(lambda w: jnp.asarray(loss(unravel(w), batch), w.dtype))(w)
+            slope = n_beta * jax.grad(lambda w: jnp.asarray(loss(unravel(w), batch), w.dtype))(w)
         return slope, slope + localization * (w - centre)
 
     def chain(key):

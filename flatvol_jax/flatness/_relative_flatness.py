@@ -108,15 +108,15 @@ def relative_flatness(
     value_se = trace_se = 0.0
     if operator == "gauss_newton":
         separate = checked_gauss_newton(loss, params, example)
-        of_layer = Composed(loss.outer, in_layer(loss.inner, identity))
+        layer_loss = Composed(loss.outer, in_layer(loss.inner, identity))
         outputs = in_layer(separate.outputs, identity)
         alone = None if separate.example is None else in_layer(separate.example, identity)
         value, trace = map(float, _traces(outputs, alone, change, factor, separate.curvature))
     else:
-        of_layer = in_layer(loss, identity)
+        layer_loss = in_layer(loss, identity)
 
     if matrix.size <= hessian.DENSE_UP_TO:
-        block = np.asarray(_block(of_layer, change, operator))
+        block = np.asarray(_block(layer_loss, change, operator))
         asymmetry = 0.5 * float(np.linalg.norm(block - block.T))  # which is rounding
         values = np.linalg.eigvalsh(0.5 * (block + block.T))
         top = hessian.without_rounding(values, matrix.size, asymmetry)[-1]
@@ -125,10 +125,10 @@ def relative_flatness(
             pairs = np.trace(block.reshape(matrix.shape * 2), axis1=0, axis2=2)
             value, trace = float(np.sum(pairs * (matrix.T @ matrix))), float(np.trace(block))
     elif operator == "gauss_newton":
-        found = hessian.hessian_eigenvalues(key, of_layer, change, 1, operator)
+        found = hessian.hessian_eigenvalues(key, layer_loss, change, 1, operator)
         top, residual, converged = found.values[0], found.residuals[0], found.converged[0]
     else:
-        plain = hessian.hessian_measures(key, of_layer, change, k=1)
+        plain = hessian.hessian_measures(key, layer_loss, change, k=1)
         top, residual = plain.lambda_max, plain.residuals[0]
         converged = residual <= hessian.TOLERANCE * plain.spectral_norm
         trace, trace_se = plain.trace, plain.trace_se

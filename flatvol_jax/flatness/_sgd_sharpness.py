@@ -143,10 +143,10 @@ def sgd_sharpness(
     losses, delta = _ascend(
         key, loss, point, data, epsilon, learning_rate, batch_size, epochs, reading, drop_incomplete
     )
-    return _finished(objective, epsilon, np.asarray(losses), delta)
+    return _joined_result(objective, epsilon, np.asarray(losses), delta)
 
 
-def _finished(objective, epsilon: float, losses: np.ndarray, delta: Array) -> SgdSharpness:
+def _joined_result(objective, epsilon: float, losses: np.ndarray, delta: Array) -> SgdSharpness:
     """Join what was read in each epoch and what L is at the last point."""
     history = np.maximum.accumulate(losses)
     box = box_half_widths(objective.params, epsilon)

@@ -32,7 +32,7 @@ class Sharpness(NamedTuple):
         remainder: value - first_order - second_order.
         converged: whether the search that found it had stopped rising.
         on_face: share of the coordinates that lie on the box's face.
-        trace: the running maximum of the loss over its evaluations.
+        history: the running maximum of the loss over its evaluations.
         gradients: gradient evaluations (a Hessian product counts as two).
     """
 
@@ -44,7 +44,7 @@ class Sharpness(NamedTuple):
     remainder: float
     converged: bool
     on_face: float
-    trace: np.ndarray
+    history: np.ndarray
     gradients: int
 
 
@@ -104,7 +104,7 @@ def sharpness(
     return Sharpness(
         **_parts(objective.value, to_host(parts), float),
         converged=found.converged,
-        trace=found.trace,
+        history=found.history,
         gradients=found.gradients,
     )
 
@@ -160,7 +160,7 @@ def ensemble_sharpness(
     return Sharpness(
         **_parts(start, parts, np.asarray),
         converged=found.settled & found.defined,
-        trace=found.trace,
+        history=found.history,
         gradients=found.gradients,
     )
 

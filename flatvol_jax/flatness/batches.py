@@ -38,20 +38,20 @@ def mean_over_batches(
     whole, rest = divmod(size, batch_size)
 
     def read(first: Array, length: int) -> Any:
-        halves = jax.tree.map(lambda leaf: _halves(leaf[:length]), data)
-        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), halves)
+        words = jax.tree.map(lambda leaf: _as_short_words(leaf[:length]), data)
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), words)
 
         def rows(start):
             start = int(start)
-            return jax.tree.map(lambda leaf: _halves(leaf[start : start + length]), data)
+            return jax.tree.map(lambda leaf: _as_short_words(leaf[start : start + length]), data)
 
         found = jax.pure_callback(rows, shapes, first, vmap_method="sequential")
-        return jax.tree.map(_joined, found, data)
+        return jax.tree.map(_from_short_words, found, data)
 
     def total(params: Any, first: Array, length: int) -> Array:
         """Sum the loss over one batch; it is recomputed, not stored, for derivatives."""
-        of_batch = jax.checkpoint(lambda p, i: length * loss(p, read(i, length)))
-        return of_batch(params, first)
+        batch_total = jax.checkpoint(lambda p, i: length * loss(p, read(i, length)))
+        return batch_total(params, first)
 
     def mean_loss(params: Any) -> Array:
         if not jax.config.jax_enable_x64:
@@ -71,13 +71,13 @@ def mean_over_batches(
     return Partial(mean_loss)
 
 
-def _halves(rows: np.ndarray) -> np.ndarray:
+def _as_short_words(rows: np.ndarray) -> np.ndarray:
     """Return a batch in at most 32 bits a number: a callback's thread knows no x64 scope."""
     rows = np.ascontiguousarray(rows)
     return rows if rows.dtype.itemsize < 8 else rows[..., None].view(np.uint32)
 
 
-def _joined(rows: Array, leaf: np.ndarray) -> Array:
+def _from_short_words(rows: Array, leaf: np.ndarray) -> Array:
     if leaf.dtype.itemsize == 8:
         rows = jax.lax.bitcast_convert_type(rows, leaf.dtype)
     return rows.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else rows

@@ -236,9 +236,11 @@ def _spectrum(key: Array, objective: Objective, k: int, operator: str) -> _Spect
     depth = min(max(3 * k, 40), limit)
     state = lanczos.begin(jax.random.fold_in(key, 0), size)
     while True:
-        state, ritz = _deeper(key, objective.loss, objective.params, state, operator, depth)
+        state, ritz = _continue_lanczos(
+            key, objective.loss, objective.params, state, operator, depth
+        )
         values, residuals = np.asarray(ritz.values), np.array(ritz.residuals)
-        if _finished(values, residuals, k, size) or depth == limit:
+        if _has_converged(values, residuals, k, size) or depth == limit:
             ends = np.r_[:k, len(values) - 1]
             pairs = ritz.values[ends], ritz.vectors[ends]
             residuals[ends] = _residuals(objective.loss, objective.params, *pairs, operator)
@@ -247,12 +249,12 @@ def _spectrum(key: Array, objective: Objective, k: int, operator: str) -> _Spect
         depth = min(2 * depth, limit)
 
 
-def _finished(values: np.ndarray, residuals: np.ndarray, k: int, size: int) -> bool:
+def _has_converged(values: np.ndarray, residuals: np.ndarray, k: int, size: int) -> bool:
     """Return whether the k largest and the smallest Ritz value have converged."""
     norm = np.abs(values).max()
     converged = residuals <= TOLERANCE * norm
-    told = residuals <= np.maximum(_RESOLVED * np.abs(values), rounding(norm, size))
-    return bool(converged[:k].all() and converged[-1] and told[:k].all())
+    resolved = residuals <= np.maximum(_RESOLVED * np.abs(values), rounding(norm, size))
+    return bool(converged[:k].all() and converged[-1] and resolved[:k].all())
 
 
 @partial(jax.jit, static_argnames="operator")
@@ -265,7 +267,7 @@ def _dense(loss: Loss, params: Any, operator: str) -> tuple[Array, Array]:
 
 
 @partial(jax.jit, static_argnames=("operator", "depth"))
-def _deeper(
+def _continue_lanczos(
     key: Array, loss: Loss, params: Any, state: lanczos.Tridiagonal, operator: str, depth: int
 ) -> tuple[lanczos.Tridiagonal, lanczos.Ritz]:
     product, _ = curvature_product(loss, params, operator)

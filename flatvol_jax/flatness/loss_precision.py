@@ -69,9 +69,9 @@ def check_float64(name: str, traced: Any, params: Any) -> None:
     """
     program = traced.jaxpr
     if program.jaxpr not in _found:
-        of_params = len(jax.tree.leaves(params))
-        others = len(program.jaxpr.invars) - of_params
-        flows = [_CLEAN] * others + [_Flow(True, None)] * of_params
+        parameters = len(jax.tree.leaves(params))
+        others = len(program.jaxpr.invars) - parameters
+        flows = [_CLEAN] * others + [_Flow(True, None)] * parameters
         results = _Walk(_answers_truth(program)).results(program.jaxpr, flows)
         _found[program.jaxpr] = next((flow.rounding for flow in results if flow.rounding), None)
     rounding = _found[program.jaxpr]
@@ -86,7 +86,7 @@ def check_float64(name: str, traced: Any, params: Any) -> None:
         )
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Drop what was found of all programs, so that the next check walks them again."""
     _found.clear()
 

@@ -33,7 +33,7 @@ class WorstCase(NamedTuple):
 
     Attributes:
         delta: w' - w, (P,).
-        trace: the running maximum of the loss over its evaluations, the last one the maximum.
+        history: the running maximum of the loss over its evaluations, the last one the maximum.
         gradients: gradient evaluations (a Hessian product counts as two).
         converged: whether the search that found it had stopped rising, or the point is
             stationary: the gap max_v g·(v - u) over ‖v‖ ≤ 1, g the gradient in u, is below 1e-3
@@ -41,7 +41,7 @@ class WorstCase(NamedTuple):
     """
 
     delta: Array
-    trace: np.ndarray
+    history: np.ndarray
     gradients: int
     converged: bool
 
@@ -69,30 +69,30 @@ def worst_case(
     if method == "lbfgsb":
         return _climb_from_several(key, objective, scale, _BUDGET - _OVERRUN)
     found = linear_search(key, loss, params, scale, norm)
-    delta, trace = found.delta, np.asarray(found.trace)
+    delta, history = found.delta, np.asarray(found.history)
     gradients, converged, defined = int(found.gradients), bool(found.settled), bool(found.defined)
     if method == "best" and norm == "inf":
         calls = max(3, _BUDGET - _OVERRUN - gradients)
-        if trace.max() <= start:  # a saddle, or a peak: no corner lies higher
+        if history.max() <= start:  # a saddle, or a peak: no corner lies higher
             found = _climb_from_several(key, objective, scale, calls // 3)
             return found._replace(gradients=found.gradients + gradients)
         delta, climb, settled = _climb(objective, scale, delta, calls)
         gradients, defined = gradients + len(climb), defined and np.isfinite(climb).all()
         # A climb that gained nothing over the corner leaves the corner's own verdict.
-        gained = climb.max() > trace.max() + _SETTLED * (trace.max() - start)
+        gained = climb.max() > history.max() + _SETTLED * (history.max() - start)
         converged = settled if gained else converged
-        trace = np.maximum.accumulate(np.concatenate([trace, climb]))
+        history = np.maximum.accumulate(np.concatenate([history, climb]))
     if not converged:
         converged = _stationary(objective, scale, delta, norm)
         gradients += 1
-    return WorstCase(delta, trace, gradients, bool(converged and defined))
+    return WorstCase(delta, history, gradients, bool(converged and defined))
 
 
 class LinearSearch(NamedTuple):
     """What the iteration of linear maximisers found; all arrays, so that it vmaps."""
 
     delta: Array
-    trace: Array
+    history: Array
     gradients: Array
     settled: Array
     defined: Array
@@ -148,10 +148,10 @@ def linear_search(key: Array, loss: Loss, params: Any, scale: Array, norm: str) 
         search, (starts, jnp.asarray(_CORNER_STEPS))
     )
     winner = jnp.argmax(bests)
-    trace = jax.lax.cummax(jnp.concatenate([start[None], values.ravel()]))
+    history = jax.lax.cummax(jnp.concatenate([start[None], values.ravel()]))
     count = 1 + 2 * _LANCZOS_STEPS + jnp.sum(steps)
     # A loss that is not finite somewhere has no maximum.
-    return LinearSearch(scale * points[winner], trace, count, settled[winner], jnp.all(defined))
+    return LinearSearch(scale * points[winner], history, count, settled[winner], jnp.all(defined))
 
 
 def _unit(vector: Array) -> Array:
@@ -175,17 +175,17 @@ def _climb_from_several(key: Array, objective: Objective, scale: Array, calls: i
     """Climb from the centre and from half-way to both corners of the top eigenvector."""
     loss, params, start = objective
     half = 0.5 * scale * jnp.sign(_top_eigenvector(key, loss, params, scale))
-    trace, best = np.array([start]), (jnp.zeros_like(half), start, True)
+    history, best = np.array([start]), (jnp.zeros_like(half), start, True)
     undefined = False
     for begin in (jnp.zeros_like(half), half, -half):
         delta, climb, settled = _climb(objective, scale, begin, calls)
         undefined = undefined or not np.isfinite(climb).all()
         if climb.max() > best[1]:
             best = delta, climb.max(), settled
-        trace = np.concatenate([trace, climb])
-    gradients = len(trace) - 1 + 2 * _LANCZOS_STEPS
+        history = np.concatenate([history, climb])
+    gradients = len(history) - 1 + 2 * _LANCZOS_STEPS
     converged = best[2] and not undefined
-    return WorstCase(best[0], np.maximum.accumulate(trace), gradients, converged)
+    return WorstCase(best[0], np.maximum.accumulate(history), gradients, converged)
 
 
 def _climb(

@@ -191,7 +191,7 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block, refere
     keys = sample_keys(key, samples)
     counts = np.array([len(range(group, samples, groups)) for group in range(groups)])
     kernels = np.empty((groups, n, n)) if groups > 1 else None
-    checked = prior_check.nothing()
+    checked = prior_check.no_networks()
     for group in range(groups):
         determined_by = {
             "monte_carlo_sums": _VERSION,
@@ -205,15 +205,15 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block, refere
             determined_by["reference"] = array_hash(reference)
         name, before = content_hash(determined_by), int(counts[:group].sum())
 
-        def in_all(done, before=before):
+        def report(done, before=before):
             if progress is not None:
                 progress(before + done, samples)
 
         store = SumFiles(None if cache is None else cache, name, int(counts[group]))
-        sums, of_group = feature_sums(
-            spec, inputs, keys[group::groups], width, block, store, in_all, reference
+        sums, group_checked = feature_sums(
+            spec, inputs, keys[group::groups], width, block, store, report, reference
         )
-        checked += of_group
+        checked += group_checked
         if group == groups - 1:
             prior_check.check_prior(checked, spec)
         sums *= spec.sigma_w**2 / (counts[group] * width)

@@ -49,7 +49,7 @@ class SumFiles:
             try:
                 arrays = files.read_arrays(path)
                 sums = arrays["sums"]
-                checked = arrays.get("checked", prior_check.nothing())
+                checked = arrays.get("checked", prior_check.no_networks())
             except FileNotFoundError:  # dropped by another process, which is further
                 continue
             except (ValueError, KeyError):
@@ -58,7 +58,7 @@ class SumFiles:
             if sums.shape == (n, n) and sums.dtype == np.float64:
                 return done, np.asfortranarray(sums), checked
             cache.warn_damaged(path)
-        return 0, np.zeros((n, n), order="F"), prior_check.nothing()
+        return 0, np.zeros((n, n), order="F"), prior_check.no_networks()
 
     def write(self, done: int, sums: np.ndarray, checked: np.ndarray) -> None:
         """Write the sums of the first `done` samples, then drop what they continue."""
@@ -122,13 +122,13 @@ def feature_sums(
     columns = np.empty((len(x), min(block, len(keys) - done) * width))
     filled, written = 0, time.monotonic()
     rows = prior_check.checked_rows(len(x))
-    looked_at: list[tuple[np.ndarray, np.ndarray]] = []
+    pending: list[tuple[np.ndarray, np.ndarray]] = []
     for features, outputs in sample_features(spec, x, keys[done:], reference):
         columns[:, filled : filled + width] = features
         filled += width
-        wanted = checked[0] + len(looked_at) < prior_check.NETWORKS
+        wanted = checked[0] + len(pending) < prior_check.NETWORKS
         if wanted and np.isfinite(features[rows]).all() and np.isfinite(outputs[rows]).all():
-            looked_at.append((features[rows], outputs[rows]))
+            pending.append((features[rows], outputs[rows]))
         if filled < columns.shape[1] and done + filled // width < len(keys):
             continue
         sums = dsyrk(1.0, columns[:, :filled].T, beta=1.0, c=sums, trans=1, overwrite_c=1)
@@ -139,10 +139,10 @@ def feature_sums(
                 "spec: got NaN or infinite features at initialisation, wanted finite ones. Look "
                 "at spec.features(spec.init(key, x.shape[1:]), x) and the scale of x."
             )
-        if looked_at:
-            before, of_block = checked[0], map(np.stack, zip(*looked_at, strict=True))
-            checked = checked + prior_check.network_sums(*of_block, spec.sigma_w, spec.sigma_b)
-            looked_at = []
+        if pending:
+            before, block_arrays = checked[0], map(np.stack, zip(*pending, strict=True))
+            checked = checked + prior_check.network_sums(*block_arrays, spec.sigma_w, spec.sigma_b)
+            pending = []
             if before < prior_check.EARLY <= checked[0]:
                 prior_check.check_prior(checked, spec)
         if finished or stop_asked() or time.monotonic() - written > _SECONDS:

@@ -28,7 +28,7 @@ _SUMS = 8
 SIZE = 3 + 2 * _SUMS  # networks, mean square of outputs, diagonal, T, B
 
 
-def nothing() -> np.ndarray:
+def no_networks() -> np.ndarray:
     """Return the sums over no network."""
     return np.zeros(SIZE)
 
@@ -114,7 +114,7 @@ def check_prior(sums: np.ndarray, spec: Spec) -> None:
     if networks == 0:
         return
     reasons = []
-    wrong = _ratio_where_wrong(sums[3 : 3 + _SUMS], networks, True)
+    wrong = _significant_ratio(sums[3 : 3 + _SUMS], networks, True)
     if wrong is not None and wrong < _NOISE:
         reasons.append(
             "with the bias taken out they are 0 within rounding, as of a readout that starts at "
@@ -126,7 +126,7 @@ def check_prior(sums: np.ndarray, spec: Spec) -> None:
             f"sigma_w = {spec.sigma_w:g} say; if the features are what the readout multiplies, "
             f"sigma_w is about {spec.sigma_w * wrong**0.5:.3g}"
         )
-    wrong = _ratio_where_wrong(sums[3 + _SUMS :], networks, spec.sigma_b > 0)
+    wrong = _significant_ratio(sums[3 + _SUMS :], networks, spec.sigma_b > 0)
     if wrong is not None:
         reasons.append(
             f"what all inputs have in common varies {wrong:.3g} times as much as "
@@ -143,7 +143,7 @@ def check_prior(sums: np.ndarray, spec: Spec) -> None:
         )
 
 
-def _ratio_where_wrong(sums: np.ndarray, networks: float, lower: bool) -> float | None:
+def _significant_ratio(sums: np.ndarray, networks: float, lower: bool) -> float | None:
     """Return the ratio of what was found to its mean where it is no chance; else None.
 
     A sum of λ_i χ²_1 with c_k = Σ λ_i^k is taken for c_1 + √(2 c_2) (χ²_ν - ν)/√(2ν) with

@@ -22,7 +22,7 @@ from flatvol_jax.models.functions import (
 )
 from flatvol_jax.models.model import Model
 from flatvol_jax.models.readout import features_of, readout_function
-from flatvol_jax.models.readout_prior import drawn_scales, given
+from flatvol_jax.models.readout_prior import drawn_scales, given_scale
 from flatvol_jax.models.spec import Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
@@ -92,11 +92,13 @@ def as_model(
     functions = _functions(network, params, state, checks.function("init", init), dtype)
     apply = functools.partial(_logits, functions)
     shape = _input_shape(functions, example)
-    shapes = _asked(f"init of inputs of shape {shape}", lambda: _shapes(functions, shape))
+    shapes = _call_network_code(
+        f"init of inputs of shape {shape}", lambda: _shapes(functions, shape)
+    )
     _check_params(functions, shapes[0])
     one = jax.ShapeDtypeStruct((2, *shape), dtype)
     with jax.enable_x64(False):
-        program = _asked(  # two outputs are said to be two
+        program = _call_network_code(  # two outputs are said to be two
             f"network on inputs of shape {one.shape} and type {one.dtype}",
             lambda: jax.make_jaxpr(apply)(shapes[0], one, shapes[1]),
         )
@@ -158,7 +160,7 @@ def _functions(network, params, state, init, dtype) -> Functions:
         _refuse("a stax network draws itself", init=init)
         return stax_functions(network, params)
     if callable(network) and not roots & {"keras", "tensorflow", "sklearn"}:
-        return _plain(network, params, init)
+        return _plain_functions(network, params, init)
     raise ValueError(
         f"network: got {checks.shown(network)}, wanted a linen or nnx module, an Equinox network, "
         "hk.transform(...), a torch.nn.Module, a stax pair (init_fn, apply_fn) or a function "
@@ -167,7 +169,7 @@ def _functions(network, params, state, init, dtype) -> Functions:
     )
 
 
-def _plain(apply: Callable, params: Any, init: Callable | None) -> Functions:
+def _plain_functions(apply: Callable, params: Any, init: Callable | None) -> Functions:
     if init is None:
         raise ValueError(
             "init: got None beside a function; wanted init=(key, input_shape) -> parameters, which "
@@ -190,16 +192,16 @@ def _logits(functions: Functions, params: Any, x: jax.Array, state: Any) -> jax.
     return one_logit(functions.apply(params, x, state), x, functions.name)
 
 
-_OURS = re.compile(r"(network|init|params|spec|module|features): ")
+_OWN_MESSAGE = re.compile(r"(network|init|params|spec|module|features): ")
 
 
-def _asked(part: str, call: Callable) -> Any:
+def _call_network_code(part: str, call: Callable) -> Any:
     """Call a network's own code; an error of it says what was asked."""
     try:
         return call()
     except Exception as error:  # whatever the code of a user raises
         text = str(error).strip()
-        if isinstance(error, ValueError) and _OURS.match(text):
+        if isinstance(error, ValueError) and _OWN_MESSAGE.match(text):
             raise
         first = text.splitlines()[0][:200] if text else ""
         raise ValueError(
@@ -274,7 +276,7 @@ def _check_params(functions: Functions, shapes: Any) -> None:
 def _scales(functions, apply, shapes, input_shape, dtype, features, sigma_w, sigma_b):
     """Return sigma_w and sigma_b, those that are not given from draws of the readout."""
     if sigma_w is not None and sigma_b is not None:
-        return given(sigma_w), given(sigma_b)
+        return given_scale(sigma_w), given_scale(sigma_b)
     if features is not None:
         raise ValueError(
             "sigma_w: features= are your own, so the readout's scales are not looked for; pass "
@@ -293,7 +295,7 @@ def _scales(functions, apply, shapes, input_shape, dtype, features, sigma_w, sig
     draws = traced if functions.draws is None else functions.draws(readout.leaves)
     found = drawn_scales(readout, draws, jax.random.key(0))
     return tuple(
-        scale if value is None else given(value)
+        scale if value is None else given_scale(value)
         for scale, value in zip(found, (sigma_w, sigma_b), strict=True)
     )
 

@@ -21,7 +21,7 @@ from flatvol_jax.models.spec import Spec
 
 STATISTICS = "batch_stats"  # Flax's collection of what a BatchNorm runs
 _ROWS = 4
-_LOOKED_AT = 64  # inputs among which distinct ones are sought
+_CANDIDATES = 64  # inputs among which distinct ones are sought
 _checked: set[tuple] = set()
 
 
@@ -58,16 +58,16 @@ def check_evaluation(spec: Spec, x: np.ndarray, part: str = "apply") -> None:
         return
     with jax.default_matmul_precision("highest"):
         with jax.enable_x64(False):
-            apart = _outputs_apart(spec, part, rows, np.float32)
-        if apart is not None and np.dtype(apart.dtype) == np.float32:
+            differing = _differing_outputs(spec, part, rows, np.float32)
+        if differing is not None and np.dtype(differing.dtype) == np.float32:
             # A network that computes in float32 only may fail in float64: then float32 decides.
             with contextlib.suppress(Exception), jax.enable_x64(True):
-                apart = _outputs_apart(spec, part, rows, np.float64)
-    if apart is not None:
+                differing = _differing_outputs(spec, part, rows, np.float64)
+    if differing is not None:
         raise ValueError(
-            f"spec: {_name(spec)}.{part} gives an input {apart.one:.6g} in one batch and "
-            f"{apart.other:.6g} in another; wanted outputs in evaluation that depend on that input "
-            "alone, not on the rest of the batch, the place in it or random numbers. Is a "
+            f"spec: {_name(spec)}.{part} gives an input {differing.one:.6g} in one batch and "
+            f"{differing.other:.6g} in another; wanted outputs in evaluation that depend on that "
+            "input alone, not on the rest of the batch, the place in it or random numbers. Is a "
             "BatchNorm or a Dropout in training mode? Switch it by a flag, one of "
             f"{', '.join(FLAGS)}, that the module's __call__ takes or that is a field of it."
         )
@@ -163,14 +163,16 @@ def _shapes(spec: Spec, input_shape: tuple[int, ...]) -> tuple[Any, Any]:
         )
 
 
-class _Apart:
+class _DifferingOutputs:
     """Two outputs of one input, and the precision they were computed in."""
 
     def __init__(self, one: float, other: float, dtype: np.dtype):
         self.one, self.other, self.dtype = one, other, dtype
 
 
-def _outputs_apart(spec: Spec, part: str, rows: list[np.ndarray], dtype) -> _Apart | None:
+def _differing_outputs(
+    spec: Spec, part: str, rows: list[np.ndarray], dtype
+) -> _DifferingOutputs | None:
     """Find two outputs of one input that differ by more than rounding can, if there are any."""
     a, b, c, d = [row.astype(dtype) if row.dtype.kind == "f" else row for row in rows]
     traced = jax.jit(lambda params, x, state: getattr(spec, part)(params, x, state)).trace
@@ -179,12 +181,12 @@ def _outputs_apart(spec: Spec, part: str, rows: list[np.ndarray], dtype) -> _Apa
     def outputs(network, *batches):
         size = len(batches[0])
         program = traced(network[0], np.stack(batches[0]), network[1])
-        compiled = program.lower().compile(_quickly_compiled())
+        compiled = program.lower().compile(_quick_compile_options())
         with jax.ensure_compile_time_eval():  # also where a loss around it is being traced
             found = [compiled(network[0], np.stack(batch), network[1]) for batch in batches]
             return [np.asarray(y, np.float64).reshape(size, -1) for y in found], program.jaxpr
 
-    for drawn in (random_network, _initial):
+    for drawn in (random_network, _initialised_network):
         network = drawn(spec, shape, dtype)
         (abcd, baba, dcdc), jaxpr = outputs(network, (a, b, c, d), (b, a, b, a), (d, c, d, c))
         (alone,), _ = outputs(network, (a,))
@@ -204,15 +206,15 @@ def _outputs_apart(spec: Spec, part: str, rows: list[np.ndarray], dtype) -> _Apa
     worst = np.unravel_index(np.nan_to_num(difference, nan=np.inf).argmax(), difference.shape)
     if difference[worst] <= jnp.finfo(precision).eps ** 0.5 * scale:
         return None
-    return _Apart(one[worst], other[worst], precision)
+    return _DifferingOutputs(one[worst], other[worst], precision)
 
 
-def _quickly_compiled() -> dict[str, int] | None:
+def _quick_compile_options() -> dict[str, int] | None:
     """Return compiler options for a program that runs a few times on four inputs."""
     return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
 
 
-def _initial(spec: Spec, input_shape: tuple[int, ...], dtype) -> tuple[Any, Any]:
+def _initialised_network(spec: Spec, input_shape: tuple[int, ...], dtype) -> tuple[Any, Any]:
     """Return the network as it initialises itself, for where random numbers make outputs NaN."""
 
     def cast(leaf):
@@ -242,7 +244,7 @@ def _least_precision(jaxpr: Any, precision: np.dtype) -> np.dtype:
 
 def _sample(x: np.ndarray) -> list[np.ndarray]:
     """Choose four inputs, distinct and finite where x has such; else rolled or constant ones."""
-    chosen = np.unique(np.linspace(0, len(x) - 1, _LOOKED_AT).astype(int))
+    chosen = np.unique(np.linspace(0, len(x) - 1, _CANDIDATES).astype(int))
     rows, seen = [], set()
     for row in np.asarray(x[chosen]):
         fine = row.dtype.kind in "iub" or np.isfinite(row.astype(np.float64)).all()

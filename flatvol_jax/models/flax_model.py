@@ -196,7 +196,7 @@ class FlaxModel:
             capture_intermediates=lambda module, _: module.name == name,
             mutable=["intermediates"],
         )
-        found = jax.tree.leaves(_at(found.get("intermediates", {}), name))
+        found = jax.tree.leaves(_subtrees(found.get("intermediates", {}), name))
         if len(found) != 1:
             raise ValueError(
                 f"features: found {len(found)} values named {name!r} in "
@@ -314,9 +314,9 @@ def _source(thing: Any) -> str:
         return getattr(thing, "__qualname__", type(thing).__qualname__)
 
 
-def _at(tree: Any, name: str) -> list:
+def _subtrees(tree: Any, name: str) -> list:
     """Return all subtrees under a key `name`, at any depth."""
     if not isinstance(tree, dict):
         return []
     here = [value for key, value in tree.items() if key == name]
-    return here + [_at(value, name) for key, value in tree.items() if key != name]
+    return here + [_subtrees(value, name) for key, value in tree.items() if key != name]

@@ -14,7 +14,7 @@ from flatvol_jax.models.functions import (
     one_logit,
     source,
 )
-from flatvol_jax.models.readout_prior import Scale, given
+from flatvol_jax.models.readout_prior import Scale, given_scale
 from flatvol_jax.models.spec import Params, State
 from flatvol_jax.runtime import checks
 
@@ -201,8 +201,8 @@ class Model:
 
 def _checked_scales(sigma_w: float, sigma_b: float) -> tuple[Scale, Scale]:
     return (
-        given(checks.positive("sigma_w", sigma_w)),
-        given(checks.non_negative("sigma_b", sigma_b)),
+        given_scale(checks.positive("sigma_w", sigma_w)),
+        given_scale(checks.non_negative("sigma_b", sigma_b)),
     )
 
 

@@ -85,7 +85,7 @@ def interceptor(train: bool, mask: Array | None = None, random: bool = False) ->
         if mask is None or not isinstance(module, nn.BatchNorm) or kwargs.get("mask") is not None:
             return call(*args, **kwargs)
         x = args[0] if args else kwargs["x"]
-        return call(*args, **kwargs | {"mask": _shaped(mask, x, repr(module.name))})
+        return call(*args, **kwargs | {"mask": _broadcast_mask(mask, x, repr(module.name))})
 
     return intercept
 
@@ -152,7 +152,7 @@ class _BatchNorm(nnx.BatchNorm):
 
     def __call__(self, x, use_running_average=None, *, mask=None):
         if mask is None and (rows := _rows_that_count.get()) is not None:
-            mask = _shaped(rows, x, "")
+            mask = _broadcast_mask(rows, x, "")
         before = self.mean[...], self.var[...]
         output = super().__call__(x, use_running_average, mask=mask)
         running = self.use_running_average if use_running_average is None else use_running_average
@@ -173,7 +173,7 @@ class _BatchNorm(nnx.BatchNorm):
         return output
 
 
-def _shaped(mask: Array, x: Array, name: str) -> Array:
+def _broadcast_mask(mask: Array, x: Array, name: str) -> Array:
     """Return the mask with the axes of x."""
     if len(x) != len(mask):
         raise ValueError(

@@ -29,7 +29,7 @@ class Scale(NamedTuple):
     origin: str
 
 
-def given(value: float) -> Scale:
+def given_scale(value: float) -> Scale:
     """Return a scale that the user gave."""
     return Scale(value, "given")
 

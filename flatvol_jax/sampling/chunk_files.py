@@ -11,7 +11,7 @@ from etils import epath
 
 from flatvol_jax.runtime import cache, files, memory
 from flatvol_jax.runtime.preemption import safe_point
-from flatvol_jax.sampling.packing import words_of
+from flatvol_jax.sampling.packing import word_count
 from flatvol_jax.sampling.tables import Table, tabulate
 
 _CRC = np.dtype("<u4")
@@ -128,4 +128,4 @@ def check_memory(
     samples: int, inputs: int, name: str = "samples", advice: str = _KEPT_ON_DISK
 ) -> None:
     """Refuse a sample whose tables do not fit into memory, if no function comes twice in one."""
-    memory.check_memory(name, samples, lambda n: n * 8 * (words_of(inputs) + 1), advice)
+    memory.check_memory(name, samples, lambda n: n * 8 * (word_count(inputs) + 1), advice)

@@ -5,7 +5,7 @@ import numpy as np
 from jax import Array
 
 
-def words_of(inputs: int) -> int:
+def word_count(inputs: int) -> int:
     """Return how many words the labels on so many inputs take."""
     return -(-inputs // 64)
 

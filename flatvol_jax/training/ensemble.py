@@ -24,7 +24,7 @@ from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.runtime.spread import usable_devices
 from flatvol_jax.training._entropy_sgd import entropy_sgd_eval_params
-from flatvol_jax.training.loop import Member, advance, begin, going
+from flatvol_jax.training.loop import Member, advance, begin, has_epochs_left
 from flatvol_jax.training.settings import TrainSettings
 
 _SECONDS = 10.0  # a segment should take no longer: between two, a stop can take place
@@ -146,14 +146,14 @@ def train_ensemble(
         limit, members = 0, begin(*common)
         if checkpoint is not None:
             limit, members = checkpoint.read(like=members) or (limit, members)
-        members = _to_the_end(common, members, limit, segment_epochs, checkpoint, progress)
+        members = _train_until_done(common, members, limit, segment_epochs, checkpoint, progress)
         stopped = entropy_sgd_eval_params(members.optimizer_state, members.params), members.state
         members = members._replace(optimizer_state=None, params=None, state=None)
         members, stopped = jax.tree.map(lambda leaf: leaf[:m], to_host((members, stopped)))
     return _result(members, stopped, use, settings, overtrain)
 
 
-def _to_the_end(common, members: Member, limit: int, segment_epochs, checkpoint, progress):
+def _train_until_done(common, members: Member, limit: int, segment_epochs, checkpoint, progress):
     """Advance all members until each is done, in segments of epochs."""
     *_, settings, _, overtrain = common
     last = settings.max_epochs + max(overtrain, default=0)
@@ -161,7 +161,7 @@ def _to_the_end(common, members: Member, limit: int, segment_epochs, checkpoint,
     while limit < last:
         began, limit = time.monotonic(), min(limit + epochs, last)
         members = advance(*common, members, limit)
-        going_on = jax.vmap(lambda m: going(m, settings.max_epochs, overtrain))(members)
+        going_on = jax.vmap(lambda m: has_epochs_left(m, settings.max_epochs, overtrain))(members)
         unfinished = int(jnp.sum(going_on))
         # The first segment compiles, so its time says little.
         pace = epochs / max(time.monotonic() - began, 1e-3)

@@ -58,7 +58,7 @@ def minibatch_order(key: Array, epoch: Array | int, use: Array, order: str = "sh
     return rows[jnp.argsort(~use[rows], stable=True)]
 
 
-def going(member: Member, max_epochs: int, overtrain: tuple[int, ...]) -> Array:
+def has_epochs_left(member: Member, max_epochs: int, overtrain: tuple[int, ...]) -> Array:
     """Tell whether the member has epochs left to train."""
     beyond = member.epoch_zero + max(overtrain, default=0)
     last = jnp.where(member.epoch_zero < 0, max_epochs, beyond)
@@ -68,7 +68,7 @@ def going(member: Member, max_epochs: int, overtrain: tuple[int, ...]) -> Array:
 STATIC = ("mesh", "spec", "settings", "train_size", "overtrain")
 
 
-def each_member(mesh: Mesh, function, members: tuple, shared: tuple, vmap_size: int):
+def map_members(mesh: Mesh, function, members: tuple, shared: tuple, vmap_size: int):
     """Call function(member, *shared) of every member, spread over the devices of the mesh.
 
     A device takes its members one after another, `vmap_size` at a time.
@@ -93,7 +93,7 @@ def begin(mesh: Mesh, keys, spec: Spec, x, y, use, settings, train_size, overtra
 
     def begin_one(args, x):
         key, use, y = args
-        params, state, optimizer_state = initial(key, spec, x.shape[1:], settings)
+        params, state, optimizer_state = initial_network(key, spec, x.shape[1:], settings)
         member = Member(
             params,
             state,
@@ -108,7 +108,7 @@ def begin(mesh: Mesh, keys, spec: Spec, x, y, use, settings, train_size, overtra
         )
         return _evaluated(member, spec, x, y, use, settings, train_size, overtrain)
 
-    return each_member(mesh, begin_one, (keys, use, y), (x,), settings.vmap_size)
+    return map_members(mesh, begin_one, (keys, use, y), (x,), settings.vmap_size)
 
 
 @partial(jax.jit, static_argnames=STATIC)
@@ -140,14 +140,14 @@ def advance(
             return _evaluated(member, spec, x, y, use, settings, train_size, overtrain)
 
         def more(member):
-            return going(member, settings.max_epochs, overtrain) & (member.epoch < limit)
+            return has_epochs_left(member, settings.max_epochs, overtrain) & (member.epoch < limit)
 
         return jax.lax.while_loop(more, epoch, member)
 
-    return each_member(mesh, advance_one, (keys, use, y, members), (x, limit), settings.vmap_size)
+    return map_members(mesh, advance_one, (keys, use, y, members), (x, limit), settings.vmap_size)
 
 
-def initial(key: Array, spec: Spec, input_shape: tuple[int, ...], settings) -> tuple:
+def initial_network(key: Array, spec: Spec, input_shape: tuple[int, ...], settings) -> tuple:
     """Return parameters, state and optimizer state of one member before its first epoch."""
     transform = settings.transformation(jax.random.fold_in(key, 2))
     params = spec.init(jax.random.fold_in(key, 0), input_shape)
@@ -190,7 +190,7 @@ def run_epoch(key: Array, spec: Spec, x, y, use, settings, network: tuple, epoch
     return network
 
 
-def evaluation(
+def evaluate_rows(
     spec: Spec, params: Params, state: State, x, y, use, rows_at_once: int | None
 ) -> tuple[Array, Array]:
     """Return which rows are wrong, (N,) bool, and the mean cross-entropy of the used ones."""
@@ -207,7 +207,7 @@ def _evaluated(member: Member, spec, x, y, use, settings, train_size: int, overt
     """Write loss and errors at the member's epoch, the epochs without error, what is kept."""
     params = entropy_sgd_eval_params(member.optimizer_state, member.params)
     rows_at_once = settings.evaluation_batch_size
-    wrong, mean_loss = evaluation(spec, params, member.state, x, y, use, rows_at_once)
+    wrong, mean_loss = evaluate_rows(spec, params, member.state, x, y, use, rows_at_once)
     errors = jnp.sum(wrong & use, dtype=jnp.int32)
     fits_train, fits_all = ~jnp.any(wrong[:train_size]), errors == 0
     fits = fits_train if settings.stop == "train" else fits_all

@@ -14,7 +14,7 @@ from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.training._entropy_sgd import entropy_sgd_eval_params
 from flatvol_jax.training.ensemble import checked_rows
-from flatvol_jax.training.loop import evaluation, initial, run_epoch
+from flatvol_jax.training.loop import evaluate_rows, initial_network, run_epoch
 from flatvol_jax.training.settings import TrainSettings
 
 
@@ -119,7 +119,7 @@ def advance_trajectory(
 @partial(jax.jit, static_argnames=("spec", "input_shape", "settings"))
 def _begin(keys, spec: Spec, input_shape, settings) -> Trajectory:
     def begin_one(key):
-        return Trajectory(*initial(key, spec, input_shape, settings), jnp.int32(0))
+        return Trajectory(*initial_network(key, spec, input_shape, settings), jnp.int32(0))
 
     return jax.lax.map(begin_one, keys, batch_size=settings.vmap_size)
 
@@ -135,7 +135,7 @@ def _advance(keys, spec: Spec, x, y, use, settings, trajectory, epochs: int):
             network = run_epoch(key, spec, x, y, use, settings, tuple(member[:3]), member.epoch)
             member = Trajectory(*network, member.epoch + 1)
             params = entropy_sgd_eval_params(member.optimizer_state, member.params)
-            wrong, loss = evaluation(
+            wrong, loss = evaluate_rows(
                 spec, params, member.state, x, y, use, settings.evaluation_batch_size
             )
             errors = jnp.sum(wrong, dtype=jnp.int32)

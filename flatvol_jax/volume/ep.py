@@ -144,7 +144,7 @@ class Iterate(NamedTuple):
     iterations: Array
 
 
-def begun(labels: Array, start: Cavities) -> Iterate:
+def initial_iterate(labels: Array, start: Cavities) -> Iterate:
     """Return the state before the first update, from cavities in the coordinates of z."""
     signed = Cavities(labels * start.mean, start.variance)
     point, zero = _packed(signed), jnp.zeros_like(labels)
@@ -154,24 +154,24 @@ def begun(labels: Array, start: Cavities) -> Iterate:
     return Iterate(point, memory, infinite, nothing, jnp.ones_like(infinite), jnp.array(0))
 
 
-def unfinished(state: Iterate, tolerance: Array | float, max_iterations: int) -> Array:
+def needs_update(state: Iterate, tolerance: Array | float, max_iterations: int) -> Array:
     """Return whether another update is to be done."""
-    going = ~(state.sweep.residual <= tolerance) & (state.damping > _LEAST_DAMPING)
-    return going & (state.iterations < max_iterations)
+    continues = ~(state.sweep.residual <= tolerance) & (state.damping > _LEAST_DAMPING)
+    return continues & (state.iterations < max_iterations)
 
 
-def proposed_sites(prior_variance: Array, state: Iterate) -> Sites:
+def cavity_sites(prior_variance: Array, state: Iterate) -> Sites:
     """Return the sites of the cavities at the state's point, signed by the labels."""
     cavity = _unpacked(state.point, prior_variance)
     site = tilt(cavity.mean, cavity.variance)
     return Sites(jnp.maximum(site.precision, _FLOOR / prior_variance), site.shift)
 
 
-def advanced(
+def next_iterate(
     prior_variance: Array, labels: Array, state: Iterate, sites: Sites, marginals: Marginals
 ) -> Iterate:
     """Return the state after an update, given what the sites make of the prior."""
-    sweep = _updated(prior_variance, labels, sites, marginals)
+    sweep = _sweep_of(prior_variance, labels, sites, marginals)
     residual = _packed(sweep.cavity) - state.point
     new_distance = jnp.linalg.norm(residual)
     near = new_distance <= jnp.maximum(_LARGEST_GROWTH * state.distance, 1.0)
@@ -195,7 +195,7 @@ def advanced(
     )
 
 
-def finished(labels: Array, state: Iterate, tolerance: Array | float) -> EP:
+def ep_result(labels: Array, state: Iterate, tolerance: Array | float) -> EP:
     """Return the result in the coordinates of z."""
     sweep = state.sweep
     return EP(
@@ -220,7 +220,7 @@ def _unpacked(point: Array, prior_variance: Array) -> Cavities:
     return Cavities(mean * jnp.sqrt(variance), variance)
 
 
-def _updated(prior_variance: Array, labels: Array, sites: Sites, marginals: Marginals) -> _Sweep:
+def _sweep_of(prior_variance: Array, labels: Array, sites: Sites, marginals: Marginals) -> _Sweep:
     """Return cavities from marginals, and log Z of them.
 
     With S = diag(τ), B = I + S^½ K S^½ = L L' and d = diag(B^-1), the column norms of L^-1:
@@ -305,13 +305,13 @@ def expectation_propagation(
     prior_variance = algebra.diagonal(kernel)
 
     def iterate(state):
-        sites = proposed_sites(prior_variance, state)
+        sites = cavity_sites(prior_variance, state)
         root = labels * jnp.sqrt(sites.precision)
         marginals = algebra.marginals(kernel, root, sites.precision, labels * sites.shift)
-        return advanced(prior_variance, labels, state, sites, marginals)
+        return next_iterate(prior_variance, labels, state, sites, marginals)
 
-    def going(state):
-        return unfinished(state, tolerance, max_iterations)
+    def continues(state):
+        return needs_update(state, tolerance, max_iterations)
 
-    state = jax.lax.while_loop(going, iterate, begun(labels, start))
-    return finished(labels, state, tolerance)
+    state = jax.lax.while_loop(continues, iterate, initial_iterate(labels, start))
+    return ep_result(labels, state, tolerance)

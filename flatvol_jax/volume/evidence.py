@@ -89,12 +89,12 @@ def log_evidence(
             f"targets: got shape {targets.shape}, wanted (..., {n}) for a kernel of {n} inputs."
         )
     noise = _checked_noise(noise, n)
-    found = _of_matrix(kernel, targets, noise)
+    found = _matrix_evidence(kernel, targets, noise)
     if estimate is None:
         return found
     kernels, counts = np.asarray(estimate.group_kernels), np.asarray(estimate.group_samples)
     without = [
-        _of_matrix((kernel - share * part) / (1 - share), targets, noise).log_evidence
+        _matrix_evidence((kernel - share * part) / (1 - share), targets, noise).log_evidence
         for share, part in zip(counts / counts.sum(), kernels, strict=True)
     ]
     effect = delete_a_group(found.log_evidence, np.stack(without), counts)
@@ -106,7 +106,7 @@ def log_evidence(
     )
 
 
-def _of_matrix(kernel: np.ndarray, targets: np.ndarray, noise: np.ndarray) -> LogEvidence:
+def _matrix_evidence(kernel: np.ndarray, targets: np.ndarray, noise: np.ndarray) -> LogEvidence:
     covariance = np.array(kernel, order="F")
     covariance[np.diag_indices_from(covariance)] += noise
     scale = np.sqrt(np.diagonal(covariance)).copy()

@@ -35,7 +35,7 @@ from flatvol_jax.volume.multiclass.class_volume import check_one_at_a_time, volu
 from flatvol_jax.volume.multiclass.labels import checked_class_labels, checked_classes
 from flatvol_jax.volume.posterior import gaussian_posterior
 from flatvol_jax.volume.repetitions import contradiction, find_repetitions
-from flatvol_jax.volume.result import LogVolume, of_outputs, rounding_error
+from flatvol_jax.volume.result import LogVolume, in_output_units, rounding_error
 from flatvol_jax.volume.sampling import (
     PROPOSALS,
     WIDEST,
@@ -148,10 +148,10 @@ def log_volume(
     checks.function("progress", progress)
     if mesh is not None:
         sharded_inputs.check_mesh(mesh, method, options.batch_size)
-    run = partial(_of_matrix, labels=labels, noise=noise, mesh=mesh)
+    run = partial(_matrix_volume, labels=labels, noise=noise, mesh=mesh)
     if classes is not None:
         classes = checked_classes(classes)
-        run = partial(_of_two_classes, labels=labels, noise=noise, mesh=mesh)
+        run = partial(_two_class_volume, labels=labels, noise=noise, mesh=mesh)
         if classes > 2:
             check_one_at_a_time(mesh, batch_size)
             run = partial(volume_of_classes, labels=labels, classes=classes, noise=noise)
@@ -199,14 +199,14 @@ def estimate_log_volume(
     return log_volume(kernel, labels, link, "certified", key, **options).estimate
 
 
-def _of_two_classes(kernel: np.ndarray, labels: np.ndarray, **rest) -> LogVolume:
+def _two_class_volume(kernel: np.ndarray, labels: np.ndarray, **rest) -> LogVolume:
     """Return log V(f) of labels 0 and 1: those of the sign of f_1 - f_0, of covariance 2 K."""
     entries = inputs.checked_entries(kernel)
     labels = checked_class_labels(labels, len(entries), 2)
-    return _of_matrix(kernel, labels=2 * labels - 1, **rest)
+    return _matrix_volume(kernel, labels=2 * labels - 1, **rest)
 
 
-def _of_matrix(
+def _matrix_volume(
     kernel: np.ndarray,
     labels: np.ndarray,
     noise: float,
@@ -237,10 +237,10 @@ def _of_matrix(
     batches = range(0, len(rows), batch_size)
     if mesh is None:
         devices = min(len(usable_devices()), len(batches))
-        reduced = _reduced(matrix, kernel, kept, options, devices)
+        reduced = _kept_correlations(matrix, kernel, kept, options, devices)
         clashes = [contradiction(repetitions, row, read, noise) for row in rows]
         del matrix, read
-        algebra, held = DENSE, _on_devices(reduced, devices)
+        algebra, held = DENSE, _device_matrix(reduced, devices)
         del reduced
 
         def jittered(jitter):
@@ -279,14 +279,14 @@ def _of_matrix(
             clash = clashes[place]
             if clash is None:
                 own_key = None if key is None else jax.random.fold_in(key, place)
-                result = _finished(own_key, matrix, row[kept], ep, options, jitter)
+                result = _method_result(own_key, matrix, row[kept], ep, options, jitter)
             else:
-                result = _impossible(clash, matrix, row[kept], ep, options)
-            results.append(of_outputs(result, repetitions, prior, noise))
+                result = _impossible_result(clash, matrix, row[kept], ep, options)
+            results.append(in_output_units(result, repetitions, prior, noise))
         return results
 
     if mesh is not None:
-        finished = sharded_inputs.no_other_mesh(finished)
+        finished = sharded_inputs.without_outer_mesh(finished)
     tasks = [partial(finished, first) for first in batches]
     results = in_order(tasks, progress, one_after_another=mesh is not None)
     return jax.tree.map(
@@ -294,7 +294,7 @@ def _of_matrix(
     )
 
 
-def _reduced(
+def _kept_correlations(
     matrix: np.ndarray, kernel: np.ndarray, kept: np.ndarray, options: _Options, devices: int
 ) -> np.ndarray:
     """Return the correlations of the outputs that are kept, if there is memory for what follows."""
@@ -311,7 +311,7 @@ def _reduced(
     return matrix
 
 
-def _on_devices(matrix: np.ndarray, devices: int) -> Callable[[], jax.Array]:
+def _device_matrix(matrix: np.ndarray, devices: int) -> Callable[[], jax.Array]:
     """Return a function that gives the matrix on the device of the task.
 
     A single device takes the matrix over, and no copy stays.
@@ -322,7 +322,7 @@ def _on_devices(matrix: np.ndarray, devices: int) -> Callable[[], jax.Array]:
     return lambda: array
 
 
-def _finished(
+def _method_result(
     key: jax.Array | None,
     kernel: jax.Array,
     labels: np.ndarray,
@@ -376,12 +376,12 @@ def _finished(
     )
 
 
-def _impossible(
+def _impossible_result(
     clash: tuple[int, int], kernel: jax.Array, labels: np.ndarray, ep: EP, options: _Options
 ) -> LogVolume:
     """Return the exact answer V(f) = 0; sites and cavities are those of the first labels."""
     method = "ep" if options.method == "ep" else "ep_corrected"
-    rest = _finished(None, kernel, labels, ep, options._replace(method=method))
+    rest = _method_result(None, kernel, labels, ep, options._replace(method=method))
     certified = options.method == "certified"
     return rest._replace(
         log_volume=np.float64(-np.inf),

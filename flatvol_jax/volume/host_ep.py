@@ -20,11 +20,11 @@ from flatvol_jax.volume.ep import (
     Iterate,
     Marginals,
     Sites,
-    advanced,
-    begun,
-    finished,
-    proposed_sites,
-    unfinished,
+    cavity_sites,
+    ep_result,
+    initial_iterate,
+    needs_update,
+    next_iterate,
 )
 
 
@@ -75,14 +75,14 @@ def iterated_on_host(
         tolerance: nats, on the residual.
         max_iterations: of the algebra's calls.
     """
-    state, going = _begun(labels, start)
-    while going:
-        sites = _proposed(prior_variance, state)
+    state, continues = _initial_iterate(labels, start)
+    while continues:
+        sites = _cavity_sites(prior_variance, state)
         found = marginals(sites)
-        state, going = _advanced(
+        state, continues = _next_iterate(
             prior_variance, labels, state, sites, found, tolerance, max_iterations
         )
-    return finished(labels, state, tolerance)
+    return ep_result(labels, state, tolerance)
 
 
 def lapack_marginals(kernel: np.ndarray, labels: np.ndarray, sites: Sites) -> Marginals:
@@ -110,18 +110,18 @@ def lapack_marginals(kernel: np.ndarray, labels: np.ndarray, sites: Sites) -> Ma
 
 
 @jax.jit
-def _begun(labels, start: Cavities) -> tuple[Iterate, jax.Array]:
-    return begun(labels, start), jnp.array(True)
+def _initial_iterate(labels, start: Cavities) -> tuple[Iterate, jax.Array]:
+    return initial_iterate(labels, start), jnp.array(True)
 
 
 @jax.jit
-def _proposed(prior_variance, state: Iterate) -> Sites:
-    return proposed_sites(prior_variance, state)
+def _cavity_sites(prior_variance, state: Iterate) -> Sites:
+    return cavity_sites(prior_variance, state)
 
 
 @partial(jax.jit, static_argnames="max_iterations")
-def _advanced(
+def _next_iterate(
     prior_variance, labels, state, sites, marginals, tolerance, max_iterations: int
 ) -> tuple[Iterate, jax.Array]:
-    state = advanced(prior_variance, labels, state, sites, marginals)
-    return state, unfinished(state, tolerance, max_iterations)
+    state = next_iterate(prior_variance, labels, state, sites, marginals)
+    return state, needs_update(state, tolerance, max_iterations)

@@ -35,7 +35,7 @@ class Cloud(NamedTuple):
         noise: standardised coordinates ε of z = m + Lε, (P, n); zero where not yet visited.
         log_weight: since the last resampling, (P,).
         ancestor: each particle's ancestor at the start, (P,), numbered within its replicate.
-        log_estimate: what resampling has banked, (R,).
+        log_estimate: log mean weight up to the last resampling, summed, (R,).
         resamplings: (R,).
         effective: least effective sample size seen, (R,).
         origin: which row of its mean each particle has, (P,); None where all have one mean.
@@ -108,8 +108,10 @@ def twisted_importance_sampling(
     References: Genz, J. Comput. Graph. Stat. 1 (1992), separation of variables; Whiteley and
     Lee, Ann. Stat. 42 (2014), twisted particle filters.
     """
-    cloud = begun_cloud(len(mean), particles, replicates)
-    return replicates_of(visited(key, cloud, mean, factor, precision, shift, replicates))
+    cloud = initial_cloud(len(mean), particles, replicates)
+    return cloud_replicates(
+        visit_coordinates(key, cloud, mean, factor, precision, shift, replicates)
+    )
 
 
 @partial(jax.jit, static_argnames=("particles", "replicates"))
@@ -123,12 +125,12 @@ def twisted_particles(
     replicates: int,
 ) -> tuple[Array, Cloud, Replicates]:
     """Return the z that `twisted_importance_sampling` drew, (P, n), the cloud and its estimates."""
-    cloud = begun_cloud(len(mean), particles, replicates)
-    cloud = visited(key, cloud, mean, factor, precision, shift, replicates)
-    return mean + cloud.noise @ factor.T, cloud, replicates_of(cloud)
+    cloud = initial_cloud(len(mean), particles, replicates)
+    cloud = visit_coordinates(key, cloud, mean, factor, precision, shift, replicates)
+    return mean + cloud.noise @ factor.T, cloud, cloud_replicates(cloud)
 
 
-def begun_cloud(n: int, particles: int, replicates: int) -> Cloud:
+def initial_cloud(n: int, particles: int, replicates: int) -> Cloud:
     """Return R times N particles that have visited none of n coordinates; float64."""
     return Cloud(
         noise=jnp.zeros((replicates * particles, n)),
@@ -140,7 +142,7 @@ def begun_cloud(n: int, particles: int, replicates: int) -> Cloud:
     )
 
 
-def visited(
+def visit_coordinates(
     key: Array,
     cloud: Cloud,
     mean: Array,
@@ -228,12 +230,12 @@ def _resample(key: Array, cloud: Cloud, replicates: int) -> Cloud:
         chosen = jax.vmap(jnp.searchsorted)(cumulated, uniform * cumulated[:, -1:])
         parent = jnp.where(needed[:, None], chosen, jnp.arange(particles))
         parent = (parent + particles * jnp.arange(replicates)[:, None]).reshape(-1)
-        banked = logsumexp(log_weight, axis=-1) - jnp.log(particles)
+        log_mean_weight = logsumexp(log_weight, axis=-1) - jnp.log(particles)
         return cloud._replace(
             noise=cloud.noise[parent],
             log_weight=jnp.where(needed[:, None], 0.0, log_weight).reshape(-1),
             ancestor=cloud.ancestor[parent],
-            log_estimate=cloud.log_estimate + jnp.where(needed, banked, 0.0),
+            log_estimate=cloud.log_estimate + jnp.where(needed, log_mean_weight, 0.0),
             resamplings=cloud.resamplings + needed,
             origin=None if cloud.origin is None else cloud.origin[parent],
         )
@@ -241,7 +243,7 @@ def _resample(key: Array, cloud: Cloud, replicates: int) -> Cloud:
     return jax.lax.cond(needed.any(), resampled, lambda cloud: cloud, cloud)
 
 
-def replicates_of(cloud: Cloud) -> Replicates:
+def cloud_replicates(cloud: Cloud) -> Replicates:
     """Return the estimates of particles that have visited all coordinates."""
     replicates = len(cloud.log_estimate)
     particles = len(cloud.log_weight) // replicates

@@ -51,13 +51,13 @@ def ep_jackknife(
 def given_this_kernel(result: LogVolume) -> LogVolume:
     """Say of a certified result that it is for this matrix, whose own error nobody knows."""
 
-    def said(status):
+    def reworded(status):
         return np.where(status == CERTIFIED, CERTIFIED_GIVEN_KERNEL, status)
 
     estimate = result.estimate
     if estimate is not None:
-        estimate = estimate._replace(status=said(estimate.status))
-    return result._replace(status=said(result.status), estimate=estimate)
+        estimate = estimate._replace(status=reworded(estimate.status))
+    return result._replace(status=reworded(result.status), estimate=estimate)
 
 
 def with_kernel_error(result: LogVolume, effect: Jackknife, groups: int) -> LogVolume:

@@ -121,21 +121,21 @@ def orthant_probability(
     bounds = _checked_bounds(lower, len(matrix))
     fixed = matrix.diagonal() == 0  # z_i = 0
     if (bounds == np.inf).any() or (fixed & (bounds >= 0)).any():
-        return _exactly(-np.inf)
-    open_ones = ~fixed & (bounds > -np.inf)
-    if not open_ones.any():
-        return _exactly(0.0)
-    kernel = matrix[np.ix_(open_ones, open_ones)]
+        return _exact_result(-np.inf)
+    bounded = ~fixed & (bounds > -np.inf)
+    if not bounded.any():
+        return _exact_result(0.0)
+    kernel = matrix[np.ix_(bounded, bounded)]
     matrix, scale = _correlation(kernel)
-    bounds = bounds[open_ones] / scale
+    bounds = bounds[bounded] / scale
     kept, bounds = _tightest(matrix, bounds)
     if kept is None:
-        return _exactly(-np.inf)
+        return _exact_result(-np.inf)
     matrix = matrix[np.ix_(kept, kept)]
-    return _engine(key, matrix, -bounds, method, proposal, sizes, limits)
+    return _positive_probability(key, matrix, -bounds, method, proposal, sizes, limits)
 
 
-def _engine(
+def _positive_probability(
     key: jax.Array | None,
     matrix: np.ndarray,
     mean: np.ndarray,
@@ -193,7 +193,7 @@ def _result(
     )
 
 
-def _exactly(value: float) -> OrthantProbability:
+def _exact_result(value: float) -> OrthantProbability:
     return OrthantProbability(value, 0.0, "exact", True, 0, 0.0, value)
 
 

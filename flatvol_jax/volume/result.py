@@ -106,7 +106,7 @@ def rounding_error(ep: EP, jitter: float = 0.0) -> np.ndarray:
     return np.float64(entries + 0.5 * jitter * np.abs(np.sum(pull**2 - information)))
 
 
-def of_outputs(
+def in_output_units(
     result: LogVolume, repetitions: Repetitions, prior: np.ndarray, noise: float
 ) -> LogVolume:
     """Go from outputs of unit variance, noise and all, to those that the caller knows.

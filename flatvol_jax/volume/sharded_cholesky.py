@@ -42,7 +42,7 @@ def multiply(kernel: ShardedKernel, vector: Array) -> Array:
         in_specs=(rows, PartitionSpec()),
         out_specs=PartitionSpec(None, axis),
     )(kernel.blocks, _padded(kernel, vector))
-    return _everywhere(kernel, product.ravel())
+    return _replicated(kernel, product.ravel())
 
 
 def solve(kernel: ShardedKernel, root: Array, shift: Array | float, vector: Array) -> Solution:
@@ -68,7 +68,7 @@ def solve(kernel: ShardedKernel, root: Array, shift: Array | float, vector: Arra
         out_specs=(parts, parts, whole),
     )(kernel.blocks, _padded(kernel, root), shift, _padded(kernel, vector))
     return Solution(
-        _everywhere(kernel, solved), _everywhere(kernel, diagonal), half_log_determinant
+        _replicated(kernel, solved), _replicated(kernel, diagonal), half_log_determinant
     )
 
 
@@ -131,7 +131,7 @@ def _padded(kernel: ShardedKernel, vector: Array, filler: float = 0.0) -> Array:
     return jnp.pad(vector, (0, size - len(vector)), constant_values=filler)
 
 
-def _everywhere(kernel: ShardedKernel, vector: Array) -> Array:
+def _replicated(kernel: ShardedKernel, vector: Array) -> Array:
     """Gather a vector on every device and cut off what was filled up."""
     everywhere = NamedSharding(kernel.mesh, PartitionSpec())
     return jax.lax.with_sharding_constraint(vector, everywhere)[: len(kernel.diagonal)]

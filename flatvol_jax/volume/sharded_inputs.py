@@ -43,7 +43,7 @@ def check_mesh(mesh: Mesh, method: str, batch_size: int) -> None:
         )
 
 
-def no_other_mesh(function: Callable) -> Callable:
+def without_outer_mesh(function: Callable) -> Callable:
     """Run a function outside of the caller's `jax.set_mesh`, which may have other devices."""
 
     @functools.wraps(function)
@@ -54,7 +54,7 @@ def no_other_mesh(function: Callable) -> Callable:
     return alone
 
 
-@no_other_mesh
+@without_outer_mesh
 def sharded_correlation(
     kernel: np.ndarray, kept: np.ndarray, noise: float, mesh: Mesh
 ) -> ShardedKernel:

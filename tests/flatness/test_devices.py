@@ -61,7 +61,7 @@ with jax.default_device(jax.local_devices()[2]):
     alone = fv.flatness.ensemble_sharpness(whole, stacked, 1e-3)
 assert shared.value.shape == (6,)
 close(shared.value, alone.value)
-close(shared.trace, alone.trace)
+close(shared.history, alone.history)
 
 try:
     fv.over_devices(x[:63])

@@ -41,7 +41,7 @@ def to_mean(w, batch):
     return 0.5 * jnp.mean(jnp.sum((w - batch) ** 2, axis=-1))
 
 
-def heat(n):
+def n_beta(n):
     """n β."""
     return n / np.log(n)
 
@@ -96,7 +96,7 @@ def test_the_exact_posterior_tends_to_the_learning_coefficient(k):
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_one_singular_parameter_has_one_over_two_k(k):
     n = 1000
-    step_size = 0.01 * heat(n) ** (-1 / k)  # the posterior's width squared, over a hundred
+    step_size = 0.01 * n_beta(n) ** (-1 / k)  # the posterior's width squared, over a hundred
     found = learning_coefficient(
         KEY,
         monomial(k),
@@ -129,13 +129,13 @@ def test_a_valley_of_two_parameters_against_quadrature(k):
         thin=20,
     )
     assert found.status == "ok"
-    assert within(found, exact_pair(k, heat(n), localization), allowance=0.02)
+    assert within(found, exact_pair(k, n_beta(n), localization), allowance=0.02)
 
 
 @pytest.mark.parametrize("share", [0.02, 1.0])
 def test_a_regular_model_has_half_its_parameters_and_the_known_bias(share):
     n, curvature = 500, np.geomspace(0.5, 2.0, 10)
-    step_size = share / (2.0 * heat(n))
+    step_size = share / (2.0 * n_beta(n))
     found = learning_coefficient(
         KEY,
         Partial(quadratic, curvature),
@@ -147,9 +147,9 @@ def test_a_regular_model_has_half_its_parameters_and_the_known_bias(share):
         steps=8000,
         burn_in=2000,
     )
-    exact = sgld_quadratic(curvature, heat(n), 1.0, step_size)
+    exact = sgld_quadratic(curvature, n_beta(n), 1.0, step_size)
     assert within(found, exact)
-    bias = exact - 0.5 * np.sum(heat(n) * curvature / (heat(n) * curvature + 1.0))
+    bias = exact - 0.5 * np.sum(n_beta(n) * curvature / (n_beta(n) * curvature + 1.0))
     np.testing.assert_allclose(found.step_bias, bias, rtol=0.05)
     # The bias falls with the step, and so far from small is the larger step's that it shows.
     assert (abs(found.value - 5.0) < 0.03 * 5) == (share < 1)
@@ -161,7 +161,7 @@ def test_a_regular_model_has_half_its_parameters_and_the_known_bias(share):
 @pytest.mark.parametrize("batch_size", [4, None])
 def test_minibatches_add_the_variance_of_their_gradient(batch_size):
     data = np.random.default_rng(0).normal(size=(200, 3))
-    step_size, t = 0.1 / heat(200), heat(200)
+    step_size, t = 0.1 / n_beta(200), n_beta(200)
     found = learning_coefficient(
         KEY,
         to_mean,
@@ -219,9 +219,9 @@ def test_integer_labels_stay_integers():
 
 def test_the_trace_and_the_chains_are_two_means_of_the_same_losses():
     found = learning_coefficient(KEY, to_mean, np.zeros(1), np.ones((20, 1)), **SHORT)
-    assert found.trace.shape == (9,)
+    assert found.history.shape == (9,)
     assert found.chain_values.shape == (6,)
-    value = heat(20) * (found.trace.mean() - found.loss)
+    value = n_beta(20) * (found.history.mean() - found.loss)
     np.testing.assert_allclose(found.value, value, rtol=1e-12)
     np.testing.assert_allclose(found.chain_values.mean(), value, rtol=1e-12)
     error = found.chain_values.std(ddof=1) / np.sqrt(6)
@@ -237,17 +237,17 @@ def test_a_saddle_is_negative():
         np.zeros(2),
         rows(n),
         1e-3,
-        localization=5 * heat(n),
+        localization=5 * n_beta(n),
         chains=16,
     )
     assert found.status == "negative"
-    exact = sgld_quadratic(curvature, heat(n), 5 * heat(n), 1e-3)
+    exact = sgld_quadratic(curvature, n_beta(n), 5 * n_beta(n), 1e-3)
     assert abs(found.value - exact) < 4 * found.standard_error
 
 
 def test_too_large_a_step_diverges():
     found = learning_coefficient(
-        KEY, Partial(quadratic, 1.0), np.zeros(2), rows(100), 5 / heat(100), localization=0.0
+        KEY, Partial(quadratic, 1.0), np.zeros(2), rows(100), 5 / n_beta(100), localization=0.0
     )
     assert found.status == "diverged"
     assert np.isnan(found.value)
@@ -260,7 +260,7 @@ def test_chains_that_still_rise_are_not_stationary():
         Partial(quadratic, 1.0),
         np.zeros(50),
         rows(100),
-        0.002 / heat(100),
+        0.002 / n_beta(100),
         localization=0.0,
         steps=500,
         burn_in=0,
@@ -275,8 +275,8 @@ def test_the_x64_setting_changes_nothing():
         with jax.enable_x64(x64):
             data = np.linspace(0, 1, 20)[:, None]
             found.append(learning_coefficient(KEY, to_mean, np.ones(1), data, **SHORT))
-    np.testing.assert_array_equal(found[0].trace, found[1].trace)
-    assert found[0].trace.dtype == np.float64
+    np.testing.assert_array_equal(found[0].history, found[1].history)
+    assert found[0].history.dtype == np.float64
     assert isinstance(found[0].value, float)
 
 

@@ -107,8 +107,8 @@ def test_the_searches_agree_on_a_network_and_keep_their_budget(network):
         assert found[method].value <= found["best"].value * (1 + 1e-12)
     for method, result in found.items():
         assert result.gradients <= (190 if method == "lbfgsb" else 60)  # 60 for each of its starts
-        assert (np.diff(result.trace) >= 0).all()
-        assert result.trace.max() == pytest.approx(result.max_loss, rel=1e-12)
+        assert (np.diff(result.history) >= 0).all()
+        assert result.history.max() == pytest.approx(result.max_loss, rel=1e-12)
         assert result.converged
         parts = result.first_order + result.second_order + result.remainder
         np.testing.assert_allclose(parts, result.value, rtol=1e-9)
@@ -136,7 +136,7 @@ def test_where_the_hessian_vanishes_too_the_box_is_still_searched(method):
 def test_a_loss_that_is_not_defined_in_all_of_the_box_has_not_converged(method):
     found = fv.sharpness(with_a_logarithm, np.array([0.05, 1.0]), 0.1, method)
     assert np.isfinite(found.value)
-    assert np.isfinite(found.trace).all()
+    assert np.isfinite(found.history).all()
     assert not found.converged
     assert found.value > 1.0
 
@@ -165,7 +165,7 @@ def test_an_ensemble_has_the_values_of_its_members(network):
                 getattr(together, name)[i], getattr(alone, name), rtol=1e-8, err_msg=name
             )
         assert together.converged[i] == alone.converged
-        np.testing.assert_allclose(together.trace[i], alone.trace, rtol=1e-12)
+        np.testing.assert_allclose(together.history[i], alone.history, rtol=1e-12)
 
 
 def test_batches_of_an_ensemble_are_filled_up_and_change_rounding_only(network):

@@ -8,7 +8,7 @@ from flatvol_jax.sampling.packing import (
     pack_labels,
     pack_outputs,
     unpack_labels,
-    words_of,
+    word_count,
 )
 
 SIZES = (1, 4, 31, 32, 33, 63, 64, 65, 128, 1024)
@@ -22,7 +22,7 @@ def random_labels(inputs, functions=50):
 def test_unpacking_is_the_inverse_of_packing(inputs):
     labels = random_labels(inputs)
     words = pack_labels(labels)
-    assert words.shape == (50, words_of(inputs))
+    assert words.shape == (50, word_count(inputs))
     assert words.dtype == np.uint64
     np.testing.assert_array_equal(unpack_labels(words, inputs), labels)
 

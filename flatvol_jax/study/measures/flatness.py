@@ -35,7 +35,7 @@ def measure_sharpness(problem: Problem, trained: Trained, key: jax.Array, settin
         f"{name}.second_order": result.second_order,
         f"{name}.remainder": result.remainder,
         f"{name}.on_face": result.on_face,
-        f"{name}.trace": result.trace,
+        f"{name}.trace": result.history,
         "measure.loss.train": result.loss,
         "is.sharpness_converged": bool(result.converged),
     }

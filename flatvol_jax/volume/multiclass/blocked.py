@@ -10,7 +10,7 @@ from scipy.linalg.blas import dsyrk, dtrsm
 from scipy.linalg.lapack import dpotrf
 
 from flatvol_jax.volume.ep import EP
-from flatvol_jax.volume.importance import Cloud, begun_cloud, replicates_of, visited
+from flatvol_jax.volume.importance import Cloud, cloud_replicates, initial_cloud, visit_coordinates
 from flatvol_jax.volume.multiclass.differences import Problem, on_grid
 from flatvol_jax.volume.multiclass.host_algebra import (
     factor_of_class,
@@ -75,20 +75,20 @@ def blocked_estimate(
 
     total = particles * replicates
     noise = np.zeros((classes, total, n))  # f_c = L noise_c
-    cloud = begun_cloud(0, particles, replicates)
+    cloud = initial_cloud(0, particles, replicates)
     for first in range(0, n, block):
         rows = slice(first, min(first + block, n))
         rest = slice(first, n)
         b = rows.stop - first
         # What the outputs before this block say of those from here on, (C, P, r).
-        told = noise[:, :, :first] @ factor[rest, :first].T
+        predicted = noise[:, :, :first] @ factor[rest, :first].T
         visits = _visits(own[:, rows], hardness[:, rows])
         conditional = _conditional(
             _residual_kernel(factor[rest, rest]),
             own[:, rest],
             precision[:, rest],
             shift[:, rest],
-            told,
+            predicted,
             b,
             visits,
         )
@@ -107,12 +107,12 @@ def blocked_estimate(
         drawn[c, :, i] -= differences.T
         if not np.array_equal(origin, np.arange(total)):
             noise[:, :, :first] = noise[:, origin, :first]
-        drawn -= told[:, origin, :b]
+        drawn -= predicted[:, origin, :b]
         for one in range(classes):
             noise[one, :, rows] = dtrsm(
                 1.0, factor[rows, rows], drawn[one].T, lower=1, overwrite_b=1
             ).T
-    runs = jax.device_get(replicates_of(cloud))
+    runs = jax.device_get(cloud_replicates(cloud))
     return combined_replicates(runs, float(log_normaliser), particles, "ep", rounding_error)
 
 
@@ -135,7 +135,7 @@ def _conditional(
     own: np.ndarray,
     precision: np.ndarray,
     shift: np.ndarray,
-    told: np.ndarray,
+    predicted: np.ndarray,
     b: int,
     visits: tuple[np.ndarray, np.ndarray],
 ) -> _Conditional:
@@ -159,9 +159,9 @@ def _conditional(
     classes, r = own.shape
     root = np.where(own, 1.0, precision**0.5)
     site_mean = np.where(own, 0.0, shift / precision)
-    told = told + site_mean[:, None, :]
+    predicted = predicted + site_mean[:, None, :]
     work, total = np.empty((r, r)), np.zeros((r, r))
-    pull, responses, rests = np.zeros(told.shape[1:]), [], []
+    pull, responses, rests = np.zeros(predicted.shape[1:]), [], []
     for c in range(classes):
         factor = factor_of_class(kernel, root[c], own[c], work)
         half = dtrsm(1.0, factor, np.asfortranarray(root[c][:, None] * kernel[:, :b]), lower=1)
@@ -171,7 +171,7 @@ def _conditional(
         precision_from_factor(factor, root[c])
         mirror_upper(work)
         total += work
-        pull += told[c] @ work
+        pull += predicted[c] @ work
     winner_factor, _ = dpotrf(total.T, lower=1, overwrite_a=1, clean=0)
     winners = dtrsm(1.0, winner_factor, pull.T, lower=1)
     winners = dtrsm(1.0, winner_factor, winners, lower=1, trans_a=1, overwrite_b=1).T
@@ -181,8 +181,8 @@ def _conditional(
     c, i = visits
     means = np.empty((classes, b, len(pull)))
     for one, response in enumerate(responses):
-        given = winners[:, :b] - told[one, :, :b] + site_mean[one, :b]
-        means[one] = (given - (winners - told[one]) @ response.T).T
+        given = winners[:, :b] - predicted[one, :, :b] + site_mean[one, :b]
+        means[one] = (given - (winners - predicted[one]) @ response.T).T
     places = np.concatenate([c * b + i, classes * b + np.arange(b)])
     joined = np.concatenate(halves, axis=1)[:, places]
     covariance = dsyrk(1.0, joined, trans=1, lower=1).T
@@ -200,11 +200,13 @@ def _conditional(
 def _draw(key, cloud: Cloud, mean, winners, factor, precision, shift, replicates: int):
     """Visit a block's differences; return the particles, and for each its origin and outputs."""
     differences, total = len(precision), len(cloud.log_weight)
-    begun = cloud._replace(
+    start = cloud._replace(
         noise=jnp.zeros((total, differences), mean.dtype), origin=jnp.arange(total)
     )
     visits = factor[:differences, :differences]
-    done = visited(jax.random.fold_in(key, 0), begun, mean, visits, precision, shift, replicates)
+    done = visit_coordinates(
+        jax.random.fold_in(key, 0), start, mean, visits, precision, shift, replicates
+    )
     own, across = factor[differences:, differences:], factor[differences:, :differences]
     fresh = jax.random.normal(jax.random.fold_in(key, 1), winners.shape, mean.dtype)
     g = mean[done.origin] + done.noise @ visits.T

@@ -121,10 +121,10 @@ def volume_of_classes(
                 rounding = class_rounding_error(run.ep, classes, run.jitter)
                 sampled = run.problem, run.ep, run.posterior, run.log_normaliser
                 estimate = class_estimate(own_key, *sampled, options, rounding)
-            result = _joined(run, classes, options, estimate)
+            result = _class_result(run, classes, options, estimate)
         else:
-            result = _of_none(clash, run, classes, options)
-        return [_of_inputs(result, repetitions, scale)]
+            result = _impossible_result(clash, run, classes, options)
+        return [_in_output_units(result, repetitions, scale)]
 
     tasks = [partial(finished, place) for place in range(len(rows))]
     results = in_order(tasks, progress, one_after_another=True)
@@ -237,7 +237,7 @@ def _increments(problem: Problem, ep: EP, mean: np.ndarray, uncertainty: np.ndar
     return moments.point_increments(problem, ep, mean, uncertainty)
 
 
-def _joined(run: _Run, classes: int, options: Any, estimate: Estimate | None) -> LogVolume:
+def _class_result(run: _Run, classes: int, options: Any, estimate: Estimate | None) -> LogVolume:
     """Return the result in the units of correlations, on the host."""
     problem, ep, correction = run.problem, run.ep, run.correction
     value, error = ep.log_volume, np.float64(np.nan)
@@ -275,10 +275,10 @@ def _joined(run: _Run, classes: int, options: Any, estimate: Estimate | None) ->
     )
 
 
-def _of_none(clash: tuple[int, int], run: _Run, classes: int, options: Any) -> LogVolume:
+def _impossible_result(clash: tuple[int, int], run: _Run, classes: int, options: Any) -> LogVolume:
     """Return the exact answer V(f) = 0; sites and cavities are those of the first labels."""
     certified = options.method == "certified"
-    return _joined(run, classes, options, None)._replace(
+    return _class_result(run, classes, options, None)._replace(
         log_volume=np.float64(-np.inf),
         standard_error=np.float64(0.0),
         status=np.str_(
@@ -292,7 +292,7 @@ def _of_none(clash: tuple[int, int], run: _Run, classes: int, options: Any) -> L
     )
 
 
-def _of_inputs(result: LogVolume, repetitions: Repetitions, scale: np.ndarray) -> LogVolume:
+def _in_output_units(result: LogVolume, repetitions: Repetitions, scale: np.ndarray) -> LogVolume:
     """Go from the kept outputs, in units of their deviation, to those that the caller knows."""
     place = repetitions.place
     repeated, scale = np.bincount(place)[place] > 1, scale[:, None]

@@ -97,7 +97,7 @@ def test_chunks_and_sums_are_read_back(workdir):
     sums = SumFiles(workdir / "sums", "name", 9)
     assert sums.read(2)[0] == 0
     for done in (3, 9):
-        checked = done + prior_check.nothing()
+        checked = done + prior_check.no_networks()
         sums.write(done, done * np.eye(2), checked)
         found, matrix, beside = sums.read(2)
         assert (found, matrix[0, 0]) == (done, done)
