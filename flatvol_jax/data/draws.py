@@ -22,7 +22,7 @@ class Split(NamedTuple):
 
     x: np.ndarray
     y: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides tuple.index, which nobody needs
 
 
 @prints_its_fields
@@ -207,11 +207,12 @@ def attack_indices(
             f"size: got |A| = {size}, wanted at most the {pool_size} of the pool. "
             "Try a larger attack_pool_size in `draw`."
         )
-    order = np.arange(pool_size) if nested else _permutation(key, pool_size)
-    return order[:size]
+    if nested:
+        return np.arange(size)
+    return _permutation(checks.random_key("key", key), pool_size)[:size]
 
 
 def _permutation(key: jax.Array, size: int) -> np.ndarray:
     """Return 0..size-1 in random order, int64."""
-    order = jax.random.permutation(checks.random_key("key", key), size)
+    order = jax.random.permutation(key, size)
     return np.asarray(order).astype(np.int64)

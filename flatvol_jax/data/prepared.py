@@ -54,7 +54,7 @@ def prepared_folder(name: str, data_dir: epath.PathLike | None = None) -> epath.
     """Return the folder of the newest prepared version; an error says how to prepare one."""
     if data_dir is None:
         data_dir = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    root = checks.folder("data_dir", data_dir).expanduser().resolve()
+    root = epath.Path(checks.folder("data_dir", data_dir)).expanduser().resolve()
     try:
         versions = [
             (tuple(int(part) for part in path.name.split(".")), path)

@@ -1,6 +1,5 @@
 """Adaptive sharpness: the box and the ball of every coordinate scale with its weight."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.objective import checked_objective
 from flatvol_jax.flatness.worst_case import expansion, worst_case
 from flatvol_jax.runtime import checks
@@ -47,7 +47,7 @@ class AdaptiveSharpness(NamedTuple):
 
 @float64_scope
 def adaptive_sharpness(
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     rho: float,
     norm: str = "inf",

@@ -1,6 +1,5 @@
 """Average-case sharpness: the mean rise of the loss under Gaussian noise on the parameters."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.objective import Loss, checked_objective, flat_loss
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope
@@ -35,7 +35,7 @@ class AverageSharpness(NamedTuple):
 @float64_scope
 def average_sharpness(
     key: Array,
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     rho: float,
     adaptive: bool = True,

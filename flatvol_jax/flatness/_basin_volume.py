@@ -37,8 +37,8 @@ class Preconditioner(NamedTuple):
     """
 
     diagonal: Any
-    vectors: Array | None = None
-    variances: Array | None = None
+    vectors: Array | np.ndarray | None = None
+    variances: Array | np.ndarray | None = None
 
 
 @prints_its_fields
@@ -193,7 +193,7 @@ def _rays(
     return jax.lax.map(follow, jax.random.split(key, directions), batch_size=batch_size)
 
 
-def _combined(log_volumes: np.ndarray, rays: _Rays) -> BasinVolume:
+def _combined(log_volumes: np.ndarray, rays: Any) -> BasinVolume:
     """Join the rays into the mean over directions, its error and its status."""
     directions = len(log_volumes)
     log_total = float(logsumexp(log_volumes))
@@ -249,7 +249,8 @@ def _contains(inside: Partial, params: Any) -> Array:
 
 def _positive_like(name: str, tree: Any, params: Any) -> Array:
     """Return a pytree of positive numbers like params as a vector, (P,)."""
-    structure, wanted = jax.tree.structure(tree), jax.tree.structure(params)
+    structure: Any = jax.tree.structure(tree)
+    wanted: Any = jax.tree.structure(params)
     if structure != wanted:
         raise ValueError(
             f"{name}: got {structure}, wanted the structure of params, {wanted}; try "
@@ -280,18 +281,18 @@ def _checked_steps(
         raise ValueError(
             "preconditioner: got one of vectors and variances, wanted both or neither."
         )
-    vectors = checks.finite("preconditioner.vectors", vectors, ndim=2).astype(float)
-    variances = checks.finite("preconditioner.variances", variances, ndim=1).astype(float)
-    if vectors.shape != (len(variances), std.size) or not (variances > 0).all():
+    rows = checks.finite("preconditioner.vectors", vectors, ndim=2).astype(float)
+    along = checks.finite("preconditioner.variances", variances, ndim=1).astype(float)
+    if rows.shape != (len(along), std.size) or not (along > 0).all():
         raise ValueError(
-            f"preconditioner: got vectors {vectors.shape} and variances {variances.shape}, "
-            f"smallest {variances.min(initial=np.inf)}, wanted (k, {std.size}) and (k,) above 0."
+            f"preconditioner: got vectors {rows.shape} and variances {along.shape}, "
+            f"smallest {along.min(initial=np.inf)}, wanted (k, {std.size}) and (k,) above 0."
         )
-    excess = np.abs(vectors @ vectors.T - np.eye(len(variances))).max(initial=0.0)
+    excess = np.abs(rows @ rows.T - np.eye(len(along))).max(initial=0.0)
     if excess > _ORTHONORMAL:
         raise ValueError(
             f"preconditioner.vectors: got rows whose products differ from the identity by "
             f"{excess:.1e}, wanted orthonormal rows; try numpy.linalg.qr."
         )
-    log_determinant = 2 * float(jnp.sum(jnp.log(scale))) + float(np.log(variances).sum())
-    return _Steps(scale, jnp.asarray(vectors), jnp.sqrt(jnp.asarray(variances))), log_determinant
+    log_determinant = 2 * float(jnp.sum(jnp.log(scale))) + float(np.log(along).sum())
+    return _Steps(scale, jnp.asarray(rows), jnp.sqrt(jnp.asarray(along))), log_determinant

@@ -29,6 +29,10 @@ class Composed(NamedTuple):
         return self.outer(self.inner(params))
 
 
+LossFunction = Callable[[Any], Array] | Composed
+"""A loss: any function params -> scalar, or `composed(outer, inner)`."""
+
+
 def composed(outer: Callable[[Array], Array], inner: Callable[[Any], Array]) -> Composed:
     """Compose a mean loss of the outputs with the network that makes them.
 
@@ -37,8 +41,8 @@ def composed(outer: Callable[[Array], Array], inner: Callable[[Any], Array]) -> 
     return Composed(*(f if isinstance(f, Partial) else Partial(f) for f in (outer, inner)))
 
 
-def gauss_newton_product(loss: Composed, params: Any) -> tuple[Callable[[Array], Array], int]:
-    """Return v -> J' (∇² outer) J v and P, J the Jacobian of the outputs; traceable.
+def gauss_newton_product(loss: Any, params: Any) -> tuple[Callable[[Array], Array], int]:
+    """Return v -> J' (∇² outer) J v and P of a `Composed` loss, J that of the outputs; traceable.
 
     H = J' (∇² outer) J + Σ_n (∂ outer / ∂ output_n) ∇² output_n: the second part is left out. For
     a network that is piecewise linear in the weights of each layer it has a zero diagonal, so

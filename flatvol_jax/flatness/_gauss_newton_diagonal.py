@@ -63,9 +63,9 @@ def gauss_newton_diagonal(
     descent", for the matrix.
     """
     checked_operator("gauss_newton", loss)
-    loss, params, _ = checked_objective(loss, params)
-    separate = checked_gauss_newton(loss, params, example)
-    return to_host(_diagonal(separate, params))
+    objective = checked_objective(loss, params)
+    separate = checked_gauss_newton(loss, objective.params, example)
+    return to_host(_diagonal(separate, objective.params))
 
 
 @jax.jit

@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 from scipy.stats import t as student
 
 from flatvol_jax.flatness.examples import checked_examples, number_of_examples
-from flatvol_jax.flatness.objective import Loss, checked_loss, checked_objective, flat_loss
+from flatvol_jax.flatness.objective import checked_loss, checked_objective, flat_loss
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_host
 from flatvol_jax.runtime.printing import prints_its_fields
@@ -112,13 +112,13 @@ def learning_coefficient(
         raise ValueError("data: got one example, wanted two for 1 / ln n; try inverse_temperature.")
     beta = 1.0 / np.log(size) if inverse_temperature is None else inverse_temperature
     n_beta = size * checks.positive("inverse_temperature", beta)
-    loss = checked_loss(loss)
+    batch_loss = checked_loss(loss)
     data = checked_examples(data)
-    objective = checked_objective(Partial(_full_batch, loss, data), params)
+    objective = checked_objective(Partial(_full_batch, batch_loss, data), params)
     keys = jax.random.split(key, chains)
     losses, biases, gradient_norm = to_host(
         _langevin(
-            keys, loss, objective.params, data, step_size, localization, n_beta,
+            keys, batch_loss, objective.params, data, step_size, localization, n_beta,
             batch_size, steps, burn_in, thin,
         )
     )  # fmt: skip
@@ -152,14 +152,14 @@ def _status(value: float, step_bias: float, rises: np.ndarray) -> str:
     return "ok"
 
 
-def _full_batch(loss: Loss, data: Any, params: Any) -> Array:
+def _full_batch(loss: Callable[..., Any], data: Any, params: Any) -> Array:
     return loss(params, data)
 
 
 @partial(jax.jit, static_argnames=("batch_size", "steps", "burn_in", "thin"))
 def _langevin(
     keys: Array,
-    loss: Loss,
+    loss: Any,
     params: Any,
     data: Any,
     step_size: Array | float,

@@ -12,7 +12,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from flatvol_jax.flatness import hessian
-from flatvol_jax.flatness._composed import Composed
+from flatvol_jax.flatness._composed import Composed, LossFunction
 from flatvol_jax.flatness._gauss_newton_diagonal import checked_gauss_newton, sum_over_examples
 from flatvol_jax.flatness.objective import (
     Loss,
@@ -51,7 +51,7 @@ class RelativeFlatness(NamedTuple):
 @float64_scope
 def relative_flatness(
     key: Array,
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     layer: Path,
     operator: str = "hessian",
@@ -95,7 +95,8 @@ def relative_flatness(
     checked_operator(operator, loss)
     if example is not None and operator != "gauss_newton":
         raise ValueError(f'example: got one with operator {operator!r}, try "gauss_newton".')
-    loss, params, _ = checked_objective(loss, params)
+    objective = checked_objective(loss, params)
+    params = objective.params
     matrix = _matrix(weight_at(params, layer))
     norm = float(jnp.sum(matrix**2))
     factor, identity = jnp.linalg.qr(matrix, mode="r"), jnp.eye(matrix.shape[1])
@@ -106,14 +107,13 @@ def relative_flatness(
         return Partial(_moved, _Layer(function, params, layer, factor))
 
     value_se = trace_se = 0.0
-    if operator == "gauss_newton":
+    layer_loss: Loss = in_layer(objective.loss, identity)
+    if isinstance(loss, Composed) and operator == "gauss_newton":
         separate = checked_gauss_newton(loss, params, example)
         layer_loss = Composed(loss.outer, in_layer(loss.inner, identity))
         outputs = in_layer(separate.outputs, identity)
         alone = None if separate.example is None else in_layer(separate.example, identity)
         value, trace = map(float, _traces(outputs, alone, change, factor, separate.curvature))
-    else:
-        layer_loss = in_layer(loss, identity)
 
     if matrix.size <= hessian.DENSE_UP_TO:
         block = np.asarray(_block(layer_loss, change, operator))
@@ -133,7 +133,9 @@ def relative_flatness(
         converged = residual <= hessian.TOLERANCE * plain.spectral_norm
         trace, trace_se = plain.trace, plain.trace_se
         start = jnp.zeros((len(matrix), len(factor)))
-        weighted = hessian.hessian_measures(weighted_key, in_layer(loss, factor), start, k=1)
+        weighted = hessian.hessian_measures(
+            weighted_key, in_layer(objective.loss, factor), start, k=1
+        )
         value, value_se = weighted.trace, weighted.trace_se
     return RelativeFlatness(
         value,

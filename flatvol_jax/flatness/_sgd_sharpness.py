@@ -129,19 +129,28 @@ def sgd_sharpness(
     data, params = checked_examples(data), checked_params(params)
     has_state, state = state is not None, checked_state({} if state is None else state)
     point = (params, state) if has_state else (params,)
-    loss = checked_loss(loss)
+    batch_loss: Any = checked_loss(loss)
     batch = jax.tree.map(lambda leaf: leaf[:batch_size], data)
     if has_state:
-        check_loss_and_state(loss, params, state, batch)
+        check_loss_and_state(batch_loss, params, state, batch)
     elif center_loss is not None:
-        check_scalar(Partial(_loss_of_all_data, loss, batch), point)
+        check_scalar(Partial(_loss_of_all_data, batch_loss, batch), point)
     if center_loss is None:
-        center = Partial(_loss_of_all_data, loss, data)
+        center = Partial(_loss_of_all_data, batch_loss, data)
     else:
         center = Partial(_at_point, checked_loss(center_loss))
     objective = checked_objective(center, point)
     losses, delta = _ascend(
-        key, loss, point, data, epsilon, learning_rate, batch_size, epochs, reading, drop_incomplete
+        key,
+        batch_loss,
+        point,
+        data,
+        epsilon,
+        learning_rate,
+        batch_size,
+        epochs,
+        reading,
+        drop_incomplete,
     )
     return _joined_result(objective, epsilon, np.asarray(losses), delta)
 

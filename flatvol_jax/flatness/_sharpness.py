@@ -1,6 +1,5 @@
 """Box sharpness (def. 2.1): the largest loss in the box of eq. 7 that several searches find."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.objective import Loss, checked_ensemble, checked_objective
 from flatvol_jax.flatness.worst_case import METHODS, expansion, linear_search, worst_case
 from flatvol_jax.runtime import checks
@@ -65,7 +65,7 @@ def checked_divisor(loss: np.ndarray | float) -> np.ndarray | float:
 
 @float64_scope
 def sharpness(
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     epsilon: float,
     method: str = "best",
@@ -111,7 +111,7 @@ def sharpness(
 
 @float64_scope
 def ensemble_sharpness(
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     epsilon: float,
     key: Array | None = None,
@@ -138,7 +138,7 @@ def ensemble_sharpness(
         ValueError: as `sharpness`, and leading axes that differ.
     """
     epsilon = checks.positive("epsilon", epsilon)
-    loss, params = checked_ensemble(loss, params)
+    checked, params = checked_ensemble(loss, params)
     key = jax.random.key(0) if key is None else checks.random_key("key", key)
     params = to_host(params)  # each batch goes to the device that takes it
     members = len(jax.tree.leaves(params)[0])
@@ -148,11 +148,11 @@ def ensemble_sharpness(
     @float64_scope  # a thread has a setting of its own
     def measure(place):
         batch = jax.tree.map(lambda leaf: leaf[batches[place]], params)
-        return {place: to_host(_ensemble(key, loss, batch, epsilon))}
+        return {place: to_host(_ensemble(key, checked, batch, epsilon))}
 
     measured: dict[int, Any] = {}
     tasks = [partial(measure, place) for place in range(len(batches))]
-    with jax.default_device(usable_devices()[0]) if _on_several(loss) else nullcontext():
+    with jax.default_device(usable_devices()[0]) if _on_several(checked) else nullcontext():
         spread(tasks, measured.update)
     found, parts, start = jax.tree.map(
         lambda *leaves: np.concatenate(leaves)[:members], *(measured[i] for i in sorted(measured))

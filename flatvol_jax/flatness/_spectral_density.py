@@ -11,6 +11,7 @@ from jax import Array
 from scipy import stats
 
 from flatvol_jax.flatness import lanczos
+from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.hessian import without_rounding
 from flatvol_jax.flatness.objective import (
     Loss,
@@ -67,7 +68,7 @@ class SpectralDensity(NamedTuple):
 @float64_scope
 def spectral_density(
     key: Array,
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     probes: int = 8,
     depth: int = 80,

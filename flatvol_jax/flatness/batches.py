@@ -10,6 +10,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from flatvol_jax.flatness.examples import number_of_examples
+from flatvol_jax.runtime.precision import jax_config
 
 
 def mean_over_batches(
@@ -54,7 +55,7 @@ def mean_over_batches(
         return batch_total(params, first)
 
     def mean_loss(params: Any) -> Array:
-        if not jax.config.jax_enable_x64:
+        if not jax_config.jax_enable_x64:
             raise ValueError(
                 "mean_over_batches: got called with x64 off, wanted on: hand the loss to the "
                 "measures of flatvol_jax.flatness, or call it inside jax.enable_x64(True)."

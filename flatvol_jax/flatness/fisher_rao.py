@@ -57,14 +57,16 @@ def fisher_rao_norm(losses: Callable[[Any], Array], params: Any) -> FisherRao:
     Reference: Liang, Poggio, Rakhlin, Stokes 2019, "Fisher-Rao metric, geometry, and complexity
     of neural networks".
     """
-    losses, params = checked_loss(losses), checked_params(params)
-    shape = checked_shape(evaluate, losses, params, "losses", "the vector of the examples' losses")
+    function, params = checked_loss(losses), checked_params(params)
+    shape = checked_shape(
+        evaluate, function, params, "losses", "the vector of the examples' losses"
+    )
     if not (hasattr(shape, "shape") and len(shape.shape) == 1 and shape.size > 0):
         raise ValueError(
             f"losses: got {shape} from losses(params), wanted the vector of the examples' "
             "losses, (n,), before their mean."
         )
-    values, slopes = (np.asarray(part, np.float64) for part in _along(losses, params))
+    values, slopes = (np.asarray(part, np.float64) for part in _along(function, params))
     checks.finite("losses", values)
     squares = slopes**2
     mean = float(squares.mean())

@@ -1,6 +1,5 @@
 """Measures of the Hessian of the mean loss, or of its Gauss-Newton part."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from flatvol_jax.flatness import lanczos
+from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.objective import (
     Loss,
     Objective,
@@ -85,7 +85,7 @@ class HessianMeasures(NamedTuple):
 @float64_scope
 def hessian_eigenvalues(
     key: Array,
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     k: int,
     operator: str = "hessian",
@@ -116,7 +116,7 @@ def hessian_eigenvalues(
 @float64_scope
 def hessian_measures(
     key: Array,
-    loss: Callable[[Any], Array],
+    loss: LossFunction,
     params: Any,
     k: int = 50,
     operator: str = "hessian",

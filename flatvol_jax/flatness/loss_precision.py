@@ -17,7 +17,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 _FLOAT64_BITS = 64
 _FLOAT64_MANTISSA = 52
 _FLOAT64_PRESETS = ("DEFAULT", "F64_F64_F64")  # of a product; the others compute in less
-_FLOAT64_PRODUCT = jax.lax.DotAlgorithm(*3 * [np.float64])
+_FLOAT64_TYPES: Any = 3 * [np.float64]  # of both operands and of the sum
+_FLOAT64_PRODUCT = jax.lax.DotAlgorithm(*_FLOAT64_TYPES)
 _found: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 

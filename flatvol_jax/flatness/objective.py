@@ -10,7 +10,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
-from flatvol_jax.flatness._composed import Composed, gauss_newton_product
+from flatvol_jax.flatness._composed import Composed, LossFunction, gauss_newton_product
 from flatvol_jax.flatness.loss_precision import check_float64
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.faults import NumericalFault
@@ -36,7 +36,7 @@ class Objective(NamedTuple):
     value: float
 
 
-def checked_objective(loss: Callable, params: Any) -> Objective:
+def checked_objective(loss: LossFunction, params: Any) -> Objective:
     """Check that `loss(params)` is a finite scalar, computed in float64; inside a float64 scope."""
     loss, params = checked_loss(loss), checked_params(params)
     check_scalar(loss, params)
@@ -78,7 +78,7 @@ def _shapes(tree: Any) -> tuple:
     return structure, [jnp.shape(leaf) for leaf in leaves]
 
 
-def checked_ensemble(loss: Callable, params: Any) -> tuple[Loss, Any]:
+def checked_ensemble(loss: LossFunction, params: Any) -> tuple[Loss, Any]:
     """Check a loss and the parameters of many networks, as `checked_objective` checks one."""
     leaves = checks.leaves("params", params)
     lengths = {checks.concrete("params", leaf).shape[:1] for leaf in leaves}
@@ -101,8 +101,8 @@ def checked_ensemble(loss: Callable, params: Any) -> tuple[Loss, Any]:
 
 
 def checked_shape(
-    jitted: Callable,
-    function: Callable,
+    jitted: Any,
+    function: Any,
     params: Any,
     name: str = "loss",
     wanted: str = "one scalar",
@@ -130,7 +130,7 @@ def _check_real(shape: jax.ShapeDtypeStruct) -> None:
         )
 
 
-def checked_loss(loss: Callable) -> Loss:
+def checked_loss(loss: Callable[..., Any] | Composed) -> Loss:
     """Check that the loss can be called, and make it a pytree."""
     if not callable(loss):
         raise ValueError(f"loss: got {type(loss).__name__}, wanted a function of params.")
@@ -142,6 +142,8 @@ def checked_params(params: Any) -> Any:
     arrays = [checks.finite("params", leaf) for leaf in checks.leaves("params", params)]
     if sum(array.size for array in arrays) == 0:
         raise ValueError("params: got no parameters, wanted a pytree of arrays.")
+    leaves: list[Any]
+    structure: Any
     leaves, structure = jax.tree.flatten(params)
     kept = [  # an array on a device stays where it is
         leaf if isinstance(leaf, jax.Array) else array
@@ -185,11 +187,12 @@ def curvature_product(
     loss: Loss, params: Any, operator: str
 ) -> tuple[Callable[[Array], Array], int]:
     """Return v -> C v and P, C the Hessian or the Gauss-Newton matrix; traceable."""
-    product = hessian_product if operator == "hessian" else gauss_newton_product
-    return product(loss, params)
+    if operator == "hessian":
+        return hessian_product(loss, params)
+    return gauss_newton_product(loss, params)
 
 
-def checked_operator(operator: str, loss: Loss) -> str:
+def checked_operator(operator: str, loss: Any) -> str:
     """Check that the operator exists for this loss."""
     checks.one_of("operator", operator, OPERATORS)
     if operator == "gauss_newton" and not isinstance(loss, Composed):

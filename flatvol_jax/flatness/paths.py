@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import Array
 from jax.tree_util import tree_flatten_with_path
 
 Path = tuple[str | int, ...]
@@ -15,12 +14,12 @@ def leaf_paths(params: Any) -> list[Path]:
     return [tuple(_plain(key) for key in path) for path, _ in tree_flatten_with_path(params)[0]]
 
 
-def leaf_at(params: Any, path: Path) -> Array:
+def leaf_at(params: Any, path: Path) -> Any:
     """Return the leaf at `path`; a wrong path is a ValueError that lists the paths there are."""
     return jax.tree.leaves(params)[_index(params, path)]
 
 
-def weight_at(params: Any, path: Path, name: str = "layer") -> Array:
+def weight_at(params: Any, path: Path, name: str = "layer") -> Any:
     """Return the leaf at `path`, a weight array (..., fan_in, fan_out) of at least two axes."""
     leaf = jax.tree.leaves(params)[_index(params, path, name)]
     if np.ndim(leaf) < 2:
@@ -33,6 +32,7 @@ def weight_at(params: Any, path: Path, name: str = "layer") -> Array:
 
 def replace_leaf(params: Any, path: Path, leaf: Any) -> Any:
     """Return the same pytree with another leaf at `path`; traceable."""
+    structure: Any
     leaves, structure = jax.tree.flatten(params)
     leaves[_index(params, path)] = leaf
     return structure.unflatten(leaves)

@@ -54,7 +54,7 @@ def first_exit(inside_at: Callable[[Array], Array], along: Array, size: int) -> 
         )
 
     last, first, evaluations = jax.lax.while_loop(
-        searching, look, (jnp.zeros_like(limit), jnp.full_like(limit, jnp.inf), 0)
+        searching, look, (jnp.zeros_like(limit), jnp.full_like(limit, jnp.inf), jnp.array(0))
     )
     return jnp.where(jnp.isinf(first), jnp.inf, last), evaluations
 

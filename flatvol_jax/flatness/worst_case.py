@@ -200,7 +200,8 @@ def _climb(
     loss, params, start = objective
     half_widths = np.asarray(scale)
     begin = np.divide(np.asarray(delta), half_widths, out=np.zeros(scale.size), where=scale > 0)
-    losses, best = [], [-np.inf, begin]
+    losses: list[float] = []
+    best = [-np.inf, begin]
     unit, defined = None, True
 
     def scaled_loss(u):
@@ -226,11 +227,11 @@ def _climb(
         bounds=optimize.Bounds(-np.ones(scale.size), np.ones(scale.size)),
         options={"maxfun": calls, "ftol": _SETTLED / 10, "gtol": 0.0},
     )
-    losses = np.array(losses)
-    seen = losses[np.isfinite(losses)]
+    climb = np.array(losses)
+    seen = climb[np.isfinite(climb)]
     top, earlier = (part.max(initial=start) for part in (seen, seen[: max(1, len(seen) - 3)]))
     settled = top - earlier <= _SETTLED * (top - start)
-    return jnp.asarray(half_widths * best[1]), losses, defined and bool(found.success or settled)
+    return jnp.asarray(half_widths * best[1]), climb, defined and bool(found.success or settled)
 
 
 @jax.jit

@@ -103,13 +103,13 @@ def _checked_inputs(name: str, x: np.ndarray, spec: Spec, layers: tuple) -> jax.
     if x.ndim < 2 or x.size == 0:
         raise ValueError(f"{name}: got shape {x.shape}, wanted (n, ...) with at least one input.")
     parameter_shapes(spec, x.shape[1:])  # refuses shapes that the network cannot take
-    nonzero = x.reshape(len(x), -1).any(axis=1)
+    nonzero = np.any(x.reshape(len(x), -1), axis=1)
+    inputs = jnp.asarray(x, jnp.float64)
     kind, *settings = layers[0]
     if kind == "images":
-        x = as_images(x, *settings)
+        inputs = as_images(inputs, *settings)
     elif kind == "dense":
-        x = x.reshape(len(x), -1)
-    inputs = jnp.asarray(x, jnp.float64)
+        inputs = inputs.reshape(len(x), -1)
     row = int(nonzero.argmin())
     if spec.sigma_b == 0 and not nonzero[row]:
         zero = inputs[row : row + 1]

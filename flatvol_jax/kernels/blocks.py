@@ -8,6 +8,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ _PROBE = 8  # rows and columns of the block whose memory the compiler is asked f
 
 
 def in_blocks(
-    kernel_function: Callable,
+    kernel_function: Any,
     x: jax.Array,
     x2: jax.Array | None = None,
     progress: Progress | None = None,
@@ -43,7 +44,7 @@ def in_blocks(
         block_bytes: memory for a block; a single pair is computed whatever it takes.
     """
     symmetric = x2 is None
-    x2 = x if symmetric else x2
+    x2 = x if x2 is None else x2
     side = max(1, math.isqrt(block_bytes // _bytes_per_pair(kernel_function, x.shape[1:])))
     blocks = [
         (slice(row, row + side), slice(column, column + side))
@@ -74,7 +75,7 @@ def in_blocks(
 
 
 @functools.cache
-def _bytes_per_pair(kernel_function: Callable, input_shape: tuple[int, ...]) -> int:
+def _bytes_per_pair(kernel_function: Any, input_shape: tuple[int, ...]) -> int:
     """Return the bytes that one pair takes on the way, by the compiler's count; nothing is run."""
     probe = jax.ShapeDtypeStruct((_PROBE, *input_shape), jnp.float64)
     memory = kernel_function.lower(probe, probe).compile().memory_analysis()

@@ -140,8 +140,8 @@ def feature_sums(
                 "at spec.features(spec.init(key, x.shape[1:]), x) and the scale of x."
             )
         if pending:
-            before, block_arrays = checked[0], map(np.stack, zip(*pending, strict=True))
-            checked = checked + prior_check.network_sums(*block_arrays, spec.sigma_w, spec.sigma_b)
+            before, (h, o) = checked[0], map(np.stack, zip(*pending, strict=True))
+            checked = checked + prior_check.network_sums(h, o, spec.sigma_w, spec.sigma_b)
             pending = []
             if before < prior_check.EARLY <= checked[0]:
                 prior_check.check_prior(checked, spec)

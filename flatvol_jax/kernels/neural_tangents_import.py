@@ -11,6 +11,7 @@ import importlib
 import sys
 import types
 from collections.abc import Iterator
+from typing import Any
 
 import jax.core
 import jax.extend.core
@@ -52,7 +53,7 @@ def neural_tangents() -> types.ModuleType:
     moved = {
         name: getattr(extend, name) for name in ("Jaxpr", "JaxprEqn", "Literal", "Var", "Primitive")
     }
-    util = types.ModuleType("jax.util")
+    util: Any = types.ModuleType("jax.util")
     util.safe_map, util.safe_zip = _strict_map, _strict_zip
     stand_ins = {
         "jax.util": util,

@@ -82,7 +82,7 @@ def as_model(
     if isinstance(network, Spec) and not isinstance(network, type):
         return network
     example = None if x is None else numbers(x)
-    dtype = np.float32
+    dtype: Any = np.float32
     if example is not None:
         if example.ndim < 2 or len(example) == 0:
             raise ValueError(f"x: got shape {example.shape}, wanted inputs (n, ...), one at least.")
@@ -108,7 +108,7 @@ def as_model(
         )
         scales = _scales(functions, apply, shapes, shape, dtype, features, sigma_w, sigma_b)
     if features is None:
-        return Model.of(
+        return Model.from_functions(
             functions, functools.partial(features_of, apply), "", scales, _stax(network)
         )
     own = features
@@ -116,7 +116,7 @@ def as_model(
     def stated(params, x, state):
         return own(params, x)
 
-    return Model.of(functions, stated, source(own), scales, _stax(network))
+    return Model.from_functions(functions, stated, source(own), scales, _stax(network))
 
 
 def _functions(network, params, state, init, dtype) -> Functions:
@@ -234,7 +234,7 @@ def _refuse(reason: str, **arguments: Any) -> None:
             raise ValueError(f"{name}: got {checks.shown(value)}, wanted None: {reason}.")
 
 
-def _input_shape(functions: Functions, example: np.ndarray | None) -> tuple[int, ...]:
+def _input_shape(functions: Functions, example: jax.Array | None) -> tuple[int, ...]:
     if example is not None:
         return example.shape[1:]
     found = first_shape(functions.params, functions.apply, functions.state or {})

@@ -1,5 +1,7 @@
 """The state in which every BatchNorm has the statistics of given inputs."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from flatvol_jax.models.inputs import KNOWN_SPECS
 from flatvol_jax.models.spec import Params, Spec, State
 
 
-def batch_state(spec: Spec, params: Params, state: State, x: Array) -> State:
+def batch_state(spec: Spec, params: Params, state: State, x: Array | np.ndarray) -> State:
     """Return the state in which every BatchNorm has the mean and variance of x under params.
 
     A training step moves a statistic r to T(r) = m r + (1 - m) b, b that of the batch and m the
@@ -74,7 +76,7 @@ def check_running_statistics(spec: Spec, x: np.ndarray) -> None:
         _check_derivative(at_zero, at_one, momentum)
 
 
-def _moved_and_momentum(spec: Spec, params: Params, state: State, x: Array) -> tuple[State, State]:
+def _moved_and_momentum(spec: Spec, params: Params, state: State, x: Any) -> tuple[State, State]:
     """Return T(0) and T'(0) of a training step T."""
     return jax.jvp(
         lambda state: spec.train_apply(params, state, x)[1],

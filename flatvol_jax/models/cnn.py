@@ -116,11 +116,13 @@ class CNN(Stateless):
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Return the outputs, (n,)."""
-        return _Network(self).apply({"params": params}, as_images(x, self.image_shape))[0]
+        outputs, _ = self._answers(params, x)
+        return outputs
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Return what the readout multiplies, (n, channels[-1]), or without pooling (n, h w c)."""
-        return _Network(self).apply({"params": params}, as_images(x, self.image_shape))[1]
+        _, features = self._answers(params, x)
+        return features
 
     def kernel_layers(self) -> tuple[tuple, ...]:
         """Return images, a convolution and ReLU a layer, pooling or flattening, the readout."""
@@ -148,6 +150,10 @@ class CNN(Stateless):
             for name, value in dataclasses.asdict(self).items()
         }
         return {"model": "cnn", **fields}
+
+    def _answers(self, params: Params, x: Array) -> Any:
+        """Return the outputs and what the readout multiplies."""
+        return _Network(self).apply({"params": params}, as_images(x, self.image_shape))
 
 
 def checked_image_shape(image_shape: tuple[int, ...] | None) -> tuple[int, ...] | None:

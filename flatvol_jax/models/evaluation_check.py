@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from flatvol_jax.models.inputs import KNOWN_SPECS
 from flatvol_jax.models.modes import FLAGS
@@ -25,7 +26,7 @@ _CANDIDATES = 64  # inputs among which distinct ones are sought
 _checked: set[tuple] = set()
 
 
-def check_evaluation(spec: Spec, x: np.ndarray, part: str = "apply") -> None:
+def check_evaluation(spec: Spec, x: Array | np.ndarray, part: str = "apply") -> None:
     """Check that the outputs of an input depend on no other input, order, or random number.
 
     Four inputs are asked in one batch, in two further batches of the same size where each stands
@@ -114,11 +115,11 @@ def _proved_by_rows(spec: Spec, part: str, rows: list[np.ndarray]) -> bool:
         params, state = _shapes(spec, rows[0].shape)
         dtype = np.float32 if rows[0].dtype.kind == "f" else rows[0].dtype
         program = jax.jit(lambda params, x, state: getattr(spec, part)(params, x, state))
-        traced = [
+        several, alone = (
             program.trace(params, jax.ShapeDtypeStruct((n, *rows[0].shape), dtype), state)
             for n in (_ROWS, 1)
-        ]
-    return answers_row_by_row(*traced, len(jax.tree.leaves(params)))
+        )
+    return answers_row_by_row(several, alone, len(jax.tree.leaves(params)))
 
 
 def _proved_to_move(spec: Spec, rows: np.ndarray, mask: np.ndarray) -> bool:
@@ -206,7 +207,7 @@ def _differing_outputs(
     worst = np.unravel_index(np.nan_to_num(difference, nan=np.inf).argmax(), difference.shape)
     if difference[worst] <= jnp.finfo(precision).eps ** 0.5 * scale:
         return None
-    return _DifferingOutputs(one[worst], other[worst], precision)
+    return _DifferingOutputs(float(one[worst]), float(other[worst]), precision)
 
 
 def _quick_compile_options() -> dict[str, int] | None:
@@ -242,7 +243,7 @@ def _least_precision(jaxpr: Any, precision: np.dtype) -> np.dtype:
     return precision
 
 
-def _sample(x: np.ndarray) -> list[np.ndarray]:
+def _sample(x: Array | np.ndarray) -> list[np.ndarray]:
     """Choose four inputs, distinct and finite where x has such; else rolled or constant ones."""
     chosen = np.unique(np.linspace(0, len(x) - 1, _CANDIDATES).astype(int))
     rows, seen = [], set()

@@ -83,11 +83,13 @@ class FCN(Stateless):
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Return the outputs, (n,)."""
-        return self._network.apply({"params": params}, _flat(x))[0]
+        outputs, _ = self._answers(params, x)
+        return outputs
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Return the activations of the last hidden layer, (n, width[-1])."""
-        return self._network.apply({"params": params}, _flat(x))[1]
+        _, features = self._answers(params, x)
+        return features
 
     def kernel_layers(self) -> tuple[tuple, ...]:
         """Return dense and ReLU for each hidden layer, then the readout."""
@@ -139,6 +141,10 @@ class FCN(Stateless):
         """Return W1, b1, W2, b2, ...: the inverse of `params_from_arrays`."""
         layers = [params[f"layer_{layer}"] for layer in range(1, len(self.width) + 2)]
         return tuple(np.asarray(layer[part]) for layer in layers for part in ("kernel", "bias"))
+
+    def _answers(self, params: Params, x: Array) -> Any:
+        """Return the outputs and the last hidden activations."""
+        return self._network.apply({"params": params}, _flat(x))
 
     @property
     def _network(self) -> _Network:

@@ -25,6 +25,7 @@ from flatvol_jax.models.modes import (
 )
 from flatvol_jax.models.spec import Params, State
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.precision import jax_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +113,14 @@ class FlaxModel:
             lambda key: self._train(variables["params"], state, inputs, None, rngs={"params": key}),
             jax.random.key(0),
         )
+
+        def structure(tree: Any) -> Any:
+            return jax.tree.structure(tree)
+
         return {
             name: values
             for name, values in state.items()
-            if jax.tree.structure(values) == jax.tree.structure(moved[name])
+            if structure(values) == structure(moved[name])
         }
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
@@ -146,7 +151,7 @@ class FlaxModel:
             found = self._named_features(params, x, state, name)
         else:
             found = name(params, x, state) if state else name(params, x)
-        shape = getattr(found, "shape", ())
+        shape: tuple[int, ...] = getattr(found, "shape", ())
         if len(shape) < 2 or shape[0] != len(x):
             came = f"shape {shape}" if shape else f"a {type(found).__name__}"
             raise ValueError(
@@ -283,7 +288,7 @@ def _numbers(x: Any) -> Array:
     x = checks.concrete("x", x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         checks.finite("x", x)  # names text, objects, complex numbers
-        x = x if jax.config.jax_enable_x64 else checks.whole_numbers("x", x)
+        x = x if jax_config.jax_enable_x64 else checks.whole_numbers("x", x)
     return x
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.precision import jax_config
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -71,7 +72,7 @@ def numbers(x: Any) -> Array:
     x = checks.concrete("x", x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         checks.finite("x", x)  # names text, objects, complex numbers
-        x = x if jax.config.jax_enable_x64 else checks.whole_numbers("x", x)
+        x = x if jax_config.jax_enable_x64 else checks.whole_numbers("x", x)
     return x
 
 

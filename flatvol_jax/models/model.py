@@ -47,6 +47,16 @@ class Model:
         ValueError: what is no function, sigma_w not above 0, sigma_b below 0.
     """
 
+    sigma_w: float
+    sigma_b: float
+    params: Params | None
+    state: State
+    _functions: Functions
+    _features: Callable
+    _features_source: str
+    _scales: tuple[Scale, Scale]
+    _kernel_layers: tuple | None
+
     def __init__(
         self,
         init: Callable,
@@ -64,7 +74,7 @@ class Model:
             init_state=lambda input_shape: {},
             apply=lambda params, x, state: apply(params, x),
             train_apply=None,
-            name=name or getattr(apply, "__qualname__", type(apply).__name__),
+            name=name or str(getattr(apply, "__qualname__", type(apply).__name__)),
             framework="plain functions",
             drawn_by="init",
             description={"init": source(init), "apply": source(apply)},
@@ -73,7 +83,7 @@ class Model:
         self._set(functions, lambda p, x, state: features(p, x), source(features), scales)
 
     @classmethod
-    def of(
+    def from_functions(
         cls,
         functions: Functions,
         features: Callable,
@@ -91,8 +101,11 @@ class Model:
             kernel_layers: of its analytic kernel, if it has one.
         """
         model = cls.__new__(cls)
-        checked = _checked_scales(scales[0].value, scales[1].value)
-        scales = tuple(c._replace(origin=s.origin) for c, s in zip(checked, scales, strict=True))
+        sigma_w, sigma_b = _checked_scales(scales[0].value, scales[1].value)
+        scales = (
+            sigma_w._replace(origin=scales[0].origin),
+            sigma_b._replace(origin=scales[1].origin),
+        )
         model._set(functions, features, features_source, scales, kernel_layers)
         return model
 

@@ -56,7 +56,7 @@ def in_mode(module: nn.Module, train: bool, copies: dict | None = None) -> nn.Mo
             return {name: changed(part) for name, part in value.items()}
         return value
 
-    changes = {}
+    changes: dict[str, Any] = {}
     for field in dataclasses.fields(module):
         if not field.init or field.name in ("parent", "name"):
             continue

@@ -164,7 +164,8 @@ def _needed(jaxpr: Any, known: set, wanted: Any) -> tuple[list, set]:
 
 def _walk_back(jaxpr: Any, x: Any) -> tuple[Any, tuple[int, ...]]:
     """Return the variable that the readout multiplies, and its axes that are summed over."""
-    made, moving = {}, {x}
+    made: dict[Any, Any] = {}
+    moving = {x}
     for equation in jaxpr.eqns:
         if any(not hasattr(v, "val") and v in moving for v in equation.invars):
             moving |= set(equation.outvars)

@@ -53,7 +53,8 @@ def drawn_scales(
     Raises:
         ValueError: a readout that starts at zero, or weights that are not finite.
     """
-    squares, biases = [], []
+    squares: list[np.ndarray] = []
+    biases: list[np.ndarray] = []
     program = jax.jit(jax.vmap(lambda *leaves: _moments(readout, leaves)))
     for leaves in _parts(readout, draws, key):
         square, bias = program(*leaves)
@@ -79,8 +80,8 @@ def drawn_scales(
         "uniform within 1/√N_L": 1 / 3,
         "normal truncated at 2/√N_L": _TRUNCATED,
     }
-    biases = {"uniform within 1/√N_L": 1 / (3 * n), "standard normal": 1.0}
-    return _scale(square, weights), _scale(bias, biases)
+    offsets = {"uniform within 1/√N_L": 1 / (3 * n), "standard normal": 1.0}
+    return _scale(square, weights), _scale(bias, offsets)
 
 
 def _moments(readout: ReadoutFunction, leaves: tuple) -> tuple[Array, Array]:
@@ -107,7 +108,7 @@ def _scale(squares: np.ndarray, known: dict[str, float]) -> Scale:
         return Scale(0.0, "none")
     error = float(squares.std() / np.sqrt(len(squares)))
     near = {name: abs(variance - value) for name, value in known.items()}
-    name = min(near, key=near.get)
+    name = min(near, key=lambda known_name: near[known_name])
     margin = max(_ERRORS * error, 1e-5 * variance)
     if near[name] <= margin and error <= _KNOWN_WITHIN * variance:
         return Scale(known[name] ** 0.5, name)

@@ -76,7 +76,7 @@ def _blocks(spec: "ResNet") -> Iterator[_Block]:
         channels = spec.width * 2 ** (stage - 1)
         for block in range(1, count + 1):
             stride = 2 if stage > 1 and block == 1 else 1
-            layers = ((channels, 3, stride), (channels, 3, 1))
+            layers: tuple[tuple[int, int, int], ...] = ((channels, 3, stride), (channels, 3, 1))
             if bottleneck:
                 layers = ((channels, 1, 1), (channels, 3, stride), (4 * channels, 1, 1))
             grows = block == 1 and (stage > 1 or bottleneck)
@@ -228,7 +228,7 @@ class ResNet:
 
     def normalised_layers(self) -> tuple[NormalisedLayer, ...]:
         """Return all layers but the readout, a block's shortcut last in its block."""
-        names = [("stem",)]
+        names: list[tuple[str, ...]] = [("stem",)]
         names += [(block.name, layer) for block in _blocks(self) for layer in block.convolutions]
         return tuple(
             NormalisedLayer(
@@ -249,7 +249,7 @@ class ResNet:
         shape = self.image_shape if self.image_shape is None else list(self.image_shape)
         return {"model": "resnet", **dataclasses.asdict(self), "image_shape": shape}
 
-    def _inference(self, params: Params, x: Array, state: State | None) -> tuple[Array, Array]:
+    def _inference(self, params: Params, x: Array, state: State | None) -> Any:
         state = self.init_state(x.shape[1:]) if state is None else state
         images = as_images(x, self.image_shape)
         return _Network(self).apply({"params": params, **state}, images)

@@ -4,14 +4,16 @@ Both are proofs, read from the program without compiling it. Where there is none
 still be right: `evaluation_check` then asks it for numbers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-_CALLS = ("pjit", "jit", "closed_call", "core_call", "remat2", "checkpoint", "remat")
-_CALLS += ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
+_CALLS = {
+    *("pjit", "jit", "closed_call", "core_call", "remat2", "checkpoint", "remat"),
+    *("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"),
+}
 _ELEMENTWISE = set(
     [
         "abs",
@@ -89,7 +91,7 @@ class _Row:
 class _Fixed:
     """A value that no input enters, with the axes along which all of its slices are equal."""
 
-    def __init__(self, equal: Sequence[int] = ()):
+    def __init__(self, equal: Iterable[int] = ()):
         self.equal = frozenset(equal)
 
 
@@ -113,7 +115,7 @@ def answers_row_by_row(traced: Any, traced_alone: Any, inputs_at: int) -> bool:
         for one, other in zip(closed.consts, alone.consts, strict=True)
     ):
         return False
-    values = [_Fixed() for _ in closed.jaxpr.invars]
+    values: list[_Row | _Fixed] = [_Fixed() for _ in closed.jaxpr.invars]
     values[inputs_at] = _Row(0)
     try:
         results = _results(closed.jaxpr, values)
@@ -137,7 +139,7 @@ def depends_on_inputs(traced: Any, inputs_at: int) -> list[bool] | None:
 def _steps(jaxpr: Jaxpr):
     """Yield the operations of a program with the numbers that are written into them."""
     for equation in jaxpr.eqns:
-        numbers = [float(v.val) for v in equation.invars if _is_number(v)]
+        numbers = [float(getattr(v, "val", 0)) for v in equation.invars if _is_number(v)]
         numbers += [v for v in equation.params.values() if type(v) in (int, float)]
         yield equation.primitive.name, numbers
         if (inner := _called(equation)) is not None:
@@ -148,13 +150,17 @@ def _is_number(atom: Any) -> bool:
     return isinstance(atom, Literal) and np.ndim(atom.val) == 0 and np.isreal(atom.val)
 
 
+def _shape(atom: Any) -> tuple[int, ...]:
+    return atom.aval.shape
+
+
 def _called(equation: JaxprEqn) -> Jaxpr | None:
     """Return the program that an operation calls as it is."""
     if equation.primitive.name in _CALLS:
         for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
             inner = equation.params.get(name)
             if isinstance(inner, (Jaxpr, ClosedJaxpr)) and not getattr(inner, "consts", ()):
-                return getattr(inner, "jaxpr", inner)
+                return inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
     return None
 
 
@@ -210,10 +216,10 @@ def _outputs(equation: JaxprEqn, arguments: list) -> list:
 def _fixed(equation: JaxprEqn, arguments: list) -> _Fixed:
     """Tell along which axes a value without inputs is equal: it was spread out, or made of such."""
     name, options = equation.primitive.name, equation.params
-    shape = equation.outvars[0].aval.shape
+    shape = _shape(equation.outvars[0])
     if name == "broadcast_in_dim":
         kept = dict(enumerate(options["broadcast_dimensions"]))
-        before = equation.invars[0].aval.shape
+        before = _shape(equation.invars[0])
         spread = set(range(len(shape))) - set(kept.values())
         spread |= {axis for i, axis in kept.items() if before[i] == 1}
         return _Fixed(spread | {kept[i] for i in arguments[0].equal})
@@ -222,7 +228,7 @@ def _fixed(equation: JaxprEqn, arguments: list) -> _Fixed:
             axis
             for axis in range(len(shape))
             if all(
-                _equal_along(axis, argument, atom.aval.shape)
+                _equal_along(axis, argument, _shape(atom))
                 for atom, argument in zip(equation.invars, arguments, strict=True)
             )
         )
@@ -237,7 +243,7 @@ def _equal_along(axis: int, argument: _Fixed, shape: tuple[int, ...]) -> bool:
 def _row_axis(equation: JaxprEqn, arguments: list, axis: int) -> int:
     """Return the axis of the rows in the result of an operation; _Unknown where rows may mix."""
     name, options = equation.primitive.name, equation.params
-    shapes = [atom.aval.shape for atom in equation.invars]
+    shapes = [_shape(atom) for atom in equation.invars]
     first = arguments[0]
     if name in _ELEMENTWISE or name == "concatenate":
         if name == "concatenate" and options["dimension"] == axis:
@@ -306,9 +312,10 @@ def _product(options, arguments: list, shapes: list) -> int:
 
 def _gathered(options, equation: JaxprEqn, shapes: list, axis: int) -> int:
     """Return the rows' axis in a look-up in a fixed table, that of the indices' rows."""
-    numbers = options["dimension_numbers"]
-    if axis == len(shapes[1]) - 1 or getattr(numbers, "start_indices_batching_dims", ()):
+    numbers: Any = options["dimension_numbers"]
+    batching: Any = getattr(numbers, "start_indices_batching_dims", None)
+    if axis == len(shapes[1]) - 1 or batching:
         raise _Unknown
-    rank = len(equation.outvars[0].aval.shape)
+    rank = len(_shape(equation.outvars[0]))
     batch = [place for place in range(rank) if place not in numbers.offset_dims]
     return batch[axis]

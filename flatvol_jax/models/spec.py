@@ -1,6 +1,7 @@
 """The protocol of a network: what the finite and the infinite version are both read from."""
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -48,7 +49,7 @@ class NormalisedLayer(NamedTuple):
 
 
 @runtime_checkable
-class Spec(Protocol):
+class Spec(Hashable, Protocol):
     """A frozen, hashable description of a network with one output.
 
     A spec is a static argument of jitted programs; `describe` names it in hashes. The label
@@ -61,8 +62,13 @@ class Spec(Protocol):
         sigma_b: standard deviation of the readout's bias.
     """
 
-    sigma_w: float
-    sigma_b: float
+    @property
+    def sigma_w(self) -> float:
+        """Return the standard deviation of a readout weight times √fan-in."""
+
+    @property
+    def sigma_b(self) -> float:
+        """Return the standard deviation of the readout's bias."""
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
         """Draw float32 parameters from the prior; `input_shape` is that of one input."""
@@ -111,6 +117,12 @@ class Spec(Protocol):
 class Stateless:
     """The methods of a spec whose training moves nothing but the parameters."""
 
+    if TYPE_CHECKING:
+
+        def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
+            """Return the outputs: each spec has its own."""
+            raise NotImplementedError
+
     def init_state(self, input_shape: tuple[int, ...]) -> dict:
         """Return {}: there is no state."""
         return {}
@@ -126,7 +138,7 @@ class Stateless:
         return ()
 
 
-def checked_scales(spec: Spec) -> None:
+def checked_scales(spec: Any) -> None:
     """Make sigma_w and sigma_b of a new frozen spec floats; above 0, and at least 0."""
     for name, check in {"sigma_w": checks.positive, "sigma_b": checks.non_negative}.items():
         object.__setattr__(spec, name, check(name, getattr(spec, name), most=_LARGEST_SCALE))

@@ -126,7 +126,8 @@ def write_arrays(path: epath.PathLike, arrays: Mapping[str, np.ndarray]) -> None
         if np.asarray(array).dtype.hasobject:
             raise ValueError(f"{name}: got an object array, wanted numbers: no pickle is written.")
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    named: dict[str, Any] = dict(arrays)
+    np.savez(buffer, **named)
     write_bytes(path, buffer.getvalue())
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flatvol_jax.runtime.arrays import Reals
 from flatvol_jax.runtime.printing import prints_its_fields
 
 
@@ -18,12 +19,12 @@ class Jackknife(NamedTuple):
             first order in 1/M, and has about the same standard error.
     """
 
-    value: np.ndarray
-    standard_error: np.ndarray
-    bias: np.ndarray
+    value: Reals
+    standard_error: Reals
+    bias: Reals
 
 
-def delete_a_group(value: np.ndarray, without: np.ndarray, counts: np.ndarray) -> Jackknife:
+def delete_a_group(value: Reals, without: np.ndarray, counts: np.ndarray) -> Jackknife:
     """Return value, standard error and bias of T, for groups of sizes M_j.
 
     With h_j = M/M_j, T_(j) the functional without group j, and pseudovalues

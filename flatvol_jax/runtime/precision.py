@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+jax_config: Any = jax.config
+"""JAX's settings, whose names its own type does not know."""
 FAST_FLOAT64 = ("cpu", "gpu")  # platforms whose float64 is arithmetic of the device itself
 
 
@@ -23,7 +25,7 @@ def float64_device() -> jax.Device | None:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError as error:
         raise ValueError(
-            f"JAX_PLATFORMS: got {jax.config.jax_platforms!r}, wanted the CPU beside a "
+            f"JAX_PLATFORMS: got {jax_config.jax_platforms!r}, wanted the CPU beside a "
             f"{jax.default_backend()}, which has no fast float64: try JAX_PLATFORMS=tpu,cpu."
         ) from error
 

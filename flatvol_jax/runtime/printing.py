@@ -1,16 +1,17 @@
 """Results print in a line or a small table, never as their arrays."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
+T = TypeVar("T")
 _SHOWN = 4  # numbers of a small array
 _MOST_DECIMALS = 9
 
 
-def prints_as(line: Callable[[Any], str]) -> Callable[[type], type]:
+def prints_as(line: Callable[[Any], str]) -> Callable[[type[T]], type[T]]:
     """Give a class of results the text that it prints as.
 
     Args:
@@ -18,7 +19,7 @@ def prints_as(line: Callable[[Any], str]) -> Callable[[type], type]:
             field is printed by its shape.
     """
 
-    def decorated(cls):
+    def decorated(cls: Any) -> Any:
         def text(self):
             try:
                 return line(self)
@@ -31,9 +32,10 @@ def prints_as(line: Callable[[Any], str]) -> Callable[[type], type]:
     return decorated
 
 
-def prints_its_fields(cls: type) -> type:
+def prints_its_fields(cls: type[T]) -> type[T]:
     """Let a NamedTuple print its fields, numbers as such and arrays by their shape."""
-    cls.__repr__ = fields
+    vars_of_class: Any = cls
+    vars_of_class.__repr__ = fields
     return cls
 
 

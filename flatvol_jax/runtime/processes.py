@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from typing import Any
 
 import jax
 from orbax.checkpoint import multihost
@@ -33,7 +34,7 @@ def connect() -> None:
         return
     variables = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
     try:
-        given = {
+        given: dict[str, Any] = {
             name: int(os.environ[variable])
             for name, variable in variables.items()
             if variable in os.environ

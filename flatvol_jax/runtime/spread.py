@@ -7,12 +7,14 @@ from typing import TypeVar
 
 import jax
 
+from flatvol_jax.runtime.precision import jax_config
+
 T = TypeVar("T")
 
 
 def usable_devices() -> list[jax.Device]:
     """Return the devices that work may use: all local ones, or that of `jax.default_device`."""
-    chosen = jax.config.jax_default_device
+    chosen = jax_config.jax_default_device
     if chosen is None:
         return jax.local_devices()
     return jax.local_devices(backend=chosen) if isinstance(chosen, str) else [chosen]
@@ -37,7 +39,7 @@ def spread(tasks: Sequence[Callable[[], T]], done: Callable[[T], None]) -> None:
         for task in tasks:
             done(task())
         return
-    free = queue.SimpleQueue()
+    free: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
     for device in devices:
         free.put(device)
 

@@ -47,7 +47,7 @@ class ChunkFiles:
         except ValueError:  # an empty file cannot be mapped
             content = np.zeros(0, np.uint8)
         stored = content[-_CRC.itemsize :]
-        if len(stored) == _CRC.itemsize and zlib.crc32(content[: -len(stored)]) == stored.view(
+        if len(stored) == _CRC.itemsize and zlib.crc32(content[: -len(stored)].data) == stored.view(
             _CRC
         ):
             return _table(content)
@@ -105,8 +105,9 @@ def chunk_tables(
         chunk: min(chunk_size, samples - chunk * chunk_size)
         for chunk in range(-(-samples // chunk_size))
     }
-    tables = {chunk: kept.read(chunk, size) if kept else None for chunk, size in chunks.items()}
-    missing = [chunk for chunk, table in tables.items() if table is None]
+    found = {chunk: kept.read(chunk, size) if kept else None for chunk, size in chunks.items()}
+    tables = {chunk: table for chunk, table in found.items() if table is not None}
+    missing = [chunk for chunk in chunks if chunk not in tables]
     done = samples - sum(chunks[chunk] for chunk in missing)
     if progress is not None:
         progress(done)
@@ -118,7 +119,7 @@ def chunk_tables(
             progress(done)
         if kept:
             safe_point()
-    return list(tables.values())
+    return [tables[chunk] for chunk in chunks]
 
 
 _KEPT_ON_DISK = "Give a workdir, which keeps them on disk."

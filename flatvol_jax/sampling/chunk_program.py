@@ -4,7 +4,7 @@ import collections
 import functools
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +31,8 @@ def draw_chunks(
     devices = tuple(usable_devices())
     with jax.enable_x64(False):
         program, shared, split = _program(spec, _Inputs(x), readouts, size, devices)
-        data = jax.random.key_data(jax.vmap(lambda c: jax.random.fold_in(key, c))(np.array(chunks)))
-        data, inputs = np.asarray(data), jax.device_put(x, shared)
+        keys = jax.vmap(lambda c: jax.random.fold_in(key, c))(np.array(chunks))
+        data, inputs = np.asarray(jax.random.key_data(keys)), jax.device_put(x, shared)
         unwrap = jax.random.key_impl(key)
 
     def draw(first):
@@ -43,7 +43,8 @@ def draw_chunks(
 
     on_cpu = devices[0].platform == "cpu"
     threads = max(2, (os.cpu_count() or 2) // len(devices)) if on_cpu else 2
-    pool, ahead = ThreadPoolExecutor(threads), collections.deque()
+    pool = ThreadPoolExecutor(threads)
+    ahead: collections.deque[Future[np.ndarray]] = collections.deque()
     try:
         for first in range(0, len(chunks), len(devices)):
             ahead.append(pool.submit(draw, first))

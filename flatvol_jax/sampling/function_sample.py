@@ -1,7 +1,7 @@
 """What a sample of functions says: the most frequent ones, their volumes and errors."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,24 +83,25 @@ def most_frequent(
             "condition: a symmetric sample has one function of each pair; draw a plain one."
         )
     kept = Table(draws.tables[0].words[:0], np.zeros(0, np.int64))
-    matching, distinct, frequencies = 0, 0, []
+    matching, distinct = 0, 0
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
     for part in merge(draws.tables):
         if condition is not None:
             hit = matches(part.words, condition, draws.inputs)
             part = Table(part.words[hit], part.counts[hit])
         matching, distinct = matching + int(part.counts.sum()), distinct + len(part.counts)
-        frequencies.append(np.unique(part.counts, return_counts=True))
+        parts.append(np.unique(part.counts, return_counts=True))
         kept = _best(Table(*map(np.concatenate, zip(kept, part, strict=True))), top)
-    values, numbers = map(np.concatenate, zip(*frequencies, strict=True))
-    frequencies = tabulate(values.astype(np.uint64)[:, None], numbers)
-    frequencies = np.column_stack([frequencies.words[:, 0].astype(np.int64), frequencies.counts])
+    values, numbers = map(np.concatenate, zip(*parts, strict=True))
+    joined = tabulate(values.astype(np.uint64)[:, None], numbers)
+    frequencies = np.column_stack([joined.words[:, 0].astype(np.int64), joined.counts])
     return FunctionSample(
-        unpack_labels(kept.words, draws.inputs),
-        *_volumes(draws, kept.words, kept.counts),
-        draws.samples,
-        matching,
-        distinct,
-        frequencies[np.argsort(frequencies[:, 0])],
+        functions=unpack_labels(kept.words, draws.inputs),
+        **_volumes(draws, kept.words, kept.counts),
+        samples=draws.samples,
+        matching=matching,
+        distinct=distinct,
+        frequencies=frequencies[np.argsort(frequencies[:, 0])],
     )
 
 
@@ -118,15 +119,15 @@ def count_of(draws: Draws, functions: np.ndarray) -> FunctionSample:
     words = pack_labels(functions)
     if draws.symmetric:
         words = first_label_negative(words, draws.inputs)
-    counts = sum(look_up(table, words) for table in draws.tables)
+    counts = np.sum([look_up(table, words) for table in draws.tables], axis=0)
     values, numbers = np.unique(counts, return_counts=True)
     return FunctionSample(
-        functions.astype(np.int8),
-        *_volumes(draws, words, counts),
-        draws.samples,
-        int(counts.sum()),
-        len(functions),
-        np.column_stack([values, numbers]),
+        functions=functions.astype(np.int8),
+        **_volumes(draws, words, counts),
+        samples=draws.samples,
+        matching=int(counts.sum()),
+        distinct=len(functions),
+        frequencies=np.column_stack([values, numbers]),
     )
 
 
@@ -147,7 +148,7 @@ def _best(table: Table, top: int | None) -> Table:
     return Table(table.words[order], table.counts[order])
 
 
-def _volumes(draws: Draws, words: np.ndarray, counts: np.ndarray):
+def _volumes(draws: Draws, words: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
     """Return counts, volume, log volume and its standard error."""
     share = counts / draws.samples
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -156,7 +157,12 @@ def _volumes(draws: Draws, words: np.ndarray, counts: np.ndarray):
         else:
             error = _spread(draws.tables, words, share) / share
         volume = share / 2 if draws.symmetric else share
-        return counts, volume, np.log(volume), np.where(counts > 0, error, np.nan)
+        return {
+            "counts": counts,
+            "volume": volume,
+            "log_volume": np.log(volume),
+            "standard_error": np.where(counts > 0, error, np.nan),
+        }
 
 
 def _spread(tables, words, share) -> np.ndarray:

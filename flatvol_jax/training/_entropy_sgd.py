@@ -22,7 +22,7 @@ class EntropySgdState(NamedTuple):
 
     outer_params: optax.Params
     mean: optax.Params
-    count: Array
+    count: Array  # type: ignore[assignment]  # hides tuple.count, which nobody needs
     key: Array
 
 

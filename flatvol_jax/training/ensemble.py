@@ -139,10 +139,20 @@ def train_ensemble(
     m, devices = len(keys), usable_devices()[: len(keys)]
     filled = np.minimum(np.arange(-(-m // len(devices)) * len(devices)), m - 1)
     with jax.enable_x64(False):
-        x = jnp.asarray(x)
-        y = jnp.broadcast_to(jnp.asarray(y, jnp.float32), use.shape)[filled]
+        inputs = jnp.asarray(x)
+        targets = jnp.broadcast_to(jnp.asarray(y, jnp.float32), use.shape)[filled]
         mesh, spread = Mesh(np.array(devices), ("members",)), jnp.asarray(use[filled])
-        common = (mesh, keys[filled], spec, x, y, spread, settings, train_size, overtrain)
+        common = (
+            mesh,
+            keys[filled],
+            spec,
+            inputs,
+            targets,
+            spread,
+            settings,
+            train_size,
+            overtrain,
+        )
         limit, members = 0, begin(*common)
         if checkpoint is not None:
             limit, members = checkpoint.read(like=members) or (limit, members)
@@ -195,7 +205,10 @@ def _result(members, stopped, use, settings, overtrain) -> TrainedEnsemble:
     reached = zero_error[:, None] & (kept_epochs <= members.epoch[:, None])
     errors = np.take_along_axis(members.errors, np.where(reached, kept_epochs, 0), axis=1)
     snapshots = Snapshots(
-        *beyond, np.where(reached, kept_epochs, -1), np.where(reached, errors, -1)
+        params=beyond[0],
+        state=beyond[1],
+        epochs=np.where(reached, kept_epochs, -1),
+        errors=np.where(reached, errors, -1),
     )
     final_loss = np.take_along_axis(members.loss, epochs[:, None], axis=1)[:, 0]
     return TrainedEnsemble(

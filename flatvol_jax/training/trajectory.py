@@ -108,11 +108,13 @@ def advance_trajectory(
     x, y = _checked(keys, spec, x, y, settings)
     epochs = checks.count("epochs", epochs)
     with jax.enable_x64(False):
-        x, y = jnp.asarray(x), jnp.asarray(y, jnp.float32)
+        inputs, targets = jnp.asarray(x), jnp.asarray(y, jnp.float32)
         like = jax.eval_shape(lambda keys: _begin(keys, spec, x.shape[1:], settings), keys)
         trajectory = _typed(trajectory, like, keys)
-        use = jnp.ones(y.shape, bool)
-        trajectory, passed = _advance(keys, spec, x, y, use, settings, trajectory, epochs)
+        use = jnp.ones(targets.shape, bool)
+        trajectory, passed = _advance(
+            keys, spec, inputs, targets, use, settings, trajectory, epochs
+        )
         return to_host(_plain(trajectory)), to_host(passed)
 
 

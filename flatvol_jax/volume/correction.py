@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.volume.ep import Cavities
 from flatvol_jax.volume.normal_tail import normal_tail
@@ -24,12 +25,12 @@ class Correction(NamedTuple):
             of strongly correlated kernels, where the corrected value is not to be trusted.
     """
 
-    third: Array
-    fourth: Array
-    reliable: Array
+    third: AnyArray
+    fourth: AnyArray
+    reliable: AnyArray
 
 
-def tilted_cumulants(mean: Array, variance: Array) -> tuple[Array, Array]:
+def tilted_cumulants(mean: AnyArray, variance: AnyArray) -> tuple[Array, Array]:
     """Return the third and fourth cumulant of N(z; m, v) 1[z > 0], signed by the label.
 
     With b = √v, a = m/b and h = φ(a)/Φ(a), the cumulant generating function is
@@ -48,7 +49,7 @@ def tilted_cumulants(mean: Array, variance: Array) -> tuple[Array, Array]:
 
 
 @jax.jit
-def second_order_correction(covariance: Array, labels: Array, cavity: Cavities) -> Correction:
+def second_order_correction(covariance: AnyArray, labels: AnyArray, cavity: Cavities) -> Correction:
     """Return the first two terms that EP leaves out of log Z, from third and fourth cumulants.
 
         c_l = ½ Σ_{i≠j} κ_l,i κ_l,j W_ij^l / l! for l = 3 and 4, W_ij = Σ_ij / (Σ_ii Σ_jj)

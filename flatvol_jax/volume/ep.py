@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.linalg import cho_solve, solve_triangular
 
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.volume import anderson
 from flatvol_jax.volume.links import Tilted, tilt
@@ -31,8 +33,8 @@ _FLOOR = 1e-8
 class Cavities(NamedTuple):
     """Mean and variance of each output z_i given all labels but its own, shape (n,)."""
 
-    mean: Array
-    variance: Array
+    mean: AnyArray
+    variance: AnyArray
 
 
 @prints_its_fields
@@ -44,8 +46,8 @@ class Sites(NamedTuple):
         shift: ν, precision times mean, in the coordinates of z.
     """
 
-    precision: Array
-    shift: Array
+    precision: AnyArray
+    shift: AnyArray
 
 
 class EP(NamedTuple):
@@ -61,13 +63,13 @@ class EP(NamedTuple):
         increments: log P(y_i | all other labels) under each cavity, nats, shape (n,).
     """
 
-    log_volume: Array
-    residual: Array
-    iterations: Array
-    converged: Array
+    log_volume: AnyArray
+    residual: AnyArray
+    iterations: AnyArray
+    converged: AnyArray
     cavities: Cavities
     sites: Sites
-    increments: Array
+    increments: AnyArray
 
 
 class Marginals(NamedTuple):
@@ -79,9 +81,9 @@ class Marginals(NamedTuple):
         half_log_determinant: ½ log |B|.
     """
 
-    mean: Array
-    uncertainty: Array
-    half_log_determinant: Array
+    mean: AnyArray
+    uncertainty: AnyArray
+    half_log_determinant: AnyArray | np.float64
 
 
 class LinearAlgebra(NamedTuple):
@@ -116,10 +118,10 @@ class _Sweep(NamedTuple):
     """One parallel update of all sites: the new cavities and what was computed on the way."""
 
     cavity: Cavities
-    precision: Array
-    shift: Array
-    increments: Array
-    log_volume: Array
+    precision: AnyArray
+    shift: AnyArray
+    increments: AnyArray
+    log_volume: AnyArray
     residual: Array
 
 
@@ -144,7 +146,7 @@ class Iterate(NamedTuple):
     iterations: Array
 
 
-def initial_iterate(labels: Array, start: Cavities) -> Iterate:
+def initial_iterate(labels: AnyArray, start: Cavities) -> Iterate:
     """Return the state before the first update, from cavities in the coordinates of z."""
     signed = Cavities(labels * start.mean, start.variance)
     point, zero = _packed(signed), jnp.zeros_like(labels)
@@ -195,7 +197,7 @@ def next_iterate(
     )
 
 
-def ep_result(labels: Array, state: Iterate, tolerance: Array | float) -> EP:
+def ep_result(labels: AnyArray, state: Iterate, tolerance: Array | float) -> EP:
     """Return the result in the coordinates of z."""
     sweep = state.sweep
     return EP(
@@ -257,7 +259,7 @@ def _sweep_of(prior_variance: Array, labels: Array, sites: Sites, marginals: Mar
     )
 
 
-def _jeffreys(tilted: Tilted, mean: Array, variance: Array) -> Array:
+def _jeffreys(tilted: Tilted, mean: AnyArray, variance: AnyArray) -> Array:
     """Return Σ_i KL(q_i | q̂_i) + KL(q̂_i | q_i) of marginals q and moment-matched tilted q̂, nats."""
     scale = variance * tilted.variance
     return 0.5 * jnp.sum(
@@ -275,7 +277,7 @@ def prior_cavities(kernel: Any, algebra: LinearAlgebra = DENSE) -> Cavities:
 @partial(jax.jit, static_argnames=("max_iterations", "algebra"))
 def expectation_propagation(
     kernel: Any,
-    labels: Array,
+    labels: AnyArray,
     start: Cavities,
     tolerance: Array | float,
     max_iterations: int,

@@ -7,6 +7,7 @@ from scipy.linalg import cho_solve
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import Reals
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.jackknife import delete_a_group
 from flatvol_jax.runtime.printing import prints_as, value_or_range, with_error
@@ -44,14 +45,14 @@ class LogEvidence(NamedTuple):
             for a matrix.
     """
 
-    log_evidence: np.ndarray
-    standard_error: np.ndarray
-    fit: np.ndarray
-    log_determinant: np.ndarray
+    log_evidence: Reals
+    standard_error: Reals
+    fit: Reals
+    log_determinant: Reals
     leave_one_out: np.ndarray
     means: np.ndarray
     variances: np.ndarray
-    kernel_bias: np.ndarray
+    kernel_bias: Reals
 
 
 def log_evidence(
@@ -80,8 +81,8 @@ def log_evidence(
     Reference: Rasmussen and Williams 2006, eqs 2.30 and 5.10 to 5.12.
     """
     estimate = kernel if isinstance(kernel, KernelEstimate) else None
-    kernel = checked_entries(kernel if estimate is None else estimate.kernel)
-    n = len(kernel)
+    matrix = checked_entries(kernel.kernel if isinstance(kernel, KernelEstimate) else kernel)
+    n = len(matrix)
     check_memory(n, _MATRICES)
     targets = checks.finite("targets", targets).astype(np.float64)
     if targets.ndim == 0 or targets.shape[-1] != n or targets.size == 0:
@@ -89,12 +90,12 @@ def log_evidence(
             f"targets: got shape {targets.shape}, wanted (..., {n}) for a kernel of {n} inputs."
         )
     noise = _checked_noise(noise, n)
-    found = _matrix_evidence(kernel, targets, noise)
+    found = _matrix_evidence(matrix, targets, noise)
     if estimate is None:
         return found
     kernels, counts = np.asarray(estimate.group_kernels), np.asarray(estimate.group_samples)
     without = [
-        _matrix_evidence((kernel - share * part) / (1 - share), targets, noise).log_evidence
+        _matrix_evidence((matrix - share * part) / (1 - share), targets, noise).log_evidence
         for share, part in zip(counts / counts.sum(), kernels, strict=True)
     ]
     effect = delete_a_group(found.log_evidence, np.stack(without), counts)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -222,7 +222,7 @@ def _matrix_volume(
         matrix, scale = inputs.checked_correlation(
             kernel, noise, inputs.ep_matrices(batch_size, noise > 0)
         )
-        read = matrix.__getitem__
+        read: Callable[[slice], np.ndarray] = matrix.__getitem__
     else:
         kernel = inputs.checked_entries(kernel)
         scale, read = output_scales(kernel, noise), correlation_reader(kernel, noise)
@@ -331,8 +331,10 @@ def _method_result(
     jitter: float = 0.0,
 ) -> LogVolume:
     """Add what the method asks for to a run of EP, on the host."""
-    value, error, correction, estimate = ep.log_volume, np.nan, None, None
-    status, rounding = "converged" if ep.converged else "not converged", rounding_error(ep, jitter)
+    value: Any = ep.log_volume
+    error: Any = np.nan
+    status: Any = "converged" if ep.converged else "not converged"
+    correction, estimate, rounding = None, None, rounding_error(ep, jitter)
     if options.method != "ep":
         posterior = gaussian_posterior(kernel, *ep.sites)
         correction = second_order_correction(posterior.covariance, labels, ep.cavities)
@@ -341,7 +343,7 @@ def _method_result(
             status = "correction unreliable"
     if not rounding <= WIDEST:
         status = "imprecise"
-    if options.method == "certified":
+    if options.method == "certified" and key is not None:
         estimate = sampling_estimate(
             key,
             kernel,
@@ -354,24 +356,27 @@ def _method_result(
             rounding,
         )
         value, error, status = estimate.log_volume, estimate.standard_error, estimate.status
-    return to_host(
-        LogVolume(
-            value,
-            np.float64(error),
-            ep.converged,
-            np.str_(status),
-            ep.iterations,
-            ep.residual,
-            ep.log_volume,
-            ep.increments,
-            ep.sites,
-            ep.cavities,
-            correction,
-            estimate,
-            np.float64(np.nan if estimate is None else estimate.sampling_error),
-            np.float64(np.nan),
-            np.float64(np.nan),
-            rounding,
+    sampling_error = np.nan if estimate is None else estimate.sampling_error
+    return LogVolume(
+        **to_host(
+            {
+                "log_volume": value,
+                "standard_error": np.float64(error),
+                "converged": ep.converged,
+                "status": np.str_(status),
+                "iterations": ep.iterations,
+                "residual": ep.residual,
+                "ep": ep.log_volume,
+                "increments": ep.increments,
+                "sites": ep.sites,
+                "cavities": ep.cavities,
+                "correction": correction,
+                "estimate": estimate,
+                "sampling_error": np.float64(sampling_error),
+                "kernel_error": np.float64(np.nan),
+                "kernel_bias": np.float64(np.nan),
+                "rounding_error": rounding,
+            }
         )
     )
 

@@ -1,11 +1,12 @@
 """What the error of a sampled kernel does to log V(f)."""
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.stats import norm, t
 
+from flatvol_jax.runtime.arrays import Reals, Words
 from flatvol_jax.runtime.jackknife import Jackknife, delete_a_group
 from flatvol_jax.volume.result import LogVolume
 from flatvol_jax.volume.sampling import CERTIFIED, CERTIFIED_GIVEN_KERNEL, WIDEST
@@ -29,7 +30,7 @@ class KernelEstimate(Protocol):
 
 
 def ep_jackknife(
-    estimate: KernelEstimate, value: np.ndarray, ep: Callable[[np.ndarray], np.ndarray]
+    estimate: KernelEstimate, value: Reals, ep: Callable[[np.ndarray], Reals]
 ) -> Jackknife:
     """Return log V by EP with the error and the bias that it has from the kernel.
 
@@ -41,10 +42,11 @@ def ep_jackknife(
         ep: a kernel -> EP's log V, of that shape.
     """
     kernels, counts = np.asarray(estimate.group_kernels), np.asarray(estimate.group_samples)
-    possible, without = np.isfinite(value), []
+    possible: np.ndarray = np.asarray(np.isfinite(value))
+    values = []
     for share, kernel in zip(counts / counts.sum(), kernels, strict=True):
-        without.append(ep((estimate.kernel - share * kernel) / (1 - share)))
-    without = np.where(possible, np.stack(without), 0.0)  # V(f) = 0 whatever the kernel
+        values.append(ep((estimate.kernel - share * kernel) / (1 - share)))
+    without = np.where(possible, np.stack(values), 0.0)  # V(f) = 0 whatever the kernel
     return delete_a_group(np.where(possible, value, 0.0), without, counts)
 
 
@@ -79,7 +81,7 @@ def with_kernel_error(result: LogVolume, effect: Jackknife, groups: int) -> LogV
     wider = t.ppf(_COVERED, groups - 1) / norm.ppf(_COVERED)
     error, bias = np.float64(wider * effect.standard_error), np.float64(effect.bias)
     kernel = np.hypot(error, bias)
-    known = {"kernel_error": error, "kernel_bias": bias}
+    known: dict[str, Any] = {"kernel_error": error, "kernel_bias": bias}
     total = np.where(np.isnan(result.standard_error), 0.0, result.standard_error)
     total = np.hypot(total, kernel)
     value, estimate = result.log_volume - bias, result.estimate
@@ -96,7 +98,7 @@ def with_kernel_error(result: LogVolume, effect: Jackknife, groups: int) -> LogV
     )
 
 
-def _widened(status: np.ndarray, standard_error: np.ndarray) -> np.ndarray:
+def _widened(status: Words, standard_error: Reals) -> np.ndarray:
     """Return "imprecise" for what is certified but for the kernel's error."""
     imprecise = (status == CERTIFIED) & (standard_error > WIDEST)
     return np.where(imprecise, "imprecise", status)

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
 
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.volume.normal_tail import normal_tail
 
 LINK_VARIANCE = {"heaviside": 0.0, "probit": 1.0}
@@ -24,14 +24,14 @@ class Tilted(NamedTuple):
         shift: precision times mean of that site.
     """
 
-    log_normaliser: Array
-    mean: Array
-    variance: Array
-    precision: Array
-    shift: Array
+    log_normaliser: AnyArray
+    mean: AnyArray
+    variance: AnyArray
+    precision: AnyArray
+    shift: AnyArray
 
 
-def tilt(mean: Array, variance: Array) -> Tilted:
+def tilt(mean: AnyArray, variance: AnyArray) -> Tilted:
     """Return the moments of N(z; m, v) 1[z > 0] and their Gaussian site, elementwise.
 
     With a = m/√v and h = φ(a)/Φ(a): log Z = log Φ(a), mean m + √v h, variance v (1 - h(a+h))

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import log_ndtr
 
+from flatvol_jax.runtime.arrays import AnyArray
+
 _TAIL = -4.0  # below it the continued fraction converges to double precision in 80 terms
 _TERMS = 80
 _HALF_LOG_2PI = 0.9189385332046727
@@ -27,7 +29,7 @@ class NormalTail(NamedTuple):
     variance: Array
 
 
-def normal_tail(a: Array) -> NormalTail:
+def normal_tail(a: AnyArray) -> NormalTail:
     """Return log Φ(a), h = φ(a)/Φ(a), h(a+h) and 1 - h(a+h), elementwise.
 
     For a < -4 Laplace's continued fraction of Mills' ratio, with x = -a,

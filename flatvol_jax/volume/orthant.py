@@ -1,6 +1,6 @@
 """P(z > lower) for z ~ N(0, covariance): the engine of V(f) as a multivariate normal CDF."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -128,9 +128,10 @@ def orthant_probability(
     kernel = matrix[np.ix_(bounded, bounded)]
     matrix, scale = _correlation(kernel)
     bounds = bounds[bounded] / scale
-    kept, bounds = _tightest(matrix, bounds)
-    if kept is None:
+    tightest = _tightest(matrix, bounds)
+    if tightest is None:
         return _exact_result(-np.inf)
+    kept, bounds = tightest
     matrix = matrix[np.ix_(kept, kept)]
     return _positive_probability(key, matrix, -bounds, method, proposal, sizes, limits)
 
@@ -153,20 +154,22 @@ def _positive_probability(
     if not np.isfinite(ep.log_volume) and jitter == 0:  # rounding has made it indefinite
         jitter = inputs.rounding_jitter(len(mean))
         ep = ep_with_mean(matrix + jitter * np.eye(len(mean)), mean, *limits)
-    matrix = jnp.asarray(matrix + jitter * np.eye(len(mean)))
+    kernel = jnp.asarray(matrix + jitter * np.eye(len(mean)))
     rounding = rounding_error(ep, jitter)
-    value, error, correction, estimate = ep.log_volume, np.nan, None, None
-    status = "converged" if ep.converged else "not converged"
+    value: Any = ep.log_volume
+    error: Any = np.nan
+    correction, estimate = None, None
+    status: Any = "converged" if ep.converged else "not converged"
     if method != "ep":
-        posterior = posterior_with_mean(matrix, mean, *ep.sites)
+        posterior = posterior_with_mean(kernel, mean, *ep.sites)
         correction = to_host(second_order_correction(posterior.covariance, ones, ep.cavities))
         value = value + correction.third
         if ep.converged and not correction.reliable:
             status = "correction unreliable"
     if not rounding <= WIDEST:
         status = "imprecise"
-    if method == "certified":
-        sampled = key, matrix, ones, ep, posterior, proposal, *sizes, rounding
+    if method == "certified" and key is not None:
+        sampled = key, kernel, ones, ep, posterior, proposal, *sizes, rounding
         estimate = sampling_estimate(*sampled, prior_mean=mean)
         value, error, status = estimate.log_volume, estimate.standard_error, estimate.status
     return _result(value, error, status, ep, correction, estimate)
@@ -237,9 +240,7 @@ def _checked_bounds(lower: np.ndarray | float | None, n: int) -> np.ndarray:
     return np.broadcast_to(array.astype(np.float64), (n,))
 
 
-def _tightest(
-    matrix: np.ndarray, bounds: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _tightest(matrix: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the outputs that repeat none before them with the largest of their bounds.
 
     None where one output has to lie above a bound and below one that is not larger.
@@ -252,7 +253,7 @@ def _tightest(
         other = int(np.argmin(matrix[kept[at]]))
         if tightest[place[other]] >= -tightest[at]:
             impossible_pair(other, int(kept[at]), matrix.__getitem__)
-            return None, None
+            return None
     return kept, tightest
 
 

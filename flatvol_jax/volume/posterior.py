@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
 from jax.scipy.linalg import solve_triangular
+
+from flatvol_jax.runtime.arrays import AnyArray
 
 
 class Posterior(NamedTuple):
@@ -17,13 +19,13 @@ class Posterior(NamedTuple):
         log_normaliser: log Z_s, nats.
     """
 
-    mean: Array
-    covariance: Array
-    log_normaliser: Array
+    mean: AnyArray
+    covariance: AnyArray
+    log_normaliser: AnyArray | np.float64
 
 
 @jax.jit
-def gaussian_posterior(kernel: Array, precision: Array, shift: Array) -> Posterior:
+def gaussian_posterior(kernel: AnyArray, precision: AnyArray, shift: AnyArray) -> Posterior:
     """Multiply the prior N(0, K) by Gaussian sites of precision τ >= 0 and shift ν.
 
     With S = diag(τ) and B = I + S^½ K S^½ = L L': Σ = K - V'V for V = L^-1 S^½ K, and

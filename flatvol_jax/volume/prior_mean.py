@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.volume.ep import (
     DENSE,
@@ -30,7 +31,7 @@ class Shifted(NamedTuple):
 
 
 def marginals_with_mean(
-    mean: Array, centred: Callable[[Sites], Marginals], sites: Sites
+    mean: AnyArray, centred: Callable[[Sites], Marginals], sites: Sites
 ) -> Marginals:
     """Return the marginals under N(μ, K) from those under N(0, K).
 
@@ -85,7 +86,7 @@ def ep_with_mean(kernel: np.ndarray, mean: np.ndarray, tolerance: float, most: i
 
 
 def posterior_with_mean(
-    kernel: Array, mean: np.ndarray, precision: np.ndarray, shift: np.ndarray
+    kernel: AnyArray, mean: np.ndarray, precision: AnyArray, shift: AnyArray
 ) -> Posterior:
     """Return N(μ, K) times the sites, as `gaussian_posterior` does for μ = 0."""
     found = gaussian_posterior(kernel, precision, shift - precision * mean)

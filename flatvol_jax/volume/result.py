@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flatvol_jax.runtime.arrays import Counts, Flags, Reals, Words
 from flatvol_jax.runtime.printing import (
     prints_as,
     value_or_counts,
@@ -60,32 +61,32 @@ class LogVolume(NamedTuple):
             by EP's derivative.
     """
 
-    log_volume: np.ndarray
-    standard_error: np.ndarray
-    converged: np.ndarray
-    status: np.ndarray
-    iterations: np.ndarray
-    residual: np.ndarray
-    ep: np.ndarray
+    log_volume: Reals
+    standard_error: Reals
+    converged: Flags
+    status: Words
+    iterations: Counts
+    residual: Reals
+    ep: Reals
     increments: np.ndarray
     sites: Sites
     cavities: Cavities
     correction: Correction | None
     estimate: Estimate | None
-    sampling_error: np.ndarray
-    kernel_error: np.ndarray
-    kernel_bias: np.ndarray
-    rounding_error: np.ndarray
+    sampling_error: Reals
+    kernel_error: Reals
+    kernel_bias: Reals
+    rounding_error: Reals
 
     @property
-    def corrected(self) -> np.ndarray:
+    def corrected(self) -> Reals:
         """Return EP and the third-cumulant term of what it leaves out, nats."""
         if self.correction is None:
             raise ValueError("corrected: got a result of method 'ep'; ask for 'ep_corrected'.")
-        return self.ep + self.correction.third
+        return self.ep + np.asarray(self.correction.third)
 
 
-def rounding_error(ep: EP, jitter: float = 0.0) -> np.ndarray:
+def rounding_error(ep: EP, jitter: float = 0.0) -> np.float64:
     """Return what entries of C that are off by ε, each by itself, do to log V(f), in nats.
 
     By EP d log V/dC = ½ (b b' - A), A = (C + S^-1)^-1 for sites of covariance S^-1 and mean μ and
@@ -98,8 +99,8 @@ def rounding_error(ep: EP, jitter: float = 0.0) -> np.ndarray:
     (τ, ν). A jitter on the diagonal moves log V by ½ jitter Σ_i (b_i² - A_ii). On ordinary
     kernels it is 1e-12 nats; it is large where outputs can hardly be told apart.
     """
-    (mean, variance), (precision, shift) = ep.cavities, ep.sites
-    mean, variance, precision, shift = map(np.asarray, (mean, variance, precision, shift))
+    mean, variance = map(np.asarray, ep.cavities)
+    precision, shift = map(np.asarray, ep.sites)
     information = 1.0 / (variance + 1.0 / precision)
     pull = information * (shift / precision - mean)
     entries = _EPSILON * 0.5**0.5 * np.sum(pull**2 + information)
@@ -122,13 +123,15 @@ def in_output_units(
     _, place, sign = repetitions
     repeated = np.bincount(place)[place] > 1
     scale = np.sqrt(prior + noise)
-    variance = result.cavities.variance[place] * scale**2
+    mean, variance = (np.asarray(leaf)[place] for leaf in result.cavities)
+    variance = variance * scale**2
     if noise > 0:  # of a variance far below the noise the difference may be rounding
         variance = np.clip(variance - noise, _EPSILON * prior, prior)
-    precision, shift = result.sites.precision[place] / scale**2, result.sites.shift[place] / scale
+    precision, shift = (np.asarray(leaf)[place] for leaf in result.sites)
+    precision, shift = precision / scale**2, shift / scale
     widened = 1.0 + noise * precision  # the site integrated over the noise
     return result._replace(
         increments=np.where(repeated, 0.0, result.increments[place]),
         sites=Sites(precision / widened, sign * shift / widened),
-        cavities=Cavities(sign * result.cavities.mean[place] * scale, variance),
+        cavities=Cavities(sign * mean * scale, variance),
     )

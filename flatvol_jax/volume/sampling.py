@@ -9,6 +9,7 @@ from jax import Array
 from scipy.special import logsumexp
 from scipy.stats import chi2
 
+from flatvol_jax.runtime.arrays import AnyArray, Counts, Reals, Words
 from flatvol_jax.runtime.printing import (
     prints_as,
     value_or_counts,
@@ -65,30 +66,30 @@ class Estimate(NamedTuple):
         kernel_bias: nats, see `LogVolume`, taken off log_volume; NaN for a matrix.
     """
 
-    log_volume: np.ndarray
-    standard_error: np.ndarray
-    within_error: np.ndarray
-    effective_sample_size: np.ndarray
-    particles: np.ndarray
+    log_volume: Reals
+    standard_error: Reals
+    within_error: Reals
+    effective_sample_size: Reals
+    particles: Counts
     log_replicates: np.ndarray
-    status: np.ndarray
-    proposal: np.ndarray
-    sampling_error: np.ndarray
-    kernel_error: np.ndarray
-    kernel_bias: np.ndarray
+    status: Words
+    proposal: Words
+    sampling_error: Reals
+    kernel_error: Reals
+    kernel_bias: Reals
 
 
 def sampling_estimate(
     key: Array,
-    kernel: Array | None,
-    labels: Array,
+    kernel: AnyArray | None,
+    labels: AnyArray,
     ep: EP,
     posterior: Posterior,
     proposal: str,
     particles: int,
     replicates: int,
-    rounding_error: float = 0.0,
-    prior_mean: Array | None = None,
+    rounding_error: float | np.float64 = 0.0,
+    prior_mean: AnyArray | None = None,
 ) -> Estimate:
     """Estimate P(y) by sequential importance sampling, the hardest coordinates first.
 
@@ -110,8 +111,11 @@ def sampling_estimate(
     proposal = chosen_proposal(proposal, ep)
     precision, shift = ep.sites.precision, labels * ep.sites.shift
     if proposal == "prior":
+        if kernel is None:
+            raise ValueError("kernel: got None, wanted K: proposal 'prior' samples from it.")
         precision = shift = jnp.zeros_like(labels)
-        posterior = Posterior(shift if prior_mean is None else prior_mean, kernel, 0.0)
+        mean = shift if prior_mean is None else prior_mean
+        posterior = Posterior(mean, kernel, np.float64(0.0))
     order = hardest_first(labels, ep)
     runs = twisted_importance_sampling(
         key,
@@ -134,13 +138,13 @@ def chosen_proposal(proposal: str, ep: EP) -> str:
     return proposal
 
 
-def hardest_first(labels: Array, ep: EP) -> Array:
+def hardest_first(labels: AnyArray, ep: EP) -> Array:
     """Return the order of sampling: outputs least expected to have their sign come first."""
     return jnp.argsort(labels * ep.cavities.mean / jnp.sqrt(ep.cavities.variance))
 
 
 @jax.jit
-def signed_factor(covariance: Array, labels: Array, order: Array) -> Array:
+def signed_factor(covariance: AnyArray, labels: AnyArray, order: Array) -> Array:
     """Return the Cholesky factor of the covariance of y z, its coordinates reordered."""
     signs = labels[order]
     ordered = covariance[order][:, order] * signs[:, None] * signs
@@ -148,7 +152,11 @@ def signed_factor(covariance: Array, labels: Array, order: Array) -> Array:
 
 
 def combined_replicates(
-    runs: Replicates, log_normaliser: float, particles: int, proposal: str, rounding_error: float
+    runs: Replicates,
+    log_normaliser: float,
+    particles: int,
+    proposal: str,
+    rounding_error: float | np.float64,
 ) -> Estimate:
     """Join independent replicates into one estimate, with what its error is worth."""
     replicates = len(runs.log_estimate)
@@ -157,7 +165,7 @@ def combined_replicates(
     sampling_error = float(np.std(relative, ddof=1) / np.sqrt(replicates))
     standard_error = float(np.hypot(sampling_error, rounding_error))
     # Each run's variance is relative to P(y)²: the mean over runs is that of one run.
-    within = float(np.sqrt(max(np.mean(runs.relative_variance), 0.0) / replicates))
+    within = float(np.sqrt(max(float(np.mean(runs.relative_variance)), 0.0) / replicates))
     effective = float(np.sum(runs.effective_sample_size))
     freedom = replicates - 1
     spread = freedom * sampling_error**2
@@ -177,7 +185,7 @@ def combined_replicates(
         np.float64(within),
         np.float64(effective),
         np.int64(particles * replicates),
-        log_normaliser + runs.log_estimate,
+        log_normaliser + np.asarray(runs.log_estimate),
         np.str_(status),
         np.str_(proposal),
         np.float64(sampling_error),

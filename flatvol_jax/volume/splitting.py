@@ -106,7 +106,7 @@ def splitting_log_volume(
 def _pilot(key: Array, rows: Array, particles: int, steps: int) -> np.ndarray:
     """Return the levels γ_1 > ... > γ_T = 0 at the medians of one run."""
     points = jax.random.normal(named_key(key, "start"), (1, particles, len(rows)), rows.dtype)
-    levels = []
+    levels: list[float] = []
     while not levels or levels[-1] > 0:
         lowest = np.asarray(jnp.min(points @ rows.T, axis=-1))
         levels.append(max(0.0, float(-np.median(lowest))))

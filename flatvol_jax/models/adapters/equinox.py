@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import operator
 import re
 from collections.abc import Callable
 from typing import Any
@@ -123,7 +124,7 @@ def _drawn(layer: Any, key: jax.Array) -> Any:
     found = layer
     for name, value in (("weight", new), ("bias", new_bias)):
         if value is not None:
-            found = eqx.tree_at(lambda part, name=name: getattr(part, name), found, value)
+            found = eqx.tree_at(operator.attrgetter(name), found, value)
     return found
 
 

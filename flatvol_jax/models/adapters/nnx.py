@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from flax import nnx
@@ -25,7 +26,8 @@ def nnx_functions(module: nnx.Module, init: Callable | None) -> Functions:
     Raises:
         ValueError: no `init`, where the module has initialisers or parameters of its own.
     """
-    graph, params, statistics, others = nnx.split(module, nnx.Param, nnx.BatchStat, ...)
+    parts: Any = nnx.split(module, nnx.Param, nnx.BatchStat, ...)
+    graph, params, statistics, others = parts
 
     def merged(values, state):
         parts = [jax.tree.map(lambda leaf: leaf, part) for part in (params, statistics)]

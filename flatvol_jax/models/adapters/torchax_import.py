@@ -69,7 +69,7 @@ class _NoOverload:
 
 
 @contextlib.contextmanager
-def _placeholders(packet: type) -> Iterator[None]:
+def _placeholders(packet: Any) -> Iterator[None]:
     """Give an operator's missing overload a placeholder, instead of an AttributeError."""
     own = packet.__getattr__
 

@@ -1,7 +1,7 @@
 """Sampling of C outputs, a block of inputs at a time: unbiased for V(f), in O(C n²) memory."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -162,16 +162,16 @@ def _conditional(
     predicted = predicted + site_mean[:, None, :]
     work, total = np.empty((r, r)), np.zeros((r, r))
     pull, responses, rests = np.zeros(predicted.shape[1:]), [], []
-    for c in range(classes):
-        factor = factor_of_class(kernel, root[c], own[c], work)
-        half = dtrsm(1.0, factor, np.asfortranarray(root[c][:, None] * kernel[:, :b]), lower=1)
+    for one in range(classes):
+        factor: Any = factor_of_class(kernel, root[one], own[one], work)  # K is not singular
+        half = dtrsm(1.0, factor, np.asfortranarray(root[one][:, None] * kernel[:, :b]), lower=1)
         rests.append(kernel[:b, :b] - half.T @ half)
-        response = dtrsm(1.0, factor, half, lower=1, trans_a=1, overwrite_b=1).T * root[c]
+        response = dtrsm(1.0, factor, half, lower=1, trans_a=1, overwrite_b=1).T * root[one]
         responses.append(response)
-        precision_from_factor(factor, root[c])
+        precision_from_factor(factor, root[one])
         mirror_upper(work)
         total += work
-        pull += predicted[c] @ work
+        pull += predicted[one] @ work
     winner_factor, _ = dpotrf(total.T, lower=1, overwrite_a=1, clean=0)
     winners = dtrsm(1.0, winner_factor, pull.T, lower=1)
     winners = dtrsm(1.0, winner_factor, winners, lower=1, trans_a=1, overwrite_b=1).T

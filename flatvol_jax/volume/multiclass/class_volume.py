@@ -63,8 +63,8 @@ class _Run(NamedTuple):
     ep: EP
     increments: np.ndarray
     correction: Correction | None
-    posterior: Callable[[], Posterior]
-    log_normaliser: np.ndarray
+    posterior: Callable[[], Posterior] | None
+    log_normaliser: Any
     jitter: float
 
 
@@ -200,7 +200,7 @@ class _Runner:
         uncertainty = moments.joint_uncertainty(problem, ep, pieces)
         increments = _increments(problem, ep, mean, uncertainty)
         if options.method == "ep" or not np.isfinite(ep.log_volume):
-            return _Run(problem, ep, increments, None, lambda: None, np.nan, jitter)
+            return _Run(problem, ep, increments, None, None, np.nan, jitter)
         rotations = moments.weighted_rotations(problem, ep, pieces)
         correction = moments.class_correction(problem, ep, rotations)
         algebra.forget()  # its rotations are weighted
@@ -224,14 +224,14 @@ class _Runner:
         mean, uncertainty = dense.marginals(ep.sites).mean, dense.uncertainty(problem, ep)
         increments = _increments(problem, ep, mean, uncertainty)
         if options.method == "ep":
-            return _Run(problem, ep, increments, None, lambda: None, np.nan, 0.0)
+            return _Run(problem, ep, increments, None, None, np.nan, 0.0)
         posterior = dense.posterior(ep)
         correction = second_order_correction(posterior.covariance, ones, ep.cavities)
         normaliser = posterior.log_normaliser
         return _Run(problem, ep, increments, correction, lambda: posterior, normaliser, 0.0)
 
 
-def _increments(problem: Problem, ep: EP, mean: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
+def _increments(problem: Problem, ep: EP, mean: Any, uncertainty: np.ndarray) -> np.ndarray:
     if not np.isfinite(ep.log_volume):
         return np.full(problem.own.shape[1], np.nan)
     return moments.point_increments(problem, ep, mean, uncertainty)
@@ -240,8 +240,9 @@ def _increments(problem: Problem, ep: EP, mean: np.ndarray, uncertainty: np.ndar
 def _class_result(run: _Run, classes: int, options: Any, estimate: Estimate | None) -> LogVolume:
     """Return the result in the units of correlations, on the host."""
     problem, ep, correction = run.problem, run.ep, run.correction
-    value, error = ep.log_volume, np.float64(np.nan)
-    status = "converged" if ep.converged else "not converged"
+    value: Any = ep.log_volume
+    error: Any = np.nan
+    status: Any = "converged" if ep.converged else "not converged"
     rounding = class_rounding_error(ep, classes, run.jitter)
     if correction is not None:
         value = value + correction.third
@@ -251,26 +252,29 @@ def _class_result(run: _Run, classes: int, options: Any, estimate: Estimate | No
         status = "imprecise"
     if estimate is not None:
         value, error, status = estimate.log_volume, estimate.standard_error, estimate.status
+    sampling_error = np.nan if estimate is None else estimate.sampling_error
     sites = Sites(*(grid_columns(problem, leaf) for leaf in ep.sites))
     cavities = Cavities(*(grid_columns(problem, leaf) for leaf in ep.cavities))
-    return to_host(
-        LogVolume(
-            value,
-            error,
-            ep.converged,
-            np.str_(status),
-            ep.iterations,
-            ep.residual,
-            ep.log_volume,
-            run.increments,
-            sites,
-            cavities,
-            correction,
-            estimate,
-            np.float64(np.nan if estimate is None else estimate.sampling_error),
-            np.float64(np.nan),
-            np.float64(np.nan),
-            rounding,
+    return LogVolume(
+        **to_host(
+            {
+                "log_volume": value,
+                "standard_error": np.float64(error),
+                "converged": ep.converged,
+                "status": np.str_(status),
+                "iterations": ep.iterations,
+                "residual": ep.residual,
+                "ep": ep.log_volume,
+                "increments": run.increments,
+                "sites": sites,
+                "cavities": cavities,
+                "correction": correction,
+                "estimate": estimate,
+                "sampling_error": np.float64(sampling_error),
+                "kernel_error": np.float64(np.nan),
+                "kernel_bias": np.float64(np.nan),
+                "rounding_error": rounding,
+            }
         )
     )
 

@@ -1,12 +1,12 @@
 """The differences f_{i,y_i} - f_ic that decide an argmax: their order, and their covariance."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.volume.ep import Cavities, Sites
 
 
@@ -21,34 +21,34 @@ class Problem(NamedTuple):
         points: of each difference the input i, (n(C-1),).
     """
 
-    kernel: Array
-    own: Array
-    classes: Array
-    points: Array
+    kernel: Any
+    own: Any
+    classes: Any
+    points: Any
 
 
-def class_problem(kernel: Array, labels: np.ndarray, classes: int) -> Problem:
+def class_problem(kernel: AnyArray, labels: np.ndarray, classes: int) -> Problem:
     """Return the problem of labels 0..C-1, (n,)."""
     own = labels == np.arange(classes)[:, None]
     return Problem(kernel, own, *np.nonzero(~own))
 
 
-def on_grid(problem: Problem, values: Array, own: float = 0.0) -> Array:
+def on_grid(problem: Problem, values: AnyArray, own: float = 0.0) -> Any:
     """Return one number a difference as (C, n), with `own` where the class is the label."""
     if isinstance(values, jax.Array):
-        grid = jnp.full(problem.own.shape, own, values.dtype)
-        return grid.at[problem.classes, problem.points].set(values)
+        blank = jnp.full(problem.own.shape, own, values.dtype)
+        return blank.at[problem.classes, problem.points].set(values)
     grid = np.full(problem.own.shape, own)
     grid[problem.classes, problem.points] = values
     return grid
 
 
-def off_grid(problem: Problem, grid: Array) -> Array:
+def off_grid(problem: Problem, grid: AnyArray) -> Any:
     """Return the entries of a (C, n) array that belong to differences."""
     return grid[problem.classes, problem.points]
 
 
-def difference_variances(problem: Problem) -> Array:
+def difference_variances(problem: Problem) -> Any:
     """Return Var g_ic = 2 K_ii."""
     return 2.0 * problem.kernel.diagonal()[problem.points]
 
@@ -70,7 +70,7 @@ def difference_covariance(problem: Problem) -> np.ndarray:
     return sign
 
 
-def grid_columns(problem: Problem, values: Array) -> np.ndarray:
+def grid_columns(problem: Problem, values: AnyArray) -> np.ndarray:
     """Return one number a difference as (n, C), the form of a result; 0 at the label itself."""
     return on_grid(problem, np.asarray(values)).T
 
@@ -103,9 +103,9 @@ class Scaled(NamedTuple):
         mean: ν/α and 0.
     """
 
-    root: Array
-    variance: Array
-    mean: Array
+    root: Any
+    variance: Any
+    mean: Any
 
 
 def scaled_sites(problem: Problem, sites: Sites) -> Scaled:

@@ -81,7 +81,7 @@ def check_sampling(n: int, classes: int, options: Any) -> None:
     memory.check_memory("kernel", n, needed, "Take fewer inputs, particles or replicates.")
 
 
-def class_rounding_error(ep: EP, classes: int, jitter: float = 0.0) -> np.ndarray:
+def class_rounding_error(ep: EP, classes: int, jitter: float = 0.0) -> np.float64:
     """Return at most what the rounding of K does to log V(f), nats; see `rounding_error`.
 
     K_ij stands in up to C² entries of the differences' covariance, and moves them together; in
@@ -90,4 +90,4 @@ def class_rounding_error(ep: EP, classes: int, jitter: float = 0.0) -> np.ndarra
     precision = 1.0 / (ep.cavities.variance + 1.0 / ep.sites.precision)
     pull = precision * (ep.sites.shift / ep.sites.precision - ep.cavities.mean)
     moved = 0.5 * jitter * np.sum(pull**2 + precision)
-    return classes * (rounding_error(ep) + np.float64(moved))
+    return np.float64(classes * (rounding_error(ep) + np.float64(moved)))

@@ -1,5 +1,7 @@
 """What EP's Gaussian says of differences together: covariances, the correction, increments."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from scipy.linalg.blas import dsyrk, dtrsm
@@ -92,7 +94,7 @@ def class_posterior(problem: Problem, ep: EP, pieces: Pieces, rotations: np.ndar
     return Posterior(pieces.marginals.mean, covariance, site_normaliser(ep, pieces))
 
 
-def site_normaliser(ep: EP, pieces: Pieces) -> np.float64:
+def site_normaliser(ep: EP, pieces: Pieces) -> Any:
     """Return log Z_s = -½ log|I + S M| + ½ ν'E g, the sites' part of log V(f)."""
     mean = pieces.marginals.mean
     return 0.5 * np.asarray(ep.sites.shift) @ mean - pieces.marginals.half_log_determinant
