@@ -1,5 +1,6 @@
 """log V(f) of a kernel and labels: expectation propagation, sampling, bounds; knows no networks."""
 
+from flatvol_jax.volume._posterior_accuracy import PosteriorAccuracy, posterior_accuracy
 from flatvol_jax.volume.bounds import marginal_likelihood_bound, prior_bound
 from flatvol_jax.volume.correction import Correction
 from flatvol_jax.volume.ep import Cavities, Sites
@@ -9,7 +10,6 @@ from flatvol_jax.volume.inputs import checked_kernel, checked_labels
 from flatvol_jax.volume.kernel_error import KernelEstimate
 from flatvol_jax.volume.links import LINK_VARIANCE
 from flatvol_jax.volume.orthant import OrthantProbability, orthant_probability
-from flatvol_jax.volume.posterior_accuracy import PosteriorAccuracy, posterior_accuracy
 from flatvol_jax.volume.result import LogVolume
 from flatvol_jax.volume.sampling import CERTIFIED, CERTIFIED_GIVEN_KERNEL, Estimate
 from flatvol_jax.volume.splitting import Splitting, splitting_log_volume

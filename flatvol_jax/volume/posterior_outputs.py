@@ -66,25 +66,25 @@ def posterior_outputs(
     """
     inputs.check_memory(len(labels), MATRICES, particles * replicates)
     inputs.check_invertible(correlation, correlation)
-    matrix, labels = jnp.asarray(correlation), jnp.asarray(labels, jnp.float64)
-    ep = _fixed_point(matrix, labels)
+    matrix, signs = jnp.asarray(correlation), jnp.asarray(labels, jnp.float64)
+    ep = _fixed_point(matrix, signs)
     gaussian = gaussian_posterior(matrix, *ep.sites)
     proposal = chosen_proposal("auto", ep)
-    precision, shift, twisted = ep.sites.precision, labels * ep.sites.shift, gaussian
+    precision, shift, twisted = ep.sites.precision, signs * ep.sites.shift, gaussian
     if proposal == "prior":
-        precision = shift = jnp.zeros_like(labels)
-        twisted = Posterior(shift, matrix, 0.0)
-    order = hardest_first(labels, ep)
+        precision = shift = jnp.zeros_like(signs)
+        twisted = Posterior(shift, matrix, np.float64(0.0))
+    order = hardest_first(signs, ep)
     signed, cloud, runs = twisted_particles(
         key,
-        (labels * twisted.mean)[order],
-        signed_factor(twisted.covariance, labels, order),
+        (signs * twisted.mean)[order],
+        signed_factor(twisted.covariance, signs, order),
         precision[order],
         shift[order],
         particles,
         replicates,
     )
-    outputs = jnp.zeros_like(signed).at[:, order].set(signed) * labels
+    outputs = jnp.zeros_like(signed).at[:, order].set(signed) * signs
     log_weight = cloud.log_weight.reshape(replicates, particles)
     runs, found = jax.device_get(
         (
@@ -112,5 +112,5 @@ def posterior_outputs(
 def _fixed_point(matrix: jax.Array, labels: jax.Array) -> EP:
     start, limits = prior_cavities(matrix), (_TOLERANCE, _MAX_ITERATIONS)
     if on_cpu(matrix):
-        return expectation_propagation_on_host(matrix, labels, start, *limits)
+        return expectation_propagation_on_host(matrix, np.asarray(labels), start, *limits)
     return expectation_propagation(matrix, labels, start, *limits)

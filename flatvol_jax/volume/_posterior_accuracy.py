@@ -120,7 +120,7 @@ def posterior_accuracy(
     conditional = _conditional(prior, cross)
 
     by_ep = _right(
-        sample.ep.mean @ conditional.weights,
+        np.asarray(sample.ep.mean) @ conditional.weights,
         conditional.variance
         + np.sum(conditional.weights * (sample.ep.covariance @ conditional.weights), axis=0),
         test_labels,
@@ -140,10 +140,10 @@ def posterior_accuracy(
         standard_error=np.float64(accuracy.standard_error),
         bias=np.float64(accuracy.bias),
         probability=mean,
-        majority=np.mean(mean > 0.5),
+        majority=np.float64(np.mean(mean > 0.5)),
         ep=np.mean(by_ep),
-        log_volume=sample.estimate.log_volume,
-        log_volume_error=sample.estimate.standard_error,
+        log_volume=np.float64(sample.estimate.log_volume),
+        log_volume_error=np.float64(sample.estimate.standard_error),
         status=str(sample.estimate.status),
         ancestors=np.sum(sample.ancestors),
         particles=particles * replicates,
