@@ -11,6 +11,7 @@ import operator
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from flatvol_jax.study.measures.default_settings import ON, default_settings
 from flatvol_jax.training import OPTIMIZERS
 
 # What the paper leaves open or others do otherwise, for sensitivity runs.
@@ -83,50 +84,7 @@ def training(optimizer: str) -> dict:
 def measures() -> dict:
     """Every measure and its settings; `on` says whether it is measured.
 
-    Each takes `networks`, too: the first so many of each draw and |A| are measured; all without.
+    flatvol_jax/study/measures/default_settings.py has them. Each takes `networks`, too: the first
+    so many of each draw and |A| are measured; all without.
     """
-    return {
-        "log_volume": {
-            "on": True,
-            "links": ("heaviside", "probit"),
-            "estimator": "certified",  # or "ep", "ep_corrected"
-            "tolerance": 1e-4,  # nats, of EP's distance from its fixed point
-            "particles": 64,  # of one replicate
-            "replicates": 16,
-        },
-        "log_volume_null": {"on": True},
-        "sharpness": {"on": True, "epsilon": 1e-4, "method": "best"},
-        # Table 1 of the paper, second line.
-        "sgd_sharpness": {
-            "on": True,
-            "epsilon": 1e-4,
-            "batch_size": 32,
-            "learning_rate": 1e-3,  # of the mean loss of a batch
-            "epochs": 100,
-            "reading": "full",  # or "minibatch"
-            "mode": "evaluation",  # or "training", of a network with BatchNorm
-            "drop_incomplete": False,
-        },
-        "hessian": {"on": True, "k": 50},
-        "baselines": {"on": True},
-        # Off by default; --config.measures.NAME.on=True adds one to a finished sweep.
-        "spectral_density": {"on": False, "probes": 4, "depth": 80},
-        "scale_invariant": {"on": False, "rho": 1e-3, "average_rho": 0.05, "samples": 64},
-        "basin_volume": {
-            "on": False,
-            "criterion": "function",  # or "loss", "kl", up to cutoff, in nats
-            "cutoff": 0.01,
-            "directions": 64,
-            "preconditioner": "curvature",  # or "none"
-        },
-        "learning_coefficient": {
-            "on": False,
-            "step_size": 1e-4,
-            "localization": 100.0,
-            "batch_size": 128,
-            "chains": 8,
-            "steps": 1000,
-            "burn_in": 500,
-            "thin": 10,
-        },
-    }
+    return {name: {"on": name in ON, **settings} for name, settings in default_settings().items()}

@@ -27,11 +27,13 @@ from flatvol_jax.volume import (
 if TYPE_CHECKING:  # imported at their first use, see `_LATER`
     from flatvol_jax import study, training
     from flatvol_jax.study.measures.symmetries import alpha_scale
+    from flatvol_jax.study.single import measure
 
     __version__: str
 
 _LATER = {
     "alpha_scale": "flatvol_jax.study.measures.symmetries",
+    "measure": "flatvol_jax.study.single",
     "study": "flatvol_jax",
     "training": "flatvol_jax",
 }
@@ -56,6 +58,7 @@ __all__ = [
     "log_evidence",
     "log_volume",
     "marginal_likelihood_bound",
+    "measure",
     "models",
     "monte_carlo_estimate",
     "monte_carlo_kernel",

@@ -10,7 +10,7 @@ import numpy as np
 from configs import boolean, measure, mnist_fcn, symmetry_audit, temporal
 from flatvol_jax.study.audit.run import run_symmetry_audit
 from flatvol_jax.study.boolean.run import run_boolean
-from flatvol_jax.study.single.measure import measure_network
+from flatvol_jax.study.single.checkpoint import measure_network
 from flatvol_jax.study.sweep.run import run_attack_sweep
 from flatvol_jax.study.temporal.run import run_temporal
 

@@ -18,11 +18,18 @@ def measure_baselines(problem: Problem, trained: Trained, key: jax.Array, settin
     labels = trained.labels.astype(np.float64)
     signed = problem.train_y * trained.train_output.astype(np.float64)
     leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(trained.params)]
+    of_test = {}
+    if len(test_labels):
+        of_test = {
+            "measure.baseline.gp_disagreement": float(
+                np.mean(test_labels != problem.gp_prediction)
+            ),
+            "measure.baseline.nn_disagreement": float(
+                np.mean(test_labels != problem.neighbour_prediction)
+            ),
+        }
     return {
-        "measure.baseline.gp_disagreement": float(np.mean(test_labels != problem.gp_prediction)),
-        "measure.baseline.nn_disagreement": float(
-            np.mean(test_labels != problem.neighbour_prediction)
-        ),
+        **of_test,
         "measure.baseline.label_norm": float(labels @ cho_solve(problem.kernel_factor, labels)),
         "measure.baseline.margin": float(signed.min() / np.abs(signed).mean()),
         "measure.baseline.mean_output": float(np.abs(signed).mean()),

@@ -114,6 +114,7 @@ class Problem:
     cache: epath.Path
     progress: Callable[[int, int], None] | None = None
     batch_norm: str = "running"
+    loss = "cross_entropy"  # no field: of every study; `OwnProblem` has others
 
     @functools.cached_property
     def kernel(self) -> np.ndarray:

@@ -119,6 +119,15 @@ _BEFORE = {
 }
 
 
+def checked_measure(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a measure, all of them there and each what it must be.
+
+    Raises:
+        ValueError: a setting that is unknown, missing, or that its check refuses.
+    """
+    return checked_settings(f"measures.{name}", settings, _SETTINGS[name])
+
+
 def chosen_measures(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The measures that the config turns on, with their settings, checked before any work.
 

@@ -65,13 +65,15 @@ def train_loss(problem: Problem, state: Any) -> Composed:
     """
     x, y = _train_set(problem)
     network = outputs(problem.spec, problem.batch_size, problem.batch_norm)
-    return composed(Partial(_mean_cross_entropy, y), Partial(network, x, host_float64(state)))
+    mean = _MEANS[problem.loss]
+    return composed(Partial(mean, y), Partial(network, x, host_float64(state)))
 
 
 def train_losses(problem: Problem, state: Any) -> Partial:
     """params -> the cross-entropy of each example of S, (m,); the mean is `train_loss`."""
     x, y = _train_set(problem)
-    return Partial(_losses(problem.spec, problem.batch_norm), x, y, host_float64(state))
+    losses = _losses(problem.spec, problem.batch_norm, problem.loss)
+    return Partial(losses, x, y, host_float64(state))
 
 
 def host_float64(tree: Any) -> Any:
@@ -156,9 +158,9 @@ def outputs(spec: Spec, batch_size: int | None = None, batch_norm: str = "runnin
 
 
 @functools.cache
-def _losses(spec: Spec, batch_norm: str) -> Callable:
-    network = outputs(spec, batch_norm=batch_norm)
-    return lambda x, y, state, params: _cross_entropy(y, network(x, state, params))
+def _losses(spec: Spec, batch_norm: str, loss: str) -> Callable:
+    network, each = outputs(spec, batch_norm=batch_norm), LOSSES[loss]
+    return lambda x, y, state, params: each(y, network(x, state, params))
 
 
 def _cross_entropy(y: jax.Array, logits: jax.Array) -> jax.Array:
@@ -167,6 +169,19 @@ def _cross_entropy(y: jax.Array, logits: jax.Array) -> jax.Array:
 
 def _mean_cross_entropy(y: jax.Array, logits: jax.Array) -> jax.Array:
     return _cross_entropy(y, logits).mean()
+
+
+def _squares(y: jax.Array, outputs: jax.Array) -> jax.Array:
+    return (outputs - y) ** 2
+
+
+def _mean_square(y: jax.Array, outputs: jax.Array) -> jax.Array:
+    return _squares(y, outputs).mean()
+
+
+LOSSES = {"cross_entropy": _cross_entropy, "squared": _squares}
+"""Of each example, by `Problem.loss`: of labels ±1, of real targets."""
+_MEANS = {"cross_entropy": _mean_cross_entropy, "squared": _mean_square}
 
 
 def _train_set(problem: Problem) -> tuple[np.ndarray, np.ndarray]:

@@ -43,6 +43,7 @@ def measure_log_volume(problem: Problem, trained: Trained, key: jax.Array, setti
         row[name] = float(result.ep)
         row[f"{name}.residual"] = float(result.residual)
         row[f"{name}.iterations"] = int(result.iterations)
+        row[f"meta.log_volume.{link}.status"] = str(result.status)
         row |= _beyond_ep(link, result)
         converged = converged and bool(result.converged)
     row["is.ep_converged"] = converged
@@ -50,7 +51,8 @@ def measure_log_volume(problem: Problem, trained: Trained, key: jax.Array, setti
     if value is not None and np.isfinite(value):
         train, test = len(problem.train_y), len(problem.test_y)
         row["measure.bound.printed"] = float(prior_bound(value, train, DELTA))
-        row["measure.bound.random_split"] = float(prior_bound(value, train, DELTA, test))
+        if test:
+            row["measure.bound.random_split"] = float(prior_bound(value, train, DELTA, test))
     row["measure.kernel.condition_number"] = problem.conditioning.condition_number
     row["measure.kernel.effective_rank"] = problem.conditioning.effective_rank
     return row

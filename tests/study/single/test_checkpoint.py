@@ -10,7 +10,7 @@ from flatvol_jax.study.engine.plan import plan_runs
 from flatvol_jax.study.measures.network_files import read_network
 from flatvol_jax.study.measures.problem import make_problem
 from flatvol_jax.study.measures.training_units import read_trained
-from flatvol_jax.study.single.measure import measure_network, network_summary
+from flatvol_jax.study.single.checkpoint import measure_network, network_summary
 from flatvol_jax.study.sweep.run import run_attack_sweep
 
 

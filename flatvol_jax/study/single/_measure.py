@@ -1,0 +1,248 @@
+"""One network of a user, measured at once: `fv.measure`."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.progress import progress_bar
+from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.study.engine.progress import Bar, Progress
+from flatvol_jax.study.engine.units import split_arrays
+from flatvol_jax.study.measures.default_settings import default_settings
+from flatvol_jax.study.measures.own_problem import KernelChoice, OwnProblem, own_problem
+from flatvol_jax.study.measures.registry import MEASURES, checked_measure
+from flatvol_jax.study.measures.regression import (
+    measure_log_evidence,
+    measure_regression_baselines,
+)
+from flatvol_jax.study.measures.trained import Trained
+from flatvol_jax.study.single.parts import error_columns, measured_parts
+from flatvol_jax.study.single.table import Measured
+
+_CLASSIFICATION = (
+    "log_volume",
+    "log_volume_null",
+    "sharpness",
+    "hessian",
+    "scale_invariant",
+    "baselines",
+)
+_REGRESSION = ("log_evidence", "sharpness", "hessian", "scale_invariant", "baselines")
+_OF_REGRESSION = {
+    **{name: MEASURES[name] for name in ("sharpness", "hessian", "scale_invariant")},
+    **{name: MEASURES[name] for name in ("spectral_density", "learning_coefficient")},
+    "log_evidence": measure_log_evidence,
+    "baselines": measure_regression_baselines,
+}
+_SAMPLED_UP_TO, _CORRECTED_UP_TO = 5_000, 12_000  # inputs; beyond EP alone
+_QUICK = {
+    "log_volume": {"estimator": "ep_corrected"},
+    "hessian": {"k": 10},
+    "scale_invariant": {"samples": 16},
+}
+_compiled: set = set()  # (part, network, shapes) that this process has measured
+
+
+def measure(
+    model: Any,
+    params: Any,
+    x: np.ndarray,
+    y: np.ndarray,
+    x_test: np.ndarray | None = None,
+    y_test: np.ndarray | None = None,
+    *,
+    state: Any = None,
+    noise: float | None = None,
+    layers: Any = None,
+    kernel: Any = None,
+    samples: int | None = None,
+    measures: Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    leave_out: Iterable[str] = (),
+    quick: bool = False,
+    key: jax.Array | None = None,
+    batch_size: int | None = None,
+    cache: Any = None,
+    progress: Progress | bool | None = None,
+) -> Measured:
+    """Return the volume of a network's function, the flatness of its minimum, and baselines.
+
+        found = fv.measure(net, params, x, y, x_test, y_test)
+        print(found)  # a table; in a notebook it is one by itself
+        found["measure.log_volume.heaviside.estimate"], found.to_dict()
+
+    f is the string of the labels that the network gives to x and x_test. What is measured:
+
+    - "log_volume": log V(f) for both links by EP, corrected and sampled, the bound of eq. 4.
+      Sampled up to 5,000 inputs, corrected up to 12,000, beyond by EP. A ± says what it covers;
+      the error of a sampled kernel is in it, the finite width of the network never is.
+    - "log_volume_null": of a function with as many errors on x_test, at random places.
+    - "sharpness": in a box of 1e-4, the best found, with its first-order part, second and rest.
+    - "hessian": spectral norm, Frobenius norm, trace, log product of the top 50 eigenvalues.
+    - "scale_invariant": adaptive sharpness and the Fisher-Rao norm; normalised sharpness and
+      relative flatness where the layers are known.
+    - "baselines": disagreement with the Gaussian process's mean and with 1-NN, y'K⁻¹y, norms.
+    - "log_evidence": of real targets, in place of log V; L is then the mean squared error.
+
+    Others by name: "sgd_sharpness", "spectral_density", "basin_volume", "learning_coefficient".
+    A part that fails is a line that says why, and the others are there.
+
+    Args:
+        model: a spec (`fv.FCN`, `fv.as_model`, ...) or any network that `fv.as_model` takes. Keep
+            the spec for several calls: its programs are compiled once.
+        params: the trained parameters; None for those that came with the network.
+        x: S, (n, ...), as the network sees them.
+        y: its labels ±1, (n,); with `noise`, real targets.
+        x_test: E1, (m, ...); without it f is the string on S.
+        y_test: its labels, if they are known.
+        state: running statistics; left out, those that came with the network.
+        noise: variance of the noise of real targets: the network is one of regression.
+        layers: of a network that does not know its own, for each layer that a ReLU follows, from
+            the input on, (incoming, outgoing) as `fv.flatness.rescale` takes them, weights of
+            shape (..., fan_in, fan_out).
+        kernel: "analytic", "monte_carlo", or K on x and x_test itself, a matrix or the estimate of
+            `fv.monte_carlo_estimate`; left out, analytic where the network has one.
+        samples: networks of a Monte Carlo kernel; left out, 200, or as many as give 10 features
+            an input.
+        measures: the parts to measure, or a mapping from them to settings that are to differ, as
+            {"sharpness": {"epsilon": 1e-3}}; the list above when left out.
+        leave_out: parts not to measure.
+        quick: whether fewer samples, fewer eigenvalues and no sampling will do.
+        key: for all draws; jax.random.key(0) when left out.
+        batch_size: inputs that are evaluated at a time, for memory.
+        cache: folder where the kernel is kept.
+        progress: called as progress(parts done, parts in all, what is being done); True for a
+            bar.
+
+    Raises:
+        ValueError: a network, parameters, arrays or options that do not fit, with what to pass.
+    """
+    began = time.perf_counter()
+    key = jax.random.key(0) if key is None else checks.random_key("key", key)
+    quick = checks.boolean("quick", quick)
+    settings = _settings(measures, leave_out, quick, noise is not None)
+    with _shown(progress) as report:
+        bar = Bar(report, len(settings))
+
+        def within_kernel(done, total):
+            bar.within("kernel", f"kernel {done} of {total}", 0.99 * done / max(total, 1))
+
+        problem, network = own_problem(
+            model,
+            params,
+            (x, y, x_test, y_test),
+            KernelChoice(kernel, samples, named_key(key, "kernel"), quick),
+            state=state,
+            layers=layers,
+            noise=noise,
+            batch_size=batch_size,
+            cache=cache,
+            progress=within_kernel,
+        )
+        settings, said = _that_apply(problem, network, settings)
+        bar.begin(len(settings))
+        known = MEASURES if noise is None else _OF_REGRESSION
+        shapes = problem.spec, problem.train_x.shape, problem.test_x.shape
+
+        def columns(name):
+            if (name, shapes) not in _compiled:
+                bar.say(f"{name} (its programs are compiled first)")
+            found = known[name](problem, network, named_key(key, name), settings[name])
+            _compiled.add((name, shapes))
+            return found
+
+        record = _data_columns(problem, network) | measured_parts(settings, columns, bar) | said
+        bar.say("done")
+    record["meta.seconds"] = time.perf_counter() - began
+    numbers, arrays = split_arrays(record)
+    return Measured(numbers, arrays or {}, _title(problem))
+
+
+def _settings(measures, leave_out, quick: bool, regression: bool) -> dict[str, dict[str, Any]]:
+    """The parts and their settings, checked."""
+    known = list(_OF_REGRESSION if regression else MEASURES)
+    defaults = default_settings()
+    chosen = _REGRESSION if regression else _CLASSIFICATION
+    if quick:
+        chosen = tuple(name for name in chosen if name != "log_volume_null")
+        defaults = {name: {**defaults[name], **_QUICK.get(name, {})} for name in defaults}
+    if isinstance(measures, str) or isinstance(leave_out, str):
+        raise ValueError("measures, leave_out: got text, wanted a list of names.")
+    changes = dict(measures) if isinstance(measures, Mapping) else {}
+    if measures is not None and not changes:
+        chosen = tuple(measures)
+    left_out = tuple(leave_out)
+    for name in (*chosen, *changes, *left_out):
+        checks.one_of("measures", name, known)
+    chosen = [*chosen, *(name for name in changes if name not in chosen)]
+    found = {}
+    for name in chosen:
+        if name not in left_out:
+            own = {**defaults.get(name, {}), **dict(changes.get(name, {}))}
+            found[name] = checked_measure(name, own) if name in MEASURES else own
+    return found
+
+
+def _that_apply(problem: OwnProblem, network: Trained, settings):
+    """The parts that the data allow, their settings by size, and a word on what is left out."""
+    settings, said = dict(settings), {}
+    null = "log_volume_null"
+    if null in settings and not (len(problem.test_y) and problem.test_labels_known):
+        del settings[null]
+        said[f"meta.left_out.{null}"] = "left out, it needs x_test and y_test."
+    if problem.spec.rectified_layers() is None and "scale_invariant" in settings:
+        said["meta.left_out.normalized_sharpness, relative_flatness"] = (
+            "left out, the network does not know its layers; layers= names them."
+        )
+    if problem.noise is None and "log_volume" in settings:
+        size = len(problem.train_x) + len(problem.test_x)
+        chosen = settings["log_volume"]
+        if chosen["estimator"] == "certified" and size > _SAMPLED_UP_TO:
+            estimator = "ep_corrected" if size <= _CORRECTED_UP_TO else "ep"
+            settings["log_volume"] = {**chosen, "estimator": estimator}
+        if problem.kernel_samples and settings["log_volume"]["estimator"] != "certified":
+            settings.setdefault("kernel_error", {})
+    return settings, said
+
+
+def _data_columns(problem: OwnProblem, network: Trained) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "meta.experiment": "measure",
+        "meta.model": repr(problem.spec),
+        "meta.kernel": problem.kernel_in_words,
+        "meta.train_size": len(problem.train_x),
+        "meta.test_size": len(problem.test_x),
+    }
+    if problem.noise is None:
+        return record | error_columns(problem, network)
+    parts = [("train", network.train_output, problem.train_y)]
+    if len(problem.test_y) and problem.test_labels_known:
+        parts.append(("test", network.test_output, problem.test_y))
+    for part, output, y in parts:
+        error = float(np.sqrt(np.mean((output.astype(np.float64) - y) ** 2)))
+        record[f"measure.root_mean_square.{part}"] = error
+    return record
+
+
+def _title(problem: OwnProblem) -> str:
+    text = repr(problem.spec)
+    if len(text) > 160:
+        text = f"{text[:157]}..."
+    return (
+        f"{text}\n{len(problem.train_x)} inputs S, {len(problem.test_x)} E1; kernel: "
+        f"{problem.kernel_in_words}"
+    )
+
+
+@contextlib.contextmanager
+def _shown(progress: Progress | bool | None) -> Iterator[Callable | None]:
+    """The callback that was asked for; True is a bar on stderr."""
+    if progress is True:
+        with progress_bar("part") as callback:
+            yield callback
+        return
+    yield checks.function("progress", None if progress is False else progress)
