@@ -26,6 +26,7 @@ from flatvol_jax.volume import (
 
 if TYPE_CHECKING:  # imported at their first use, see `_LATER`
     from flatvol_jax import study, training
+    from flatvol_jax.study.audit import symmetry_audit
     from flatvol_jax.study.measures.symmetries import alpha_scale
     from flatvol_jax.study.single import measure
 
@@ -35,6 +36,7 @@ _LATER = {
     "alpha_scale": "flatvol_jax.study.measures.symmetries",
     "measure": "flatvol_jax.study.single",
     "study": "flatvol_jax",
+    "symmetry_audit": "flatvol_jax.study.audit",
     "training": "flatvol_jax",
 }
 """Names that are imported at their first use, because they bring pandas or Orbax: name to where."""
@@ -71,6 +73,7 @@ __all__ = [
     "sgd_sharpness",
     "sharpness",
     "study",
+    "symmetry_audit",
     "training",
     "volume",
 ]

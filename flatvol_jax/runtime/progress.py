@@ -5,9 +5,13 @@ from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
+from flatvol_jax.runtime import checks
+
+Callback = Callable[[float, int, str], None]
+
 
 @contextlib.contextmanager
-def progress_bar(unit: str = "unit") -> Iterator[Callable[[float, int, str], None]]:
+def progress_bar(unit: str = "unit") -> Iterator[Callback]:
     """Give a callback progress(done, total, text) that draws a bar on stderr from its first call.
 
     What is done at the first call was done by an earlier run: it counts as done, not as speed. A
@@ -31,3 +35,17 @@ def progress_bar(unit: str = "unit") -> Iterator[Callable[[float, int, str], Non
     finally:
         if bar is not None:
             bar.close()
+
+
+@contextlib.contextmanager
+def asked_progress(progress: Callback | bool | None, unit: str) -> Iterator[Callback | None]:
+    """Give the callback that a caller asked for: its own, a bar on stderr for True, or None.
+
+    Raises:
+        ValueError: what is neither.
+    """
+    if progress is True:
+        with progress_bar(unit) as callback:
+            yield callback
+    else:
+        yield checks.function("progress", None if progress is False else progress)

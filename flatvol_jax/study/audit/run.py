@@ -93,7 +93,7 @@ def run_symmetry_audit(
             for transform in transforms:
                 params = transformed(key, problem.spec, trained.params, transform)
                 form = answered(problem, params, trained.state, trained.epochs)
-                rows.append(row | _described(transform) | _checked(trained, form))
+                rows.append(row | transform_columns(transform) | function_columns(trained, form))
                 for name, settings in measures.items():
                     text = f"{transform.name}: {name}"
                     bar.say(text)
@@ -166,7 +166,8 @@ def _draw_of(config: Mapping[str, Any], problem: Problem, run: Run) -> str:
     )
 
 
-def _described(transform: Transform) -> dict[str, Any]:
+def transform_columns(transform: Transform) -> dict[str, Any]:
+    """Return which transform a row is of."""
     return {
         "transform": transform.name,
         "transform.symmetry": transform.symmetry,
@@ -175,8 +176,8 @@ def _described(transform: Transform) -> dict[str, Any]:
     }
 
 
-def _checked(trained: Trained, form: Trained) -> dict[str, Any]:
-    """Whether the function stayed, and how far its outputs moved."""
+def function_columns(trained: Trained, form: Trained) -> dict[str, Any]:
+    """Return whether the function stayed, and how far its outputs moved."""
     before, after = (
         np.concatenate([network.train_output, network.test_output]) for network in (trained, form)
     )

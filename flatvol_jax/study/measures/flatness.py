@@ -144,16 +144,6 @@ def measure_scale_invariant(problem: Problem, trained: Trained, key: jax.Array, 
         )
         name = f"measure.average_sharpness.{kind}"
         row |= {name: average.value, f"{name}.se": average.standard_error}
-    if problem.spec.rectified_layers() is not None:
-        row |= _of_layers(problem, trained, key)
-    fisher = flatness.fisher_rao_norm(train_losses(problem, trained.state), params)
-    row["measure.fisher_rao"] = fisher.norm
-    return row
-
-
-def _of_layers(problem: Problem, trained: Trained, key: jax.Array) -> dict:
-    """Relative flatness of each layer and normalised sharpness, of a spec that knows its layers."""
-    loss, params, row = train_loss(problem, trained.state), trained.params, {}
     layers = weight_paths(problem.spec)
     for number, layer in enumerate(layers, start=1):
         relative = flatness.relative_flatness(
@@ -172,6 +162,8 @@ def _of_layers(problem: Problem, trained: Trained, key: jax.Array) -> dict:
     )
     row["measure.normalized_sharpness"] = normalized.value
     row["is.normalized_sharpness_converged"] = bool(normalized.converged)
+    fisher = flatness.fisher_rao_norm(train_losses(problem, trained.state), params)
+    row["measure.fisher_rao"] = fisher.norm
     return row
 
 

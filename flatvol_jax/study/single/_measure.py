@@ -1,27 +1,27 @@
 """One network of a user, measured at once: `fv.measure`."""
 
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from flatvol_jax.runtime import checks
-from flatvol_jax.runtime.progress import progress_bar
+from flatvol_jax.runtime.progress import asked_progress
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.units import split_arrays
-from flatvol_jax.study.measures.default_settings import default_settings
+from flatvol_jax.study.measures.chosen_parts import chosen_parts
+from flatvol_jax.study.measures.invariants import measure_invariants
+from flatvol_jax.study.measures.measured_parts import error_columns, measured_parts
 from flatvol_jax.study.measures.own_problem import KernelChoice, OwnProblem, own_problem
-from flatvol_jax.study.measures.registry import MEASURES, checked_measure
+from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.measures.regression import (
     measure_log_evidence,
     measure_regression_baselines,
 )
 from flatvol_jax.study.measures.trained import Trained
-from flatvol_jax.study.single.parts import error_columns, measured_parts
 from flatvol_jax.study.single.table import Measured
 
 _CLASSIFICATION = (
@@ -29,22 +29,18 @@ _CLASSIFICATION = (
     "log_volume_null",
     "sharpness",
     "hessian",
-    "scale_invariant",
+    "invariants",
     "baselines",
 )
-_REGRESSION = ("log_evidence", "sharpness", "hessian", "scale_invariant", "baselines")
+_REGRESSION = ("log_evidence", "sharpness", "hessian", "invariants", "baselines")
+_OF_FLATNESS = ("sharpness", "hessian", "scale_invariant", "spectral_density")
+_KNOWN = {**MEASURES, "invariants": measure_invariants}
 _OF_REGRESSION = {
-    **{name: MEASURES[name] for name in ("sharpness", "hessian", "scale_invariant")},
-    **{name: MEASURES[name] for name in ("spectral_density", "learning_coefficient")},
+    **{name: _KNOWN[name] for name in (*_OF_FLATNESS, "invariants")},
     "log_evidence": measure_log_evidence,
     "baselines": measure_regression_baselines,
 }
 _SAMPLED_UP_TO, _CORRECTED_UP_TO = 5_000, 12_000  # inputs; beyond EP alone
-_QUICK = {
-    "log_volume": {"estimator": "ep_corrected"},
-    "hessian": {"k": 10},
-    "scale_invariant": {"samples": 16},
-}
 _compiled: set = set()  # (part, network, shapes) that this process has measured
 
 
@@ -83,12 +79,13 @@ def measure(
     - "log_volume_null": of a function with as many errors on x_test, at random places.
     - "sharpness": in a box of 1e-4, the best found, with its first-order part, second and rest.
     - "hessian": spectral norm, Frobenius norm, trace, log product of the top 50 eigenvalues.
-    - "scale_invariant": adaptive sharpness and the Fisher-Rao norm; normalised sharpness and
+    - "invariants": adaptive sharpness and the Fisher-Rao norm; normalised sharpness and
       relative flatness where the layers are known.
     - "baselines": disagreement with the Gaussian process's mean and with 1-NN, y'K⁻¹y, norms.
     - "log_evidence": of real targets, in place of log V; L is then the mean squared error.
 
-    Others by name: "sgd_sharpness", "spectral_density", "basin_volume", "learning_coefficient".
+    Others by name: "scale_invariant" (more of them), "sgd_sharpness", "spectral_density",
+    "basin_volume", "learning_coefficient".
     A part that fails is a line that says why, and the others are there.
 
     Args:
@@ -124,8 +121,11 @@ def measure(
     began = time.perf_counter()
     key = jax.random.key(0) if key is None else checks.random_key("key", key)
     quick = checks.boolean("quick", quick)
-    settings = _settings(measures, leave_out, quick, noise is not None)
-    with _shown(progress) as report:
+    default, known = (_CLASSIFICATION, _KNOWN) if noise is None else (_REGRESSION, _OF_REGRESSION)
+    if quick:
+        default = tuple(name for name in default if name != "log_volume_null")
+    settings = chosen_parts(default, known, measures, leave_out, quick)
+    with asked_progress(progress, "part") as report:
         bar = Bar(report, len(settings))
 
         def within_kernel(done, total):
@@ -145,7 +145,6 @@ def measure(
         )
         settings, said = _that_apply(problem, network, settings)
         bar.begin(len(settings))
-        known = MEASURES if noise is None else _OF_REGRESSION
         shapes = problem.spec, problem.train_x.shape, problem.test_x.shape
 
         def columns(name):
@@ -162,31 +161,6 @@ def measure(
     return Measured(numbers, arrays or {}, _title(problem))
 
 
-def _settings(measures, leave_out, quick: bool, regression: bool) -> dict[str, dict[str, Any]]:
-    """The parts and their settings, checked."""
-    known = list(_OF_REGRESSION if regression else MEASURES)
-    defaults = default_settings()
-    chosen = _REGRESSION if regression else _CLASSIFICATION
-    if quick:
-        chosen = tuple(name for name in chosen if name != "log_volume_null")
-        defaults = {name: {**defaults[name], **_QUICK.get(name, {})} for name in defaults}
-    if isinstance(measures, str) or isinstance(leave_out, str):
-        raise ValueError("measures, leave_out: got text, wanted a list of names.")
-    changes = dict(measures) if isinstance(measures, Mapping) else {}
-    if measures is not None and not changes:
-        chosen = tuple(measures)
-    left_out = tuple(leave_out)
-    for name in (*chosen, *changes, *left_out):
-        checks.one_of("measures", name, known)
-    chosen = [*chosen, *(name for name in changes if name not in chosen)]
-    found = {}
-    for name in chosen:
-        if name not in left_out:
-            own = {**defaults.get(name, {}), **dict(changes.get(name, {}))}
-            found[name] = checked_measure(name, own) if name in MEASURES else own
-    return found
-
-
 def _that_apply(problem: OwnProblem, network: Trained, settings):
     """The parts that the data allow, their settings by size, and a word on what is left out."""
     settings, said = dict(settings), {}
@@ -194,7 +168,7 @@ def _that_apply(problem: OwnProblem, network: Trained, settings):
     if null in settings and not (len(problem.test_y) and problem.test_labels_known):
         del settings[null]
         said[f"meta.left_out.{null}"] = "left out, it needs x_test and y_test."
-    if problem.spec.rectified_layers() is None and "scale_invariant" in settings:
+    if problem.spec.rectified_layers() is None and "invariants" in settings:
         said["meta.left_out.normalized_sharpness, relative_flatness"] = (
             "left out, the network does not know its layers; layers= names them."
         )
@@ -236,13 +210,3 @@ def _title(problem: OwnProblem) -> str:
         f"{text}\n{len(problem.train_x)} inputs S, {len(problem.test_x)} E1; kernel: "
         f"{problem.kernel_in_words}"
     )
-
-
-@contextlib.contextmanager
-def _shown(progress: Progress | bool | None) -> Iterator[Callable | None]:
-    """The callback that was asked for; True is a bar on stderr."""
-    if progress is True:
-        with progress_bar("part") as callback:
-            yield callback
-        return
-    yield checks.function("progress", None if progress is False else progress)

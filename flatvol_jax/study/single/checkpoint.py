@@ -17,11 +17,11 @@ from flatvol_jax.study.engine.source_commit import source_commit
 from flatvol_jax.study.engine.units import Unit, jsonable
 from flatvol_jax.study.engine.workdir import open_workdir
 from flatvol_jax.study.measures.given_network import answered, measured_columns, own_data
+from flatvol_jax.study.measures.measured_parts import error_columns, measured_parts
 from flatvol_jax.study.measures.network_files import read_network
 from flatvol_jax.study.measures.problem import make_problem
 from flatvol_jax.study.measures.registry import chosen_measures
 from flatvol_jax.study.measures.training_units import run_key
-from flatvol_jax.study.single.parts import error_columns, measured_parts
 from flatvol_jax.study.single.table import notes, table_lines
 
 

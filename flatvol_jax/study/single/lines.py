@@ -100,7 +100,7 @@ def _layers_status(record: Record) -> str:
     return "of the layer before the readout"
 
 
-_VOLUME, _EVIDENCE, _INVARIANT = "log_volume", "log_evidence", "scale_invariant"
+_VOLUME, _EVIDENCE, _INVARIANT = "log_volume", "log_evidence", "invariants"
 LINES = (
     Line("", "measure.error.train", "error on S"),
     Line("", "measure.error.test", "error on E1"),

@@ -10,6 +10,7 @@ import pandas as pd
 from flatvol_jax.runtime.printing import with_error
 from flatvol_jax.study.single.lines import LINES, Record
 
+_FAULT = "meta.fault."
 FITTED_ONLY = ("measure.bound.", "measure.log_volume_null.")  # of functions that fit S
 
 
@@ -35,14 +36,10 @@ class Row(NamedTuple):
 
 def table_rows(record: Record) -> Iterator[Row]:
     """Give the lines of a record; one of a part that failed, none of a part that is not there."""
-    failed = set()
+    faults = {n.removeprefix(_FAULT): v for n, v in record.items() if n.startswith(_FAULT)}
     for line in LINES:
-        fault = record.get(f"meta.fault.{line.part}")
-        if fault is not None:
-            if line.part not in failed:
-                failed.add(line.part)
-                name = line.part.replace("_", " ")
-                yield Row(name, f"is.fault.{line.part}", None, None, "", f"failed: {fault}")
+        if line.part in faults:
+            yield _failed(line.part, faults.pop(line.part))
             continue
         value = record.get(line.column)
         fitted = record.get("is.zero_error", True)
@@ -50,6 +47,12 @@ def table_rows(record: Record) -> Iterator[Row]:
             continue
         error = record.get(line.error or f"{line.column}.se")
         yield Row(line.label, line.column, value, error, line.unit, line.status(record))
+    for part, fault in faults.items():
+        yield _failed(part, fault)
+
+
+def _failed(part: str, fault: str) -> Row:
+    return Row(part.replace("_", " "), f"is.fault.{part}", None, None, "", f"failed: {fault}")
 
 
 def table_lines(record: Record) -> Iterator[str]:
@@ -107,8 +110,7 @@ class Measured:
     @property
     def failed(self) -> dict[str, str]:
         """The parts that failed, with what they said."""
-        begin = "meta.fault."
-        return {n.removeprefix(begin): v for n, v in self.record.items() if n.startswith(begin)}
+        return {n.removeprefix(_FAULT): v for n, v in self.record.items() if n.startswith(_FAULT)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record: numbers, flags and words by their flat names."""
