@@ -18,7 +18,7 @@ CALLS = [
     *("estimate_log_volume", "hessian_eigenvalues", "hessian_measures", "log_evidence"),
     *("log_volume", "marginal_likelihood_bound", "monte_carlo_estimate", "monte_carlo_kernel"),
     *("nngp_kernel", "orthant_probability", "over_devices", "prior_bound", "sample_functions"),
-    *("sgd_sharpness", "sharpness"),
+    *("measure", "sgd_sharpness", "sharpness", "symmetry_audit"),
 ]
 
 

@@ -1,6 +1,6 @@
 """What the command reads: data, labels, kernels, and a network with its checkpoint."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
@@ -17,20 +17,30 @@ _TORCH = (".pt", ".pth", ".bin")
 _NAMES = {"x": "train_x", "y": "train_y", "x_test": "test_x", "y_test": "test_y"}
 
 
-def read_data(path: str) -> tuple[np.ndarray | None, ...]:
-    """Return x, y, x_test and y_test of an .npz, None for what is not there.
+class Data(NamedTuple):
+    """The arrays of a file, None for what is not there."""
+
+    x: np.ndarray
+    y: np.ndarray
+    x_test: np.ndarray | None
+    y_test: np.ndarray | None
+
+
+def read_data(path: str) -> Data:
+    """Return x, y, x_test and y_test of an .npz.
 
     Raises:
         ValueError: no x or no y.
     """
     arrays = files.read_arrays(path)
     found = {name: arrays.get(name, arrays.get(other)) for name, other in _NAMES.items()}
-    if found["x"] is None or found["y"] is None:
+    x, y = found["x"], found["y"]
+    if x is None or y is None:
         raise ValueError(
             f"{path}: got the arrays {', '.join(arrays) or 'none'}; wanted x, y and, if there are "
             "any, x_test, y_test."
         )
-    return tuple(found.values())
+    return Data(x, y, found["x_test"], found["y_test"])
 
 
 def read_array(path: str, name: str) -> np.ndarray:
@@ -70,7 +80,7 @@ def read_own_network(
         network = built("--module", network, arguments)
         if suffix in _TORCH or hasattr(network, "load_state_dict"):
             return _of_torch(network, checkpoint, suffix, x)
-        if suffix == ".eqx":
+        if checkpoint is not None and suffix == ".eqx":
             import equinox
 
             network = equinox.tree_deserialise_leaves(checkpoint, network)

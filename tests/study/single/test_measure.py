@@ -3,11 +3,10 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from twin_networks import TWINS, WEIGHTS, Linen, Nnx, X, Y, outputs, plain
+from twin_networks import TWINS, WEIGHTS, Linen, X, Y, outputs, plain
 
 import flatvol_jax as fv
 from flatvol_jax.models import Spec
@@ -21,7 +20,7 @@ F = np.where(outputs(WEIGHTS, X)[:, 0] > 0, 1, -1)
 KERNEL = fv.nngp_kernel(fv.FCN((8, 6), sigma_w=1.0, sigma_b=0.1), X)
 SPEC = fv.FCN((4,))
 PARAMS = SPEC.init(KEY, (3,))
-NOTHING = {"kernel": KERNEL, "leave_out": ("log_volume", "sharpness", "hessian", "baselines")}
+NO_OTHER = ("log_volume", "log_volume_null", "sharpness", "hessian", "baselines")
 CHEAP = {"sharpness": {"method": "sign"}, "log_volume": {"particles": 16, "replicates": 4}}
 SMALL = {**CHEAP, "hessian": {"k": 2}, "invariants": {"samples": 2}}
 
@@ -238,7 +237,12 @@ def test_the_layers_of_a_network_are_the_users_to_name():
     scaled = fv.alpha_scale(known, params, 1, 4.0)
     np.testing.assert_array_equal(known.apply(scaled, X), model.apply(params, X))
     assert not np.array_equal(scaled["Dense_0"]["kernel"], params["Dense_0"]["kernel"])
-    assert "the network does not know its layers" in repr(measured(model, params, **NOTHING))
+    found = measured(
+        model, params, kernel=KERNEL, measures={"invariants": {"samples": 2}}, leave_out=NO_OTHER
+    )
+    assert found["measure.adaptive_sharpness.inf"] > 0
+    assert "measure.relative_flatness" not in found.record
+    assert "the network does not know its layers" in repr(found)
     for wrong in ([([("Dense_9", "kernel")], [kernels[1]])], [kernels[0]], [], 3, [([], [])]):
         with pytest.raises(ValueError, match="layers: got"):
             measured(model, params, layers=wrong)
