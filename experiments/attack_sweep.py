@@ -14,6 +14,7 @@ from experiments.running import (
 from flatvol_jax.study import claims_table, load_records, records_summary
 from flatvol_jax.study.analysis.experiment_tables import function_movement_table
 from flatvol_jax.study.engine.records import at_zero_error
+from flatvol_jax.study.measures.problem import with_content
 from flatvol_jax.study.sweep import protocol_note, run_attack_sweep, sweep_pictures, write_report
 
 CONFIG = define_config("configs/mnist_fcn.py", "What to run.")
@@ -25,7 +26,7 @@ define_sharing()
 
 def main(_) -> None:
     """Run what is missing, draw the figure, write the report, say where they are."""
-    config = CONFIG.value.to_dict()
+    config = with_content(CONFIG.value.to_dict())
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
     with long_work(workdir) as job:
         run_attack_sweep(config, workdir, DATA_DIR.value, job.progress, CACHE.value, job.shard)

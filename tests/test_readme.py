@@ -29,9 +29,15 @@ def test_the_cells_of_the_notebook_page_run():
 
 
 def test_the_cells_of_the_page_on_your_own_network_run():
-    names = run_cells("docs/own_network.md", 4)
+    names = run_cells("docs/own_network.md", 5)
     assert names["found"].leave_one_out.shape == (200,)
     assert np.isfinite(names["found"].standard_error)
+
+
+def test_the_cells_of_the_page_on_your_own_data_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run_cells("docs/own_data.md", 3, folder=ROOT)
+    assert not names["found"].failed
 
 
 def test_the_table_of_claims_is_that_of_the_records():

@@ -9,10 +9,11 @@
 # ---
 
 # %% [markdown]
-# # 2. Measure your own Flax network
+# # 2. Measure your own network
 #
-# You have a Flax module with one logit out, and parameters that fit a training set. This notebook gives you
-# log V(f) with an error bar, the sharpness of the minimum, and the spectrum of the Hessian.
+# You have a network with one logit out, in Flax, Equinox, Haiku or PyTorch, and arrays that it was trained on. This
+# notebook gives you a table: log V(f) with an error bar, the sharpness of the minimum with its parts, the spectrum of
+# the Hessian, measures that rescaling leaves alone, and what simpler quantities would have said.
 
 # %%
 # On Colab this cell installs the library; elsewhere `make install` has done so.
@@ -28,132 +29,166 @@ if "google.colab" in sys.modules:
     sys.path.insert(0, "flatvol_jax")
 
 # %%
-import flax.linen as nn
+import importlib.util
+
+import equinox as eqx
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
+import pandas as pd
+from flax import nnx
 
 import flatvol_jax as fv
 
 # %% [markdown]
-# ## A network of your own
+# ## Your arrays
 #
-# Two things are asked of the module: it sows the layer that the readout multiplies, here under the name
-# `last_hidden`, and it is initialised as the prior says. With Dense's default initialisation a readout weight
-# has variance 1 / fan_in and a bias 0, so `sigma_w=1, sigma_b=0`.
+# Inputs as the network sees them, labels -1 and +1. Here they are digits, 0 to 4 against 5 to 9, at a quarter of their
+# resolution; put your own in their place.
+
+# %%
+digits = fv.data.load("mnist5k")
+images = digits.x.reshape(-1, 14, 2, 14, 2).mean((2, 4))
+mine = fv.data.from_arrays(images.reshape(-1, 196), digits.y, "small digits")
+mine = fv.data.binarise(mine, (0, 1, 2, 3, 4), (5, 6, 7, 8, 9))
+order = np.random.default_rng(0).permutation(len(mine.x))
+train, test = order[:100], order[100:300]
+x, y, x_test, y_test = mine.x[train], mine.y[train], mine.x[test], mine.y[test]
+
+# %% [markdown]
+# ## Your networks
+#
+# `fv.as_model` takes each as it is, and prints what it found: the parameters that it has, how they are drawn, the
+# readout's `sigma_w` and `sigma_b`.
 
 
 # %%
-class Net(nn.Module):
-    @nn.compact
+class Net(nnx.Module):
+    def __init__(self, rngs):
+        self.first, self.second, self.readout = (
+            nnx.Linear(a, b, rngs=rngs) for a, b in ((196, 40), (40, 40), (40, 1))
+        )
+
     def __call__(self, x):
-        h = nn.relu(nn.Dense(64)(x))
-        h = nn.relu(nn.Dense(64)(h))
-        self.sow("intermediates", "last_hidden", h)
-        return nn.Dense(1, kernel_init=nn.initializers.lecun_normal(), name="readout")(h)
+        return self.readout(nnx.relu(self.second(nnx.relu(self.first(x)))))
 
 
-digits = fv.data.binarise(fv.data.load("mnist5k"), *fv.data.GROUPS["mnist_halves"])
-order = np.random.default_rng(0).permutation(len(digits.x))
-train, test = order[:200], order[200:500]
-x, y = digits.x[train], digits.y[train]
+networks = {
+    "nnx": Net(nnx.Rngs(0)),
+    "Equinox": eqx.nn.MLP(196, "scalar", 40, 2, key=jax.random.key(0)),
+}
+
+if importlib.util.find_spec("torchax"):  # pip install "flatvol-jax[torch]"
+    import torch
+
+    class Block(torch.nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.one = torch.nn.Conv2d(width, width, 3, padding=1, bias=False)
+            self.two = torch.nn.Conv2d(width, width, 3, padding=1, bias=False)
+            self.norm = torch.nn.BatchNorm2d(width)
+
+        def forward(self, x):
+            return torch.relu(x + self.norm(self.two(torch.relu(self.one(x)))))
+
+    networks["PyTorch"] = torch.nn.Sequential(
+        torch.nn.Unflatten(1, (1, 14, 14)),
+        torch.nn.Conv2d(1, 16, 3, stride=2, padding=1),
+        torch.nn.ReLU(),
+        Block(16),
+        torch.nn.AdaptiveAvgPool2d(4),
+        torch.nn.Flatten(),
+        torch.nn.Linear(256, 1),
+    ).eval()
+
+models = {name: fv.as_model(network, x) for name, network in networks.items()}
+for model in models.values():
+    print(model)
 
 # %% [markdown]
-# Train it with whatever you use: here full-batch Adam, until no digit of S is wrong.
+# You come with trained weights; then `model.params` are they. These are not trained yet. A model is functions of its
+# parameters, so one loop of full-batch Adam trains them all, until no label of S is wrong.
+
 
 # %%
-net = fv.FlaxModel(Net(), features="last_hidden", sigma_w=1.0, sigma_b=0.0)
-params = net.init(jax.random.key(0), x.shape[1:])
+def trained(model):
+    def loss(params):
+        outputs = model.apply(params, x, model.state)
+        return optax.sigmoid_binary_cross_entropy(outputs, (y + 1) / 2).mean(), outputs
+
+    adam = optax.adam(2e-3)
+
+    @jax.jit
+    def step(params, state):
+        slopes, outputs = jax.grad(loss, has_aux=True)(params)
+        updates, state = adam.update(slopes, state)
+        return optax.apply_updates(params, updates), state, outputs
+
+    params, state = model.params, adam.init(model.params)
+    for _ in range(2000):
+        before = params
+        params, state, outputs = step(params, state)
+        if np.all((np.asarray(outputs) > 0) == (y > 0)):
+            return before
+    raise RuntimeError("some label of S is still wrong")
 
 
-def loss(p):
-    return optax.sigmoid_binary_cross_entropy(net.apply(p, x), (y + 1) / 2).mean()
-
-
-adam = optax.adam(1e-3)
-
-
-@jax.jit
-def step(p, state):
-    updates, state = adam.update(jax.grad(loss)(p), state)
-    return optax.apply_updates(p, updates), state
-
-
-state = adam.init(params)
-for epoch in range(1, 2001):
-    params, state = step(params, state)
-    if np.all((net.apply(params, x) > 0) == (y > 0)):
-        break
-print(f"no error on S after {epoch} steps, loss {loss(params):.3f}")
+params = {name: trained(model) for name, model in models.items()}
 
 # %% [markdown]
-# ## Ten lines
+# ## The tables
 #
-# f is the string of predicted labels on S and a test set E. Its kernel is estimated from freshly initialised
-# networks (eq. 6); for `fv.FCN`, `fv.CNN` and anything of `neural_tangents.stax` it has a closed form. The estimate
-# goes into `fv.log_volume` with its groups of samples, so that the error bar covers the kernel, too. The networks that
-# are drawn are held against `features`, `sigma_w` and `sigma_b`: a wrong one is an error.
+# One call. The kernel of such a network is estimated from freshly initialised ones (eq. 6), and the error of that
+# estimate is in the error bar of log V. `quick=True` leaves out the sampling and takes ten eigenvalues; without it a
+# call takes a minute or two the first time, most of it compilation, and seconds the second. `progress=True` draws a
+# bar.
 
 # %%
-inputs = digits.x[np.concatenate([train, test])]
-f = np.where(net.apply(params, inputs) > 0, 1, -1)
-kernel = fv.monte_carlo_estimate(jax.random.key(1), net, inputs, samples=1000)
-heaviside = fv.log_volume(kernel, f, method="certified", key=jax.random.key(2))
-probit = fv.log_volume(kernel, f, link="probit", method="certified", key=jax.random.key(2))
-sharp = fv.sharpness(loss, params, epsilon=1e-4)
-hessian = fv.hessian_measures(jax.random.key(3), loss, params, k=10)
+found = {
+    name: fv.measure(model, params[name], x, y, x_test, y_test, quick=True)
+    for name, model in models.items()
+}
 
 # %%
-for link, volume in (("Heaviside", heaviside), ("probit", probit)):
-    print(f"log V(f), {link}: {volume.log_volume:.2f} ± {volume.standard_error:.2f} nats")
-    print(
-        f"    ± {volume.kernel_error:.2f} of it the kernel's, ± {volume.sampling_error:.3f} sampling"
-    )
-    print(f"    {volume.status}; EP alone says {volume.ep:.2f}")
-print(f"sharpness {sharp.value:.4f}, of which the gradient's part {sharp.first_order:.4f}")
-print(f"spectral norm {hessian.spectral_norm:.3f}, trace {hessian.trace:.2f}")
-print(f"Frobenius norm {hessian.frobenius_norm:.3f} ± {hessian.frobenius_norm_se:.3f}")
-assert heaviside.log_volume < 0
-assert abs(hessian.eigenvalues[0] - hessian.lambda_max) < 1e-6 * hessian.lambda_max
+found["nnx"]
+
+# %%
+found["Equinox"]
+
+# %%
+found.get("PyTorch", "PyTorch is not installed here")
 
 # %% [markdown]
-# The two links are two definitions of the volume, not two estimates of one: probit flips labels with unit
-# noise. Compare like with like.
-#
-# ## The spectrum
+# Side by side, as data. Each number has a flat name, as in the records of a sweep.
 
 # %%
-spectrum = fv.flatness.spectral_density(jax.random.key(4), loss, params, probes=4, depth=60)
-top = hessian.eigenvalues[0]
-points = np.linspace(-0.1 * top, 1.1 * top, 600)
-density, error = spectrum.density(points, width=0.01 * top)
-figure, axis = plt.subplots(figsize=(5.5, 3.4), layout="constrained")
-axis.semilogy(points, density, color="#0072b2", linewidth=1.2, label="density, mean of 4 probes")
-axis.plot(
-    hessian.eigenvalues, np.full(10, 2e-6), "|", color="#d55e00", markersize=12, label="largest ten"
+for name, table in found.items():
+    assert not table.failed, table.failed
+    assert table["measure.error.train"] == 0
+    print(f"{name}: log V = {table['measure.log_volume.heaviside']:.1f} nats by EP")
+side_by_side = pd.DataFrame(
+    {name: table.to_frame().set_index("measure")["value"] for name, table in found.items()}
 )
-axis.set(
-    xlabel="eigenvalue of the Hessian of the mean loss",
-    ylabel="density",
-    ylim=(1e-6, 1e2),
-    title="Most directions are flat",
-)
+side_by_side.round(4)
+
+# %% [markdown]
+# Compare volumes of networks on the same inputs, and one link with itself: Heaviside and probit are two definitions,
+# not two estimates. The spectrum is among the arrays:
+
+# %%
+figure, axis = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+for name, table in found.items():
+    axis.semilogy(table["measure.hessian.eigenvalues"], "o-", label=name)
+axis.set(xlabel="rank", ylabel="eigenvalue of the Hessian", title="Few directions are steep")
 axis.legend(frameon=False)
 axis.spines[["top", "right"]].set_visible(False)
 
 # %% [markdown]
-# ## The same function, elsewhere
+# ## From here
 #
-# Multiply the first layer by 8 and divide the second by 8: a ReLU network stays the same function to the last
-# bit, so its volume is the same number. Its sharpness is not.
-
-# %%
-layers = {
-    "incoming": [("Dense_0", "kernel"), ("Dense_0", "bias")],
-    "outgoing": [("Dense_1", "kernel")],
-}
-scaled = fv.flatness.rescale(params, **layers, alpha=8.0)
-assert np.array_equal(net.apply(scaled, inputs), net.apply(params, inputs))
-after = fv.sharpness(loss, scaled, epsilon=1e-4)
-print(f"sharpness {sharp.value:.4f} -> {after.value:.4f}; log V stays {heaviside.log_volume:.2f}")
+# - `fv.measure(..., measures={"sharpness": {"epsilon": 1e-3}}, leave_out=["hessian"])` changes and leaves out parts.
+# - `fv.symmetry_audit(model, params, x, y)` rescales the network, which leaves its function alone, and says which
+#   measures move.
+# - `flatvol measure --module my_nets:Net --checkpoint DIR --data mine.npz` does the same on files.
+# - [Your own data](../docs/own_data.md): a whole sweep on your arrays and your network.

@@ -4,6 +4,7 @@ from flatvol_jax.data.dataset import Dataset
 from flatvol_jax.data.draws import Draw, Split, attack_indices, disjoint_draw, draw
 from flatvol_jax.data.groups import GROUPS, binarise
 from flatvol_jax.data.leaving_out import leave_out
+from flatvol_jax.data.own_arrays import from_arrays
 from flatvol_jax.data.preprocessing import PREPROCESSING, preprocess
 from flatvol_jax.data.sources import SOURCES, load
 
@@ -18,6 +19,7 @@ __all__ = [
     "binarise",
     "disjoint_draw",
     "draw",
+    "from_arrays",
     "leave_out",
     "load",
     "preprocess",

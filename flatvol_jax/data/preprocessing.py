@@ -4,7 +4,7 @@ import numpy as np
 
 from flatvol_jax.runtime import checks
 
-PREPROCESSING = ("standardise", "unit")
+PREPROCESSING = ("none", "standardise", "unit")
 """What `preprocess` takes as `name`."""
 
 
@@ -12,6 +12,7 @@ def preprocess(x: np.ndarray, name: str, reference: np.ndarray | None = None) ->
     """Preprocess inputs, float32 out.
 
     - "unit": as loaded, in [0, 1].
+    - "none": as they are, whatever their range.
     - "standardise": (x - mean) / std, the mean and standard deviation (of the population, no
       Bessel correction) taken over all examples and pixels of `reference`: one pair for each
       channel (last axis) of images (n, height, width, channels), one pair in all for flat
@@ -23,7 +24,7 @@ def preprocess(x: np.ndarray, name: str, reference: np.ndarray | None = None) ->
         x: (n, ...) finite inputs.
         name: one of `PREPROCESSING`.
         reference: "standardise" needs it: the inputs of the draw's S, so that no test input
-            has a say. "unit" ignores it.
+            has a say. The others ignore it.
 
     Raises:
         ValueError: an unknown name, non-finite or ill-shaped inputs, "unit" inputs outside
@@ -38,8 +39,10 @@ def preprocess(x: np.ndarray, name: str, reference: np.ndarray | None = None) ->
         if x.size and (x.min() < 0 or x.max() > 1):
             raise ValueError(
                 f"x: got values from {x.min():g} to {x.max():g}, wanted [0, 1] for 'unit'. "
-                "Divide by the largest possible value, or try 'standardise'."
+                "Divide by the largest possible value, or try 'standardise' or 'none'."
             )
+        return x.astype(np.float32, copy=False)
+    if name == "none":
         return x.astype(np.float32, copy=False)
     if reference is None:
         raise ValueError(

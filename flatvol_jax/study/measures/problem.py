@@ -13,7 +13,8 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.distance import cdist
 
 from flatvol_jax import data
-from flatvol_jax.data.sources import SOURCES
+from flatvol_jax.data.own_arrays import content_of, is_file
+from flatvol_jax.data.sources import checked_source
 from flatvol_jax.kernels import (
     Conditioning,
     MonteCarloKernel,
@@ -26,10 +27,10 @@ from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.engine.config_entries import built, group
 from flatvol_jax.study.measures.kernel_settings import kernel_settings
-from flatvol_jax.study.measures.user_model import user_model
+from flatvol_jax.study.measures.user_model import own_model, user_model
 from flatvol_jax.volume import Cavities, log_volume
 
-MODELS = {"cnn": CNN, "fcn": FCN, "resnet": ResNet, "flax": user_model}
+MODELS = {"cnn": CNN, "fcn": FCN, "resnet": ResNet, "flax": user_model, "own": own_model}
 BATCH_NORM = ("running", "batch")
 DRAWS = ("disjoint", "independent")
 _SIZES = ("train_size", "test_size", "second_test_size")
@@ -46,11 +47,13 @@ def model_spec(settings: Mapping[str, Any]) -> Spec:
 
 @functools.lru_cache(maxsize=1)
 def _binary_dataset(
-    name: str, groups: str, left_out: str | None, data_dir: str | None
+    name: str, groups: str | None, left_out: str | None, data_dir: str | None
 ) -> data.Dataset:
     dataset = data.load(name, data_dir)
     if left_out is not None:
         dataset = data.leave_out(dataset, data.load(left_out, data_dir))
+    if groups is None:  # the draw refuses labels other than ±1
+        return dataset._replace(y=dataset.y.astype(np.int8))
     return data.binarise(dataset, *data.GROUPS[groups])
 
 
@@ -61,16 +64,24 @@ def draw_parts(
 
     `hp.data.draws` says whether draws are "disjoint" or "independent" of each other, and so may
     share examples (the default of older configs); `hp.data.leave_out` names a data set whose
-    inputs no draw has.
+    inputs no draw has. Without `hp.data.groups` the labels are ±1. `hp.data.content` is the hash
+    of an .npz of one's own (`with_content`), whose data must be those.
     """
     sizes = (*_SIZES, "attack_pool_size")
     settings = group(config, "hp.data", "name", "groups", *sizes)
-    groups = checks.one_of("hp.data.groups", settings["groups"], data.GROUPS)
-    name = checks.one_of("hp.data.name", settings["name"], SOURCES)
+    groups = settings["groups"]
+    if groups is not None:
+        checks.one_of("hp.data.groups", groups, data.GROUPS)
+    name = checked_source("hp.data.name", settings["name"])
     left_out = settings.get("leave_out")
     if left_out is not None:
-        checks.one_of("hp.data.leave_out", left_out, SOURCES)
+        checked_source("hp.data.leave_out", left_out)
     kind = checks.one_of("hp.data.draws", settings.get("draws", "independent"), DRAWS)
+    if settings.get("content") is not None and settings["content"] != _content(name):
+        raise ValueError(
+            f"hp.data.name: got {name}, whose arrays are others than those of this config "
+            f"(hash {_content(name)}, wanted {settings['content']}). Use a new --workdir."
+        )
     dataset = _binary_dataset(name, groups, left_out, data_dir)
     root = jax.random.key(config["sweep"]["seed"])
     wanted = {size: settings[size] for size in sizes}
@@ -78,6 +89,23 @@ def draw_parts(
         return data.draw(named_key(root, "draw", draw_index), dataset, **wanted)
     draws = group(config, "sweep", "draws")["draws"]
     return data.disjoint_draw(named_key(root, "draws"), dataset, draw_index, draws, **wanted)
+
+
+def with_content(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config with the hash of the user's .npz in `hp.data.content`, if it has one.
+
+    What is in the file determines the networks, so it enters their names; the path alone does not
+    say it.
+    """
+    settings = group(config, "hp.data", "name")
+    if not is_file(settings["name"]):
+        return dict(config)
+    settings = {**settings, "content": _content(settings["name"])}
+    return {**config, "hp": {**config["hp"], "data": settings}}
+
+
+def _content(name: str) -> str:
+    return content_of(data.load(name))
 
 
 @dataclasses.dataclass(frozen=True)

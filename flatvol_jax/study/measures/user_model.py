@@ -1,10 +1,14 @@
-"""A Flax module of a user, named in a config."""
+"""A network of a user, named in a config."""
 
+import functools
 import importlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from flatvol_jax.models import FlaxModel
+import numpy as np
+
+from flatvol_jax.models import FlaxModel, Spec, as_model
 
 
 def user_model(
@@ -26,17 +30,54 @@ def user_model(
     Raises:
         ValueError: nothing there.
     """
-    where, _, name = str(module).partition(":")
+    instance = built("hp.model.module", module, arguments)
+    return FlaxModel(instance, features, sigma_w, sigma_b)
+
+
+def own_model(
+    module: str,
+    arguments: Mapping[str, Any] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> Spec:
+    """Return the spec of a network of any framework, for `hp.model.name = "own"`.
+
+    The same entries give the same object, so that its programs are compiled once.
+
+    Args:
+        module: where it is, "package.module:Name": what is called to build the network, a class
+            or a function.
+        arguments: of that call.
+        input_shape: of one input, where it cannot be told from the parameters, as of images.
+
+    Raises:
+        ValueError: nothing there, or a network that `fv.as_model` refuses.
+    """
+    shape = None if input_shape is None else tuple(input_shape)
+    return _model(str(module), json.dumps(dict(arguments or {}), sort_keys=True), shape)
+
+
+@functools.lru_cache(maxsize=16)
+def _model(module: str, arguments: str, input_shape: tuple[int, ...] | None) -> Spec:
+    example = None if input_shape is None else np.zeros((2, *input_shape), np.float32)
+    return as_model(built("hp.model.module", module, json.loads(arguments)), example)
+
+
+def built(name: str, module: str, arguments: Mapping[str, Any] | None) -> Any:
+    """Return what "package.module:Name" makes of the arguments; lists become tuples.
+
+    Raises:
+        ValueError: nothing there, or a call that fails; `name` is what the message begins with.
+    """
+    where, _, attribute = str(module).partition(":")
     try:
-        built = getattr(importlib.import_module(where), name)
+        build = getattr(importlib.import_module(where), attribute)
         options = {
             key: tuple(value) if isinstance(value, list) else value
-            for key, value in (arguments or {}).items()
+            for key, value in dict(arguments or {}).items()
         }
-        instance = built(**options)
+        return build(**options)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"hp.model.module: got {module!r}, which gives no module ({error}); wanted "
+            f"{name}: got {module!r}, which gives no module ({error}); wanted "
             '"package.module:Name", importable from where you are, and its arguments.'
         ) from error
-    return FlaxModel(instance, features, sigma_w, sigma_b)

@@ -129,7 +129,7 @@ def measure(
         bar = Bar(report, len(settings))
 
         def within_kernel(done, total):
-            bar.within("kernel", f"kernel {done} of {total}", 0.99 * done / max(total, 1))
+            bar.say(f"kernel, {done} of {total}")
 
         problem, network = own_problem(
             model,

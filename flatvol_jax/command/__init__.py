@@ -1,0 +1,1 @@
+"""The console command `flatvol`: measures on files, from any folder."""
