@@ -1,13 +1,14 @@
-"""Data sets, their division into two groups of classes, and the parts of one draw."""
+"""Data sets, their classes or two groups of them, and the parts of one draw."""
 
 from flatvol_jax.data.dataset import Dataset
 from flatvol_jax.data.draws import Draw, Split, attack_indices, disjoint_draw, draw
-from flatvol_jax.data.groups import GROUPS, binarise
+from flatvol_jax.data.groups import ALL_CLASSES, GROUPS, binarise, numbered_classes
 from flatvol_jax.data.leaving_out import leave_out
 from flatvol_jax.data.preprocessing import PREPROCESSING, preprocess
 from flatvol_jax.data.sources import SOURCES, load
 
 __all__ = [
+    "ALL_CLASSES",
     "GROUPS",
     "PREPROCESSING",
     "SOURCES",
@@ -20,6 +21,7 @@ __all__ = [
     "draw",
     "leave_out",
     "load",
+    "numbered_classes",
     "preprocess",
 ]
 

@@ -70,11 +70,6 @@ def cross_entropy(outputs: Array, y: Array) -> Array:
     return optax.softmax_cross_entropy_with_integer_labels(outputs, jnp.asarray(y, jnp.int32))
 
 
-def mean_cross_entropy(y: Array, outputs: Array) -> Array:
-    """Return the mean of `cross_entropy` over the inputs."""
-    return cross_entropy(outputs, y).mean()
-
-
 def check_labels(name: str, y: np.ndarray, outputs: int) -> None:
     """Check that labels are those of a network with so many outputs.
 

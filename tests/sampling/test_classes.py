@@ -75,6 +75,19 @@ def test_a_wide_network_has_the_volumes_of_the_infinite_one(volumes):
     assert (conditioned.functions[:, 0] == 2).all()
 
 
+def test_the_share_that_fits_s_is_the_marginal_likelihood(volumes):
+    """log P(S) of C classes: V of the labels of S alone, whatever the others are."""
+    draws = draw_functions(KEY, WIDE, X, 2**14, chunk_size=2**12)
+    fitting = most_frequent(draws, top=1, condition=np.array([2, 0, -1])).matching
+    evidence = fv.log_volume(volumes[0][:2, :2], np.array([2, 0]), classes=CLASSES)
+    share = volumes[1][(ALL[:, 0] == 2) & (ALL[:, 1] == 0)].sum()
+    assert evidence.log_volume == pytest.approx(np.log(share), abs=0.03)
+    assert abs(fitting - 2**14 * share) < 4.5 * np.sqrt(2**14 * share * (1 - share))
+    bound = fv.marginal_likelihood_bound(evidence.log_volume, train_size=2, delta=0.05)
+    wanted = 1 - np.exp(-(-np.log(share) + np.log(2) - np.log(0.05)))
+    assert bound == pytest.approx(wanted, abs=1e-3)
+
+
 def test_the_gaussian_process_itself_is_counted_so(volumes):
     kernel, wanted = volumes
     draws = draw_gaussian_functions(KEY, kernel, 2**14, chunk_size=2**14, outputs=CLASSES)

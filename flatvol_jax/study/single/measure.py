@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from flatvol_jax.models import apply_in_batches, check_evaluation
+from flatvol_jax.models import apply_in_batches, check_evaluation, wrong_labels
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.analysis.columns import (
@@ -139,7 +139,7 @@ def network_summary(row: Mapping[str, Any]) -> Iterator[str]:
 
 def _errors(problem: Problem, network) -> dict[str, Any]:
     def share(output: np.ndarray, y: np.ndarray) -> float | None:
-        return float(np.mean((output > 0) != (y > 0))) if len(y) else None
+        return float(np.mean(wrong_labels(output, y))) if len(y) else None
 
     apply = jax.jit(apply_in_batches, static_argnums=(0, 4))
     second = (
