@@ -122,7 +122,7 @@ def _program(
 
 
 def _as_one(outputs: jax.Array) -> jax.Array:
-    """Outputs (n,); of C, which the prior draws alike and independently, Σ_c f_c / √C.
+    """Return outputs (n,); of C, which the prior draws alike and independently, Σ_c f_c / √C.
 
     That has the law of each of them, and another one where an output has another variance or
     depends on the others.
