@@ -1,8 +1,8 @@
 """python -m experiments.certify --npz=labelling.npz --out=certificate.json: log V(f), certified.
 
-The .npz holds `y`, (n,) labels ±1, and `x`, (n, ...) inputs as the network sees them, or
-`kernel`, (n, n) float64, in place of x. `--check` holds a certificate against the same .npz with
-other random numbers.
+The .npz holds `y`, (n,) labels ±1, or 0..C-1 with --config.classes=C, and `x`, (n, ...) inputs as
+the network sees them, or `kernel`, (n, n) float64, in place of x. `--check` holds a certificate
+against the same .npz with other random numbers.
 """
 
 import json
@@ -48,6 +48,7 @@ def main(_) -> None:
                 kernel,
                 labels,
                 **effort,
+                classes=config["classes"],
                 jitter=jitter,
                 about=about,
                 progress=progress,

@@ -9,14 +9,16 @@ from flatvol_jax.data.dataset import Dataset, checked
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.printing import prints_its_fields
 
+_WRONG = 1  # folded into the key of a draw: of the wrong labels
+
 
 @prints_its_fields
 class Split(NamedTuple):
-    """A part of a binarised data set.
+    """A part of a data set, binarised or of C classes.
 
     Attributes:
         x: (m, ...) float32 inputs.
-        y: (m,) int8 labels in {-1, +1}.
+        y: (m,) labels, int8 in {-1, +1}, or of C classes int32 in 0..C-1.
         index: (m,) int64, the rows of the data set that these are.
     """
 
@@ -31,7 +33,8 @@ class Draw(NamedTuple):
 
     Attributes:
         train: S.
-        attack: the pool of A; its `y` are FLIPPED: each is minus the true label.
+        attack: the pool of A; its `y` are WRONG: each is minus the true label, or of C classes one
+            of the C-1 others, drawn uniformly.
         test: E1, the test inputs on which the function f is defined.
         second_test: E2, never seen by the kernel or by f; may be empty.
     """
@@ -49,25 +52,29 @@ def draw(
     attack_pool_size: int,
     test_size: int,
     second_test_size: int | None = None,
+    classes: int | None = None,
 ) -> Draw:
     """Draw disjoint S, attack pool, E1 and E2, uniformly without replacement.
 
     The parts are consecutive pieces S, E1, pool, E2 of one permutation of the rows. So a
     larger pool begins with the smaller one and moves neither S nor E1, and the size of E2
-    changes nothing else.
+    changes nothing else. A wrong label belongs to its row of the data set, so that neither changes
+    it.
 
     Args:
         key: one JAX random key; the same key gives the same draw, with x64 off or on.
-        dataset: labels in {-1, +1}, as `binarise` gives.
+        dataset: labels in {-1, +1}, as `binarise` gives; with `classes`, 0..C-1.
         train_size: |S|, at least 1.
         attack_pool_size: the largest |A|, at least 0.
         test_size: |E1|, at least 1.
         second_test_size: |E2|; None takes all that is left, which may be nothing.
+        classes: C, of labels 0..C-1 that all occur; None for -1 and +1.
 
     Raises:
-        ValueError: labels other than -1 and +1, a size that is no count, more than there is.
+        ValueError: labels other than -1 and +1, or 0..C-1; a size that is no count, more than
+            there is.
     """
-    key, dataset = checks.random_key("key", key), _binary(dataset)
+    key, dataset = checks.random_key("key", key), _labelled(dataset, classes)
     sizes, there = _sizes(train_size, test_size, attack_pool_size), len(dataset.y)
     if second_test_size is None:
         sizes["second_test_size"] = max(there - sum(sizes.values()), 0)
@@ -76,12 +83,14 @@ def draw(
     asked = sum(sizes.values())
     if asked > there:
         positive = int(np.sum(dataset.y == 1))
+        two = f"the two groups of classes ({there - positive} and {positive})"
         raise ValueError(
-            f"draw: {_sum(sizes)} = {asked} examples asked, {dataset.name!r} has {there} of the "
-            f"two groups of classes ({there - positive} and {positive}). Ask for fewer, or take "
-            "a larger data set."
+            f"draw: {_sum(sizes)} = {asked} examples asked, {dataset.name!r} has {there} of "
+            f"{two if classes is None else f'{classes} classes'}. Ask for fewer, or take a larger "
+            "data set."
         )
-    return _cut(dataset, _permutation(key, there)[:asked], sizes)
+    wrong = _wrong_labels(key, dataset.y, classes)
+    return _cut(dataset, _permutation(key, there)[:asked], sizes, wrong)
 
 
 def disjoint_draw(
@@ -93,6 +102,7 @@ def disjoint_draw(
     attack_pool_size: int,
     test_size: int,
     second_test_size: int | None = None,
+    classes: int | None = None,
 ) -> Draw:
     """Draw S, attack pool and E1 that no other draw of the same key shares a row with.
 
@@ -103,19 +113,20 @@ def disjoint_draw(
 
     Args:
         key: one JAX random key for all draws.
-        dataset: labels in {-1, +1}, as `binarise` gives.
+        dataset: labels in {-1, +1}, as `binarise` gives; with `classes`, 0..C-1.
         number: which draw, from 0.
         draws: how many there are in all.
         train_size: |S|, at least 1.
         attack_pool_size: the largest |A|, at least 0.
         test_size: |E1|, at least 1.
         second_test_size: |E2|; None takes the whole test split.
+        classes: C, of labels 0..C-1 that all occur; None for -1 and +1.
 
     Raises:
         ValueError: as `draw`; no |E2| without a test split; more draws than there are disjoint
             ones, saying how many fit.
     """
-    key, dataset = checks.random_key("key", key), _binary(dataset)
+    key, dataset = checks.random_key("key", key), _labelled(dataset, classes)
     draws, number = checks.count("draws", draws), checks.count("number", number, least=0)
     sizes = _sizes(train_size, test_size, attack_pool_size)
     if number >= draws:
@@ -147,12 +158,39 @@ def disjoint_draw(
             'fewer or smaller ones, or set hp.data.draws = "independent" and let them overlap.'
         )
     rows = np.concatenate([pool[number * block :][:block], common[:size]])
-    return _cut(dataset, rows, sizes | {"second_test_size": size})
+    wrong = _wrong_labels(key, dataset.y, classes)
+    return _cut(dataset, rows, sizes | {"second_test_size": size}, wrong)
+
+
+def _labelled(dataset: Dataset, classes: int | None) -> Dataset:
+    """Return the data set with the labels of its draws; ValueError unless these are all its labels.
+
+    They are -1 and +1, int8, or of C classes 0..C-1, int32.
+    """
+    if classes is None:
+        dataset = _binary(checked(dataset))
+        return dataset._replace(y=dataset.y.astype(np.int8))
+    classes, dataset = checks.count("classes", classes, least=2), checked(dataset)
+    found = np.unique(dataset.y)
+    if not np.array_equal(found, np.arange(classes)):
+        raise ValueError(
+            f"dataset.y: got the labels {found[:12].tolist()} in {dataset.name!r}, wanted each of "
+            f"0..{classes - 1}, as classes={classes} says, and no other. Try "
+            "`numbered_classes(dataset)`."
+        )
+    return dataset._replace(y=dataset.y.astype(np.int32))
+
+
+def _wrong_labels(key: jax.Array, y: np.ndarray, classes: int | None) -> np.ndarray:
+    """Return a wrong label for each row: the other one, or uniformly one of the C-1 others."""
+    if classes is None:
+        return -y
+    step = jax.random.randint(jax.random.fold_in(key, _WRONG), y.shape, 1, classes, "int32")
+    return (y + np.asarray(step, y.dtype)) % classes
 
 
 def _binary(dataset: Dataset) -> Dataset:
     """Return the data set; ValueError unless it has both labels -1 and +1 and no other."""
-    dataset = checked(dataset)
     if not np.isin(dataset.y, (-1, 1)).all():
         raise ValueError(
             f"dataset.y: got labels {np.unique(dataset.y)[:12].tolist()}, wanted only -1 and "
@@ -179,13 +217,13 @@ def _sum(sizes: dict[str, int]) -> str:
     return " + ".join(f"{name} {size}" for name, size in sizes.items())
 
 
-def _cut(dataset: Dataset, rows: np.ndarray, sizes: dict[str, int]) -> Draw:
-    """Cut rows into S, E1, pool and E2, in this order."""
+def _cut(dataset: Dataset, rows: np.ndarray, sizes: dict[str, int], wrong: np.ndarray) -> Draw:
+    """Cut rows into S, E1, pool and E2, in this order; the pool gets its wrong labels."""
     pieces = np.split(rows, np.cumsum(list(sizes.values()))[:-1])
     train, test, attack, second_test = (
-        Split(dataset.x[piece], dataset.y[piece].astype(np.int8), piece) for piece in pieces
+        Split(dataset.x[piece], dataset.y[piece], piece) for piece in pieces
     )
-    return Draw(train, attack._replace(y=-attack.y), test, second_test)
+    return Draw(train, attack._replace(y=wrong[attack.index]), test, second_test)
 
 
 def attack_indices(

@@ -1,4 +1,4 @@
-"""Many classes to two: the binary problem that a function f answers."""
+"""The classes that a function f tells apart: two groups of them, or each by itself."""
 
 from collections.abc import Iterable
 
@@ -13,6 +13,25 @@ GROUPS = {
 }
 """The paper's two problems (section 5.2), each (negative classes, positive classes):
 `binarise(dataset, *GROUPS["mnist_halves"])`. CIFAR-10: automobile is 1, cat is 3."""
+
+
+ALL_CLASSES = "all"
+"""In the place of a group's name: each class by itself, `numbered_classes(dataset)`."""
+
+
+def numbered_classes(dataset: Dataset) -> Dataset:
+    """Return the data set with its classes numbered 0..C-1, in the order of their numbers (int32).
+
+    Raises:
+        ValueError: fewer than two classes.
+    """
+    dataset = checked(dataset)
+    present, numbers = np.unique(dataset.y, return_inverse=True)
+    if len(present) < 2:
+        raise ValueError(
+            f"dataset.y: got only the class {present[0]} in {dataset.name!r}, wanted at least two."
+        )
+    return dataset._replace(y=numbers.reshape(dataset.y.shape).astype(np.int32))
 
 
 def binarise(dataset: Dataset, negative: Iterable[int], positive: Iterable[int]) -> Dataset:

@@ -88,7 +88,8 @@ def _program(
             state = batch_state(spec, params, spec.init_state(shape[1:]), *reference)
 
         def answered(rows):
-            features, outputs = spec.features(params, rows, state), spec.apply(params, rows, state)
+            features = spec.features(params, rows, state)
+            outputs = _as_one(spec.apply(params, rows, state))
             return features.astype(jnp.float32), outputs.astype(jnp.float32)
 
         features, outputs = jax.lax.map(answered, inputs)
@@ -118,6 +119,15 @@ def _program(
         a_row = max(1, (memory - one_row) // (rows - 1))
         program, rows = compiled(max(least, min(rows, (BLOCK_BYTES - one_row) // a_row)))
     return program, rows
+
+
+def _as_one(outputs: jax.Array) -> jax.Array:
+    """Return outputs (n,); of C, which the prior draws alike and independently, Σ_c f_c / √C.
+
+    That has the law of each of them, and another one where an output has another variance or
+    depends on the others.
+    """
+    return outputs if outputs.ndim == 1 else outputs.sum(axis=-1) / outputs.shape[-1] ** 0.5
 
 
 def _temporary_bytes(program) -> int:

@@ -7,6 +7,14 @@ from flatvol_jax.models.evaluation_check import check_evaluation, check_statisti
 from flatvol_jax.models.fcn import FCN
 from flatvol_jax.models.flax_model import FlaxModel
 from flatvol_jax.models.inputs import float64_inputs, network_inputs
+from flatvol_jax.models.labels import (
+    check_labels,
+    cross_entropy,
+    output_count,
+    output_labels,
+    tied_outputs,
+    wrong_labels,
+)
 from flatvol_jax.models.model import Model
 from flatvol_jax.models.resnet import ResNet
 from flatvol_jax.models.spec import (
@@ -37,12 +45,18 @@ __all__ = [
     "as_model",
     "batch_state",
     "check_evaluation",
+    "check_labels",
     "check_running_statistics",
     "check_statistics_move",
     "checked_spec",
+    "cross_entropy",
     "float64_inputs",
     "network_inputs",
+    "output_count",
+    "output_labels",
     "parameter_shapes",
+    "tied_outputs",
+    "wrong_labels",
 ]
 
 

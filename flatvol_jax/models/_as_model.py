@@ -16,10 +16,10 @@ from flatvol_jax.models.functions import (
     checked_leaves,
     first_shape,
     numbers,
-    one_logit,
     source,
     without_addresses,
 )
+from flatvol_jax.models.labels import logits
 from flatvol_jax.models.model import Model
 from flatvol_jax.models.readout import features_of, readout_function
 from flatvol_jax.models.readout_prior import drawn_scales, given_scale
@@ -39,7 +39,7 @@ def as_model(
     sigma_w: float | None = None,
     sigma_b: float | None = None,
 ) -> Spec:
-    """Return the spec of a network with one output, whatever framework it is written in.
+    """Return the spec of a network, whatever framework it is written in.
 
     | network | what comes with it |
     |---|---|
@@ -48,6 +48,9 @@ def as_model(
     | `hk.transform(f)`, `hk.transform_with_state(f)` | `params=` (and `state=`), if there are any |
     | (init_fn, apply_fn) of stax, with or without kernel_fn | `params=`, if there are any |
     | a function apply(params, x) | `init=`: (key, input_shape) -> params |
+
+    One logit an input is a network of two classes, labels ±1; of C logits, (n, C), the largest is
+    the label 0..C-1.
 
     It is put into evaluation. From its program, traced at `x`, the last dense layer is found: what
     that multiplies are the features. The network is drawn by its own initialisers, and sigma_w and
@@ -74,9 +77,9 @@ def as_model(
         sigma_b: standard deviation of the readout's bias there; found where left out.
 
     Raises:
-        ValueError: an unknown kind of network; no readout found; initialisers not known; more than
-            one output; leaves that are no arrays; a PyTorch module in training mode, not on the CPU
-            or that torchax cannot trace. Each says what to pass.
+        ValueError: an unknown kind of network; no readout found; initialisers not known; outputs
+            that are neither (n,) nor (n, C); leaves that are no arrays; a PyTorch module in
+            training mode, not on the CPU or that torchax cannot trace. Each says what to pass.
         ImportError: a framework's own package is missing (torchax for PyTorch).
     """
     if isinstance(network, Spec) and not isinstance(network, type):
@@ -90,7 +93,6 @@ def as_model(
     if features is not None and not callable(features):
         raise ValueError(f"features: got {checks.shown(features)}, wanted a function.")
     functions = _functions(network, params, state, checks.function("init", init), dtype)
-    apply = functools.partial(_logits, functions)
     shape = _input_shape(functions, example)
     shapes = _call_network_code(
         f"init of inputs of shape {shape}", lambda: _shapes(functions, shape)
@@ -98,7 +100,13 @@ def as_model(
     _check_params(functions, shapes[0])
     one = jax.ShapeDtypeStruct((2, *shape), dtype)
     with jax.enable_x64(False):
-        program = _call_network_code(  # two outputs are said to be two
+        found = _call_network_code(
+            f"network on inputs of shape {one.shape} and type {one.dtype}",
+            lambda: jax.eval_shape(functions.apply, shapes[0], one, shapes[1]),
+        )
+        outputs = _number_of_outputs(found)
+        apply = functools.partial(_logits, functions, outputs)
+        program = _call_network_code(
             f"network on inputs of shape {one.shape} and type {one.dtype}",
             lambda: jax.make_jaxpr(apply)(shapes[0], one, shapes[1]),
         )
@@ -109,14 +117,14 @@ def as_model(
         scales = _scales(functions, apply, shapes, shape, dtype, features, sigma_w, sigma_b)
     if features is None:
         return Model.from_functions(
-            functions, functools.partial(features_of, apply), "", scales, _stax(network)
+            functions, functools.partial(features_of, apply), "", scales, _stax(network), outputs
         )
     own = features
 
     def stated(params, x, state):
         return own(params, x)
 
-    return Model.from_functions(functions, stated, source(own), scales, _stax(network))
+    return Model.from_functions(functions, stated, source(own), scales, _stax(network), outputs)
 
 
 def _functions(network, params, state, init, dtype) -> Functions:
@@ -188,8 +196,15 @@ def _plain_functions(apply: Callable, params: Any, init: Callable | None) -> Fun
     )
 
 
-def _logits(functions: Functions, params: Any, x: jax.Array, state: Any) -> jax.Array:
-    return one_logit(functions.apply(params, x, state), x, functions.name)
+def _logits(functions: Functions, outputs: int, params: Any, x: jax.Array, state: Any) -> jax.Array:
+    found = functions.apply(params, x, state)
+    return logits(found, x, outputs, f"network: {functions.name} gives")
+
+
+def _number_of_outputs(found: Any) -> int:
+    """Return C of outputs (n, C); 1 of others, of which `logits` says what is wrong with them."""
+    shape: tuple[int, ...] = getattr(found, "shape", ())
+    return shape[1] if len(shape) == 2 and shape[1] > 1 else 1
 
 
 _OWN_MESSAGE = re.compile(r"(network|init|params|spec|module|features): ")

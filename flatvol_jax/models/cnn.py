@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 from jax.nn.initializers import normal
 
+from flatvol_jax.models.labels import checked_outputs
 from flatvol_jax.models.spec import (
     Params,
     RectifiedLayer,
@@ -17,6 +18,7 @@ from flatvol_jax.models.spec import (
     checked_scales,
     dense_rectified_layers,
     scaled_prior_std,
+    without_one_output,
 )
 from flatvol_jax.runtime import checks
 
@@ -24,7 +26,7 @@ PADDING = ("SAME", "VALID")
 
 
 class _Network(nn.Module):
-    """Convolutions and the readout; returns the output and what the readout multiplies."""
+    """Convolutions and the readout; returns the outputs and what the readout multiplies."""
 
     spec: "CNN"
 
@@ -55,19 +57,19 @@ class _Network(nn.Module):
         x = x.mean(axis=(1, 2)) if spec.pooling == "global" else x.reshape(flat)
         weight = normal(spec.sigma_w / np.sqrt(x.shape[-1]))
         name = f"layer_{len(spec.channels) + 1}"
-        readout = nn.Dense(1, kernel_init=weight, bias_init=bias, name=name)
-        return readout(x)[:, 0], x
+        found = nn.Dense(spec.outputs, kernel_init=weight, bias_init=bias, name=name)(x)
+        return found[:, 0] if spec.outputs == 1 else found, x
 
 
 @dataclasses.dataclass(frozen=True)
 class CNN(Stateless):
-    """A convolutional ReLU network with one output.
+    """A convolutional ReLU network with one output, or one for each of C classes.
 
     Weights are drawn from N(0, sigma_w²/fan-in), biases from N(0, sigma_b²), at initialisation
     and in the kernel alike; the fan-in of a convolution is filter height x width x channels,
     that of the readout its number of features. Inputs are images (n, h, w), of one channel, or
     (n, h, w, c). The layers are `layer_1` to `layer_L`, with `kernel` (filter height, width,
-    channels in, out; the readout's is (features, 1)) and `bias`.
+    channels in, out; the readout's is (features, outputs)) and `bias`.
 
     Attributes:
         channels: output channels of each convolution.
@@ -80,10 +82,11 @@ class CNN(Stateless):
         sigma_b: standard deviation of a bias.
         image_shape: (h, w) or (h, w, c) of an image where inputs come as rows (n, h w c), as
             those of fv.data.load("mnist5k").
+        outputs: 1, whose sign is the label ±1, or C, whose largest is the label 0..C-1.
 
     Raises:
         ValueError: no convolution, a size that is no count, unknown padding or pooling, sigma_w
-            not above 0, sigma_b below 0.
+            not above 0, sigma_b below 0, no output.
     """
 
     channels: tuple[int, ...] = (32, 32)
@@ -94,6 +97,7 @@ class CNN(Stateless):
     sigma_w: float = 2**0.5
     sigma_b: float = 1.0
     image_shape: tuple[int, ...] | None = None
+    outputs: int = 1
 
     def __post_init__(self):
         channels = (self.channels,) if isinstance(self.channels, int) else tuple(self.channels)
@@ -108,6 +112,7 @@ class CNN(Stateless):
             checks.one_of("pooling", self.pooling, ["global"])
         checked_scales(self)
         object.__setattr__(self, "image_shape", checked_image_shape(self.image_shape))
+        object.__setattr__(self, "outputs", checked_outputs(self.outputs))
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
         """Draw float32 parameters from the prior."""
@@ -115,7 +120,7 @@ class CNN(Stateless):
         return _Network(self).init(key, as_images(inputs, self.image_shape))["params"]
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Return the outputs, (n,)."""
+        """Return the outputs, (n,) or (n, C)."""
         outputs, _ = self._answers(params, x)
         return outputs
 
@@ -147,7 +152,7 @@ class CNN(Stateless):
         """Return plain data that determines the network."""
         fields = {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
+            for name, value in without_one_output(dataclasses.asdict(self)).items()
         }
         return {"model": "cnn", **fields}
 

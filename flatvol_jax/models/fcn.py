@@ -1,4 +1,4 @@
-"""The fully connected ReLU network of the paper: d - width[0] - ... - 1."""
+"""The fully connected ReLU network of the paper: d - width[0] - ... - 1, or - C."""
 
 import dataclasses
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 from jax.nn.initializers import normal
 
+from flatvol_jax.models.labels import checked_outputs
 from flatvol_jax.models.spec import (
     LARGEST_WIDTH,
     Params,
@@ -18,16 +19,18 @@ from flatvol_jax.models.spec import (
     checked_scales,
     dense_rectified_layers,
     scaled_prior_std,
+    without_one_output,
 )
 from flatvol_jax.runtime import checks
 
 
 class _Network(nn.Module):
-    """Dense and ReLU layers; returns the output and the last hidden activations."""
+    """Dense and ReLU layers; returns the outputs and the last hidden activations."""
 
     width: tuple[int, ...]
     sigma_w: float
     sigma_b: float
+    outputs: int
 
     @nn.compact
     def __call__(self, x):
@@ -37,12 +40,13 @@ class _Network(nn.Module):
 
         for layer, features in enumerate(self.width, start=1):
             x = nn.relu(dense(features, f"layer_{layer}")(x))
-        return dense(1, f"layer_{len(self.width) + 1}")(x)[:, 0], x
+        found = dense(self.outputs, f"layer_{len(self.width) + 1}")(x)
+        return found[:, 0] if self.outputs == 1 else found, x
 
 
 @dataclasses.dataclass(frozen=True)
 class FCN(Stateless):
-    """A fully connected ReLU network with one output.
+    """A fully connected ReLU network with one output, or one for each of C classes.
 
     Weights are drawn from N(0, sigma_w²/fan-in), biases from N(0, sigma_b²), at initialisation
     and in the kernel alike. Inputs of more than one axis are flattened. The layers are
@@ -52,14 +56,17 @@ class FCN(Stateless):
         width: units of each hidden layer.
         sigma_w: standard deviation of a weight times √fan-in.
         sigma_b: standard deviation of a bias.
+        outputs: 1, whose sign is the label ±1, or C, whose largest is the label 0..C-1.
 
     Raises:
-        ValueError: no hidden layer, one without units, sigma_w not above 0, sigma_b below 0.
+        ValueError: no hidden layer, one without units, sigma_w not above 0, sigma_b below 0, no
+            output.
     """
 
     width: tuple[int, ...] = (40, 40)
     sigma_w: float = 2**0.5
     sigma_b: float = 1.0
+    outputs: int = 1
 
     def __post_init__(self):
         whole = isinstance(self.width, (int, np.integer))
@@ -74,6 +81,7 @@ class FCN(Stateless):
             )
         width = tuple(checks.count("width", units, most=LARGEST_WIDTH) for units in width)
         object.__setattr__(self, "width", width)
+        object.__setattr__(self, "outputs", checked_outputs(self.outputs))
         checked_scales(self)
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
@@ -82,7 +90,7 @@ class FCN(Stateless):
         return self._network.init(key, inputs)["params"]
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Return the outputs, (n,)."""
+        """Return the outputs, (n,) or (n, C)."""
         outputs, _ = self._answers(params, x)
         return outputs
 
@@ -106,12 +114,13 @@ class FCN(Stateless):
 
     def describe(self) -> dict[str, Any]:
         """Return plain data that determines the network."""
-        return {"model": "fcn", **dataclasses.asdict(self), "width": list(self.width)}
+        fields = without_one_output(dataclasses.asdict(self))
+        return {"model": "fcn", **fields, "width": list(self.width)}
 
     def params_from_arrays(self, *arrays: np.ndarray) -> Params:
         """Return parameters from W1, b1, W2, b2, ... in the convention x @ W + b.
 
-        W_i is (fan-in, fan-out), the last one (width[-1], 1); b_i is (fan-out,).
+        W_i is (fan-in, fan-out), the last one (width[-1], outputs); b_i is (fan-out,).
         """
         wanted = 2 * (len(self.width) + 1)
         if len(arrays) != wanted:
@@ -120,7 +129,7 @@ class FCN(Stateless):
                 f"W{wanted // 2}, b{wanted // 2} for width {self.width}."
             )
         params, fan_in = {}, None
-        for layer, fan_out in enumerate((*self.width, 1), start=1):
+        for layer, fan_out in enumerate((*self.width, self.outputs), start=1):
             weight = checks.finite(f"W{layer}", arrays[2 * layer - 2], ndim=2)
             bias = checks.finite(f"b{layer}", arrays[2 * layer - 1], ndim=1)
             fan_in = weight.shape[0] if fan_in is None else fan_in
@@ -148,7 +157,7 @@ class FCN(Stateless):
 
     @property
     def _network(self) -> _Network:
-        return _Network(self.width, self.sigma_w, self.sigma_b)
+        return _Network(self.width, self.sigma_w, self.sigma_b, self.outputs)
 
 
 def _flat(x: Array) -> Array:

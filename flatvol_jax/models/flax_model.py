@@ -16,6 +16,7 @@ from flax.nnx.bridge import ToLinen
 from jax import Array
 
 from flatvol_jax.models.evaluation_check import check_evaluation
+from flatvol_jax.models.labels import checked_outputs, logits
 from flatvol_jax.models.modes import (
     changes_its_state,
     draws_random_numbers,
@@ -23,14 +24,14 @@ from flatvol_jax.models.modes import (
     interceptor,
     mode_arguments,
 )
-from flatvol_jax.models.spec import Params, State
+from flatvol_jax.models.spec import Params, State, without_one_output
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import jax_config
 
 
 @dataclasses.dataclass(frozen=True)
 class FlaxModel:
-    """Wrap a `flax.linen.Module` with one output, so that all of this library measures it.
+    """Wrap a `flax.linen.Module` so that all of this library measures it.
 
     Parameters are the module's "params" collection. The others (BatchNorm's running statistics,
     constants) are the state, but for those that a call only adds to, as `sow` does. Without a
@@ -59,6 +60,7 @@ class FlaxModel:
             given. Only the Monte Carlo kernel needs it.
         sigma_w: a readout weight has variance sigma_w² / N_L at the module's initialisation.
         sigma_b: standard deviation of the readout's bias there.
+        outputs: 1, whose sign is the label ±1, or C, whose largest is the label 0..C-1.
 
     Raises:
         ValueError: an nnx module (`flax.nnx.bridge.to_linen` converts it) or one that cannot be
@@ -69,8 +71,9 @@ class FlaxModel:
     features_at: str | Callable[..., Array]
     sigma_w: float
     sigma_b: float
+    outputs: int = 1
 
-    def __init__(self, module, features, sigma_w, sigma_b):
+    def __init__(self, module, features, sigma_w, sigma_b, outputs=1):
         if isinstance(module, nnx.Module):
             raise ValueError(
                 f"module: got the nnx module {type(module).__name__}, wanted a linen module. "
@@ -92,6 +95,7 @@ class FlaxModel:
         object.__setattr__(self, "features_at", features)
         object.__setattr__(self, "sigma_w", checks.positive("sigma_w", sigma_w))
         object.__setattr__(self, "sigma_b", checks.non_negative("sigma_b", sigma_b))
+        object.__setattr__(self, "outputs", checked_outputs(outputs))
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
         """Draw parameters with the module's own initialisers."""
@@ -124,16 +128,17 @@ class FlaxModel:
         }
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Return the outputs, (n,); the module gives (n, 1) or (n,)."""
+        """Return the outputs, (n,), of C classes (n, C); of one the module may give (n, 1)."""
         x = _numbers(x)
-        outputs = _logits(self._evaluated(self._with_state(params, x, state), x), x)
+        found = self._evaluated(self._with_state(params, x, state), x)
+        outputs = logits(found, x, self.outputs, "module: got")
         self._check(x, "apply")
         return outputs
 
     def train_apply(
         self, params: Params, state: State, x: Array, mask: Array | None = None
     ) -> tuple[Array, State]:
-        """Return the outputs (n,) in training mode and the state after it."""
+        """Return the outputs, (n,) or (n, C), in training mode and the state after it."""
         if not state:
             return self.apply(params, x, state), state
         x = _numbers(x)
@@ -141,7 +146,7 @@ class FlaxModel:
             output, moved = self._train(params, state, x, mask)
         except InvalidRngError as error:
             raise ValueError(draws_random_numbers(self.module, train=True)) from error
-        return _logits(output, x), moved
+        return logits(output, x, self.outputs, "module: got"), moved
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Return the activations at `features`, flattened to (n, N_L)."""
@@ -187,6 +192,7 @@ class FlaxModel:
             "features": name if isinstance(name, str) else _source(name),
             "sigma_w": self.sigma_w,
             "sigma_b": self.sigma_b,
+            **without_one_output({"outputs": self.outputs}),
         }
 
     def _named_features(self, params: Params, x: Array, state: State | None, name: str) -> Array:
@@ -298,17 +304,6 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 def _state(variables: dict[str, Any]) -> State:
     """Return the collections other than the parameters and what the module sows."""
     return {name: v for name, v in variables.items() if name not in ("params", "intermediates")}
-
-
-def _logits(output: Any, x: Array) -> Array:
-    shape = getattr(output, "shape", None)
-    if shape not in ((len(x),), (len(x), 1)):
-        came = f"a {type(output).__name__}" if shape is None else f"outputs of shape {shape}"
-        raise ValueError(
-            f"module: got {came} for {len(x)} inputs, wanted one "
-            "logit an input, (n, 1) or (n,): this library studies binary classification."
-        )
-    return output.reshape(len(x))
 
 
 def _source(thing: Any) -> str:

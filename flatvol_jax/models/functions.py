@@ -22,7 +22,7 @@ class Functions(NamedTuple):
     Attributes:
         init: (key, input_shape) -> parameters, drawn by the network's own initialisers.
         init_state: input_shape -> what training moves beside the parameters, {} for nothing.
-        apply: (params, x, state) -> outputs in evaluation, (n,) or (n, 1).
+        apply: (params, x, state) -> outputs in evaluation, (n,), (n, 1) or of C classes (n, C).
         train_apply: (params, state, x, mask) -> outputs in training mode and the state after it;
             None where the network is trained in its own framework only.
         name: of its class or function.
@@ -46,23 +46,6 @@ class Functions(NamedTuple):
     params: Any = None
     state: Any = None
     draws: Callable | None = None
-
-
-def one_logit(output: Any, x: Array, name: str) -> Array:
-    """Return outputs of shape (n,) from (n,) or (n, 1).
-
-    Raises:
-        ValueError: no array, or more than one output an input.
-    """
-    shape = getattr(output, "shape", None)
-    if shape not in ((len(x),), (len(x), 1)):
-        got = f"outputs of shape {shape}" if shape is not None else f"a {type(output).__name__}"
-        raise ValueError(
-            f"network: {name} gives {got} for {len(x)} inputs, wanted one logit an input, (n, 1) "
-            "or (n,): this library studies binary classification. Of two logits a and b take the "
-            "difference b - a, by a last layer of one unit."
-        )
-    return output.reshape(len(x))
 
 
 def numbers(x: Any) -> Array:
@@ -134,6 +117,7 @@ def first_shape(params: Any, apply: Callable, state: Any) -> tuple[int, ...] | N
             found = jax.eval_shape(apply, params, one, state)
         except Exception:  # whatever a network raises on inputs of another shape
             continue
-        if getattr(found, "shape", None) in ((2,), (2, 1)):
+        outputs = getattr(found, "shape", ())
+        if outputs[:1] == (2,) and len(outputs) <= 2:
             fitting.append((size,))
     return fitting[0] if len(fitting) == 1 else None

@@ -11,16 +11,16 @@ from flatvol_jax.models.functions import (
     Functions,
     checked_leaves,
     numbers,
-    one_logit,
     source,
 )
+from flatvol_jax.models.labels import checked_outputs, logits
 from flatvol_jax.models.readout_prior import Scale, given_scale
-from flatvol_jax.models.spec import Params, State
+from flatvol_jax.models.spec import Params, State, without_one_output
 from flatvol_jax.runtime import checks
 
 
 class Model:
-    """A network with one output, given by plain functions.
+    """A network given by plain functions.
 
         net = fv.Model(init=init, apply=apply, features=features, sigma_w=1.0, sigma_b=0.0)
 
@@ -32,16 +32,19 @@ class Model:
         sigma_b: standard deviation of the readout's bias there.
         params: the parameters that came with the network, as a pytree; None where none did.
         state: its running statistics, likewise; {} where it has none.
+        outputs: how many.
 
     Args:
         init: (key, input_shape) -> parameters, a pytree of arrays, from the prior.
-        apply: (params, x) -> outputs, (n,) or (n, 1), each of its own input alone.
+        apply: (params, x) -> outputs, (n,) or (n, 1), or of C classes (n, C), each of its own
+            input alone.
         features: (params, x) -> what the readout multiplies, (n, N_L).
         sigma_w: as above.
         sigma_b: as above.
         name: stands for the functions where they are printed, and in hashes beside their sources;
             the name of `apply` by default. Where functions differ only in arrays or functions
             that they close over, another network needs another name.
+        outputs: 1, whose sign is the label ±1, or C, whose largest is the label 0..C-1.
 
     Raises:
         ValueError: what is no function, sigma_w not above 0, sigma_b below 0.
@@ -49,6 +52,7 @@ class Model:
 
     sigma_w: float
     sigma_b: float
+    outputs: int
     params: Params | None
     state: State
     _functions: Functions
@@ -65,6 +69,7 @@ class Model:
         sigma_w: float,
         sigma_b: float,
         name: str | None = None,
+        outputs: int = 1,
     ):
         for part, function in (("init", init), ("apply", apply), ("features", features)):
             if not callable(function):
@@ -80,7 +85,11 @@ class Model:
             description={"init": source(init), "apply": source(apply)},
         )
         scales = _checked_scales(sigma_w, sigma_b)
-        self._set(functions, lambda p, x, state: features(p, x), source(features), scales)
+
+        def stated(params, x, state):
+            return features(params, x)
+
+        self._set(functions, stated, source(features), scales, outputs=outputs)
 
     @classmethod
     def from_functions(
@@ -90,6 +99,7 @@ class Model:
         features_source: str,
         scales: tuple[Scale, Scale],
         kernel_layers: tuple | None = None,
+        outputs: int = 1,
     ) -> "Model":
         """Return the model of an adapter's functions.
 
@@ -99,6 +109,7 @@ class Model:
             features_source: says what they are, for hashes.
             scales: sigma_w and sigma_b.
             kernel_layers: of its analytic kernel, if it has one.
+            outputs: how many.
         """
         model = cls.__new__(cls)
         sigma_w, sigma_b = _checked_scales(scales[0].value, scales[1].value)
@@ -106,10 +117,10 @@ class Model:
             sigma_w._replace(origin=scales[0].origin),
             sigma_b._replace(origin=scales[1].origin),
         )
-        model._set(functions, features, features_source, scales, kernel_layers)
+        model._set(functions, features, features_source, scales, kernel_layers, outputs)
         return model
 
-    def _set(self, functions, features, features_source, scales, kernel_layers=None):
+    def _set(self, functions, features, features_source, scales, kernel_layers=None, outputs=1):
         vars(self).update(
             _functions=functions,
             _features=features,
@@ -118,6 +129,7 @@ class Model:
             _kernel_layers=kernel_layers,
             sigma_w=scales[0].value,
             sigma_b=scales[1].value,
+            outputs=checked_outputs(outputs),
             params=functions.params,
             state={} if functions.state is None else functions.state,
         )
@@ -128,10 +140,11 @@ class Model:
     def __repr__(self) -> str:
         functions = self._functions
         sigma_w, sigma_b = (f"{s.value:.6g} ({s.origin})" for s in self._scales)
+        classes = "" if self.outputs == 1 else f", {self.outputs} outputs"
         own = "" if self.params is None else f", {_size(self.params)} parameters of its own"
         return (
-            f"Model({functions.name}, {functions.framework}{own}; prior by {functions.drawn_by}, "
-            f"sigma_w={sigma_w}, sigma_b={sigma_b})"
+            f"Model({functions.name}, {functions.framework}{classes}{own}; "
+            f"prior by {functions.drawn_by}, sigma_w={sigma_w}, sigma_b={sigma_b})"
         )
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
@@ -143,18 +156,18 @@ class Model:
         return self._functions.init_state(tuple(input_shape))
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Return the outputs, (n,), in evaluation."""
+        """Return the outputs, (n,) or (n, C), in evaluation."""
         x = numbers(x)
         state = self._state(x, state)
         outputs = self._functions.apply(params, x, state)
-        outputs = one_logit(outputs, x, self._functions.name)
+        outputs = logits(outputs, x, self.outputs, f"network: {self._functions.name} gives")
         self._check(x, "apply")
         return outputs
 
     def train_apply(
         self, params: Params, state: State, x: Array, mask: Array | None = None
     ) -> tuple[Array, State]:
-        """Return the outputs (n,) in training mode and the state after it."""
+        """Return the outputs, (n,) or (n, C), in training mode and the state after it."""
         if not state:
             return self.apply(params, x, state), state
         functions = self._functions
@@ -166,7 +179,7 @@ class Model:
             )
         x = numbers(x)
         outputs, state = functions.train_apply(params, state, x, mask)
-        return one_logit(outputs, x, functions.name), state
+        return logits(outputs, x, self.outputs, f"network: {functions.name} gives"), state
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Return what the readout multiplies, (n, N_L)."""
@@ -201,6 +214,7 @@ class Model:
             "features": self._features_source,
             "sigma_w": self.sigma_w,
             "sigma_b": self.sigma_b,
+            **without_one_output({"outputs": self.outputs}),
         }
 
     def _state(self, x: Array, state: State | None) -> State:

@@ -72,7 +72,7 @@ class ReadoutFunction(NamedTuple):
     """The readout of one input as a function.
 
     Attributes:
-        function: (h (N_L,), leaves) -> the output, a number.
+        function: (h (N_L,), leaves) -> the output, a number, or the C outputs, (C,).
         leaves: places, among the leaves of the parameters, of those that it needs.
         width: N_L.
     """
@@ -104,7 +104,8 @@ def readout_function(
         known = {variable: jnp.transpose(h.reshape(shape), np.argsort(found.axes))}
         known |= {jaxpr.invars[place]: leaf for place, leaf in zip(leaves, drawn, strict=True)}
         known |= dict(zip(jaxpr.invars[found.x_place + 1 :], states, strict=True))
-        return _computed(found.program, known, jaxpr.outvars[0]).reshape(())
+        output = _computed(found.program, known, jaxpr.outvars[0])
+        return output.reshape(() if output.size == 1 else -1)
 
     return ReadoutFunction(function, leaves, int(np.prod(variable.aval.shape)))
 
@@ -189,8 +190,8 @@ def _walk_back(jaxpr: Any, x: Any) -> tuple[Any, tuple[int, ...]]:
 def _not_found(got: str) -> str:
     return (
         f"features: got {got} on the way from the output back to the last dense layer, wanted "
-        "outputs that are a dense layer's, one logit an input, without a sigmoid or a skip behind "
-        "it. Say what the readout multiplies: features=(a function (params, x) -> (n, N_L)), with "
-        "sigma_w= (a readout weight has variance sigma_w²/N_L at initialisation) and sigma_b= "
+        "outputs that are a dense layer's, logits, without a sigmoid, a softmax or a skip behind "
+        "them. Say what the readout multiplies: features=(a function (params, x) -> (n, N_L)), "
+        "with sigma_w= (a readout weight has variance sigma_w²/N_L at initialisation) and sigma_b= "
         "(standard deviation of its bias)."
     )

@@ -39,7 +39,7 @@ def drawn_scales(
 ) -> tuple[Scale, Scale]:
     """Return sigma_w and sigma_b of the readout h -> w h + b over drawn parameters.
 
-        sigma_w² = N_L E[w²],   sigma_b² = E[b²].
+        sigma_w² = N_L E[w²],   sigma_b² = E[b²],   over all outputs where there are several.
 
     Where a variance agrees with that of a known initialiser within four standard errors, it is
     taken for that; else it is the mean over the draws, and its error is said.
@@ -61,6 +61,9 @@ def drawn_scales(
         squares.append(np.asarray(square, np.float64))
         biases.append(np.asarray(bias, np.float64))
     square, bias = readout.width * np.concatenate(squares), np.concatenate(biases) ** 2
+    outputs = 1
+    if bias.ndim == 2:
+        outputs, bias = bias.shape[1], bias.mean(axis=1)
     if not (np.isfinite(square).all() and np.isfinite(bias).all()):
         raise ValueError(
             "init: got a readout with NaN or infinite weights at initialisation, wanted finite "
@@ -76,7 +79,7 @@ def drawn_scales(
     weights = {
         "LeCun's initialisation": 1.0,
         "He's initialisation": 2.0,
-        "Glorot's initialisation": 2 * n / (n + 1),
+        "Glorot's initialisation": 2 * n / (n + outputs),
         "uniform within 1/√N_L": 1 / 3,
         "normal truncated at 2/√N_L": _TRUNCATED,
     }
@@ -85,8 +88,11 @@ def drawn_scales(
 
 
 def _moments(readout: ReadoutFunction, leaves: tuple) -> tuple[Array, Array]:
-    """Return the mean square of the weights, and the bias."""
+    """Return the mean square of the weights, and the bias or the C biases."""
     origin = jnp.zeros(readout.width)
+    if jax.eval_shape(readout.function, origin, leaves).shape:
+        weights = jax.jacrev(readout.function)(origin, leaves)
+        return jnp.mean(weights**2), readout.function(origin, leaves)
     bias, weights = jax.value_and_grad(readout.function)(origin, leaves)
     return jnp.mean(weights**2), bias
 

@@ -1,4 +1,4 @@
-"""Residual networks with BatchNorm, ResNet-50 among them, with one output."""
+"""Residual networks with BatchNorm, ResNet-50 among them, with one output or one a class."""
 
 import dataclasses
 import functools
@@ -13,7 +13,14 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from flatvol_jax.models.cnn import as_images, checked_image_shape
-from flatvol_jax.models.spec import NormalisedLayer, Params, State, checked_scales
+from flatvol_jax.models.labels import checked_outputs
+from flatvol_jax.models.spec import (
+    NormalisedLayer,
+    Params,
+    State,
+    checked_scales,
+    without_one_output,
+)
 from flatvol_jax.runtime import checks
 
 STEMS = ("imagenet", "cifar")
@@ -103,7 +110,7 @@ class _Residual(nn.Module):
 
 
 class _Network(nn.Module):
-    """Stem, residual blocks, pooling, readout; returns the output and the pooled activations.
+    """Stem, residual blocks, pooling, readout; returns the outputs and the pooled activations.
 
     It is never initialised, `_drawn` draws the parameters.
     """
@@ -123,19 +130,20 @@ class _Network(nn.Module):
         for block in _blocks(spec):
             x = _Residual(spec, block, name=block.name)(x, train, mask)
         x = x.mean(axis=(1, 2))
-        return nn.Dense(1, name="readout")(x)[:, 0], x
+        found = nn.Dense(spec.outputs, name="readout")(x)
+        return found[:, 0] if spec.outputs == 1 else found, x
 
 
 @dataclasses.dataclass(frozen=True)
 class ResNet:
-    """A residual network with BatchNorm and one output.
+    """A residual network with BatchNorm and one output, or one for each of C classes.
 
     A stem, four stages of residual blocks, global average pooling, a readout. Depths 18 and 34
     have blocks of two 3x3 convolutions, the others bottlenecks of 1x1, 3x3 and 1x1; the first
     block of stages 2 to 4 has stride 2, on its first 3x3 convolution, and a block whose shape
     changes has a 1x1 convolution as its shortcut. Each convolution is without bias, padded by
     zeros on both sides alike, and followed by BatchNorm: layer for layer torchvision's network
-    (v1.5) with one output in the place of 1,000.
+    (v1.5) with `outputs` in the place of 1,000.
 
     Weights are drawn from N(0, sigma_w²/fan-in), the readout's bias from N(0, sigma_b²);
     BatchNorm starts with scale 1, shift 0, running mean 0 and variance 1, in inference mode the
@@ -157,10 +165,11 @@ class ResNet:
         epsilon: what BatchNorm adds to the variance.
         momentum: what running statistics keep at a training step: they become momentum times
             themselves plus 1 - momentum times the mean and the (biased) variance of the batch.
+        outputs: 1, whose sign is the label ±1, or C, whose largest is the label 0..C-1.
 
     Raises:
         ValueError: another depth or stem, sigma_w or epsilon not above 0, sigma_b below 0, a
-            momentum outside [0, 1).
+            momentum outside [0, 1), no output.
 
     Reference: He et al. 2016; Ioffe and Szegedy 2015.
     """
@@ -173,6 +182,7 @@ class ResNet:
     image_shape: tuple[int, ...] | None = None
     epsilon: float = 1e-5
     momentum: float = 0.9
+    outputs: int = 1
 
     def __post_init__(self):
         if self.depth not in DEPTHS:
@@ -185,6 +195,7 @@ class ResNet:
         object.__setattr__(self, "image_shape", checked_image_shape(self.image_shape))
         object.__setattr__(self, "epsilon", checks.positive("epsilon", self.epsilon))
         object.__setattr__(self, "momentum", checks.non_negative("momentum", self.momentum))
+        object.__setattr__(self, "outputs", checked_outputs(self.outputs))
         if self.momentum >= 1:
             raise ValueError(f"momentum: got {self.momentum}, wanted a number below 1.")
 
@@ -201,13 +212,13 @@ class ResNet:
         return {"batch_stats": start}
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
-        """Return the outputs (n,) in inference mode."""
+        """Return the outputs, (n,) or (n, C), in inference mode."""
         return self._inference(params, x, state)[0]
 
     def train_apply(
         self, params: Params, state: State, x: Array, mask: Array | None = None
     ) -> tuple[Array, State]:
-        """Return the outputs (n,) in training mode and the state after it."""
+        """Return the outputs, (n,) or (n, C), in training mode and the state after it."""
         images = as_images(x, self.image_shape)
         (outputs, _), moved = _Network(self).apply(
             {"params": params, **state}, images, True, mask, mutable=["batch_stats"]
@@ -247,7 +258,8 @@ class ResNet:
     def describe(self) -> dict[str, Any]:
         """Return plain data that determines the network."""
         shape = self.image_shape if self.image_shape is None else list(self.image_shape)
-        return {"model": "resnet", **dataclasses.asdict(self), "image_shape": shape}
+        fields = without_one_output(dataclasses.asdict(self))
+        return {"model": "resnet", **fields, "image_shape": shape}
 
     def _inference(self, params: Params, x: Array, state: State | None) -> Any:
         state = self.init_state(x.shape[1:]) if state is None else state

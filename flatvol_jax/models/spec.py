@@ -50,12 +50,16 @@ class NormalisedLayer(NamedTuple):
 
 @runtime_checkable
 class Spec(Hashable, Protocol):
-    """A frozen, hashable description of a network with one output.
+    """A frozen, hashable description of a network.
 
     A spec is a static argument of jitted programs; `describe` names it in hashes. The label
     that a network gives to x is +1 if and only if its output is above 0 (def. 2.2), in
     inference mode: BatchNorm then normalises with the running statistics in the state, so that
     the output of an input depends on no other input.
+
+    A network of C classes says so by an attribute `outputs` of C; its outputs are then (n, C)
+    wherever (n,) stands below, the label is the largest of them, 0..C-1 (`labels.py`), and in the
+    prior they are independent draws of one distribution.
 
     Attributes:
         sigma_w: a weight of the readout has variance sigma_w² / fan-in at initialisation.
@@ -158,10 +162,15 @@ def parameter_shapes(spec: Spec, input_shape: tuple[int, ...]) -> Params:
     return jax.eval_shape(lambda key: spec.init(key, tuple(input_shape)), jax.random.key(0))
 
 
+def without_one_output(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a spec without `outputs` where it is 1: its name from older times."""
+    return {name: value for name, value in fields.items() if (name, value) != ("outputs", 1)}
+
+
 def apply_in_batches(
     spec: Spec, params: Params, x: Array, state: State | None, batch_size: int | None
 ) -> Array:
-    """Run `spec.apply` on a batch of inputs after another, (n,); None for all at once.
+    """Run `spec.apply` on a batch of inputs after another, (n,) or (n, C); None for all at once.
 
     Memory holds the activations of one batch, also where it is differentiated: they are
     computed again.

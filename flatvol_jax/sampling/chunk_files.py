@@ -11,7 +11,6 @@ from etils import epath
 
 from flatvol_jax.runtime import cache, files, memory
 from flatvol_jax.runtime.preemption import safe_point
-from flatvol_jax.sampling.packing import word_count
 from flatvol_jax.sampling.tables import Table, tabulate
 
 _CRC = np.dtype("<u4")
@@ -126,7 +125,14 @@ _KEPT_ON_DISK = "Give a workdir, which keeps them on disk."
 
 
 def check_memory(
-    samples: int, inputs: int, name: str = "samples", advice: str = _KEPT_ON_DISK
+    samples: int, words: int, name: str = "samples", advice: str = _KEPT_ON_DISK
 ) -> None:
-    """Refuse a sample whose tables do not fit into memory, if no function comes twice in one."""
-    memory.check_memory(name, samples, lambda n: n * 8 * (word_count(inputs) + 1), advice)
+    """Refuse a sample whose tables do not fit into memory, if no function comes twice in one.
+
+    Args:
+        samples: how many functions.
+        words: of one function.
+        name: of what is too large, for the message.
+        advice: what to try.
+    """
+    memory.check_memory(name, samples, lambda n: n * 8 * (words + 1), advice)

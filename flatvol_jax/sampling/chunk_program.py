@@ -12,9 +12,9 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from flatvol_jax.models import Spec
+from flatvol_jax.models import Spec, output_count
 from flatvol_jax.runtime.spread import usable_devices
-from flatvol_jax.sampling.packing import join_halves, pack_outputs
+from flatvol_jax.sampling.packing import join_halves, pack_largest, pack_outputs
 from flatvol_jax.sampling.random_networks import network_block
 
 
@@ -74,11 +74,12 @@ def _program(spec: Spec, inputs: _Inputs, readouts: int, size: int, devices: tup
     """Return (keys (D,), x) -> half-words (D, size, 2 W), and where its arguments lie."""
     block = network_block(spec, inputs.x, size, readouts)
     blocks = -(-size // block.samples)
+    pack = pack_outputs if output_count(spec) == 1 else pack_largest
 
     def chunk(keys, x):
         def one(drawn, index):
             following = block.draw(jax.random.fold_in(keys[0], index + 1))
-            return following, pack_outputs(block.outputs(drawn, x))
+            return following, pack(block.outputs(drawn, x))
 
         first = block.draw(jax.random.fold_in(keys[0], 0))
         functions = lax.scan(one, first, jnp.arange(blocks))[1]

@@ -7,7 +7,12 @@ import numpy as np
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.printing import prints_its_fields
-from flatvol_jax.sampling.packing import first_label_negative, pack_labels, unpack_labels
+from flatvol_jax.sampling.packing import (
+    first_label_negative,
+    pack_functions,
+    pack_known,
+    unpack_functions,
+)
 from flatvol_jax.sampling.tables import Table, look_up, merge, tabulate
 
 _LEAST_CHUNKS = 8  # for a standard error from the spread between chunks
@@ -22,12 +27,14 @@ class Draws(NamedTuple):
         inputs: n, labels of a function.
         symmetric: whether f and not f are counted as one.
         readouts: functions that share the hidden layers of a network.
+        outputs: of a network; of one the label is the sign, of C the largest.
     """
 
     tables: Sequence[Table]
     inputs: int
     symmetric: bool = False
     readouts: int = 1
+    outputs: int = 1
 
     @property
     def samples(self) -> int:
@@ -40,7 +47,8 @@ class FunctionSample(NamedTuple):
     """Functions and how often they were drawn.
 
     Attributes:
-        functions: labels, (m, n) int8, ±1; of a symmetric sample one of each pair f, not f.
+        functions: labels, (m, n) int8, ±1, of networks with C outputs 0..C-1; of a symmetric sample
+            one of each pair f, not f.
         counts: how often each occurred, (m,) int64; f and not f together where symmetric.
         volume: V(f), the share of samples; of one of the pair where symmetric, (m,).
         log_volume: ln V(f), nats; -inf for no occurrence. The volume is unbiased, its logarithm
@@ -73,7 +81,8 @@ def most_frequent(
     Args:
         draws: the sample, by `draw_functions`.
         top: how many; all by default.
-        condition: (n,) labels ±1 that a function must have, 0 where any will do.
+        condition: (n,) labels ±1 that a function must have, 0 where any will do; of C classes
+            0..C-1, and -1 where any will do.
 
     Raises:
         ValueError: a condition of another shape, or on a symmetric sample.
@@ -87,7 +96,7 @@ def most_frequent(
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     for part in merge(draws.tables):
         if condition is not None:
-            hit = matches(part.words, condition, draws.inputs)
+            hit = matches(part.words, condition, draws.inputs, draws.outputs)
             part = Table(part.words[hit], part.counts[hit])
         matching, distinct = matching + int(part.counts.sum()), distinct + len(part.counts)
         parts.append(np.unique(part.counts, return_counts=True))
@@ -96,7 +105,7 @@ def most_frequent(
     joined = tabulate(values.astype(np.uint64)[:, None], numbers)
     frequencies = np.column_stack([joined.words[:, 0].astype(np.int64), joined.counts])
     return FunctionSample(
-        functions=unpack_labels(kept.words, draws.inputs),
+        functions=unpack_functions(kept.words, draws.inputs, draws.outputs),
         **_volumes(draws, kept.words, kept.counts),
         samples=draws.samples,
         matching=matching,
@@ -106,17 +115,18 @@ def most_frequent(
 
 
 def count_of(draws: Draws, functions: np.ndarray) -> FunctionSample:
-    """Return the counts of given functions (m, n), ±1, in their order; 0 where one did not occur.
+    """Return the counts of given functions (m, n), ±1 or 0..C-1, in their order; 0 for none.
 
     `distinct` and `frequencies` are those of the given functions.
     """
     functions = checks.finite("functions", functions, ndim=2)
-    if functions.shape[1] != draws.inputs or not (np.abs(functions) == 1).all():
+    labels, said = _labels(draws.outputs)
+    if functions.shape[1] != draws.inputs or not np.isin(functions, labels).all():
         raise ValueError(
-            f"functions: got shape {functions.shape}, wanted (m, {draws.inputs}) of -1 and +1, a "
+            f"functions: got shape {functions.shape}, wanted (m, {draws.inputs}) of {said}, a "
             "label for each input of the sample."
         )
-    words = pack_labels(functions)
+    words = pack_functions(functions, draws.outputs)
     if draws.symmetric:
         words = first_label_negative(words, draws.inputs)
     counts = np.sum([look_up(table, words) for table in draws.tables], axis=0)
@@ -131,16 +141,28 @@ def count_of(draws: Draws, functions: np.ndarray) -> FunctionSample:
     )
 
 
-def matches(words: np.ndarray, condition: np.ndarray, inputs: int) -> np.ndarray:
-    """Tell which functions (m, W) have the labels of a condition (n,), 0 where any will do."""
+def matches(words: np.ndarray, condition: np.ndarray, inputs: int, outputs: int = 1) -> np.ndarray:
+    """Tell which functions (m, W) have the labels of a condition (n,).
+
+    Any label will do where it is 0 with one output, -1 with several.
+    """
     condition = checks.concrete("condition", condition)
-    if condition.shape != (inputs,) or not np.isin(condition, (-1, 0, 1)).all():
+    labels, said = _labels(outputs)
+    anything = 0 if outputs == 1 else -1
+    if condition.shape != (inputs,) or not np.isin(condition, (*labels, anything)).all():
         raise ValueError(
-            f"condition: got shape {condition.shape}, wanted ({inputs},) of -1, 0 and +1, a label "
-            "for each input, 0 where any will do."
+            f"condition: got shape {condition.shape}, wanted ({inputs},) of {said}, a label for "
+            f"each input, or {anything} where any will do."
         )
-    used = pack_labels(np.abs(condition)[None])
-    return ((words & used) == pack_labels(condition[None])).all(axis=1)
+    wanted, used = pack_known(condition, outputs, condition != anything)
+    return ((words & used) == wanted).all(axis=1)
+
+
+def _labels(outputs: int) -> tuple[tuple[int, ...], str]:
+    """Return the labels of networks with so many outputs, and how they are said."""
+    if outputs == 1:
+        return (-1, 1), "-1 and +1"
+    return tuple(range(outputs)), f"classes 0..{outputs - 1}"
 
 
 def _best(table: Table, top: int | None) -> Table:

@@ -25,7 +25,7 @@ class Block(NamedTuple):
 
     Attributes:
         draw: key -> random numbers.
-        outputs: random numbers, inputs (n, ...) -> outputs (samples, n).
+        outputs: random numbers, inputs (n, ...) -> outputs (samples, n), of C (samples, n, C).
         samples: functions in a block.
     """
 
@@ -56,7 +56,8 @@ def _fcn_block(spec: FCN, x: np.ndarray, most: int, readouts: int) -> Block:
     shapes = []
     for fan_in, units in zip(fan_ins[:-1], spec.width, strict=True):
         shapes += [(units, fan_in), (units,)]
-    shapes += [(readouts, fan_ins[-1]), (readouts,)]
+    readouts_and_outputs = readouts * spec.outputs
+    shapes += [(readouts_and_outputs, fan_ins[-1]), (readouts_and_outputs,)]
     sizes = [networks * math.prod(shape) for shape in shapes]
     levels = cube_levels(x)
 
@@ -85,8 +86,11 @@ def _fcn_block(spec: FCN, x: np.ndarray, most: int, readouts: int) -> Block:
         # A sum of products, not a matrix product: a row at a time it is several times faster.
         out = [
             jnp.sum(hidden * weights[:, r, :, None], axis=1) + bias[:, r, None]
-            for r in range(readouts)
+            for r in range(readouts_and_outputs)
         ]
+        if spec.outputs > 1:
+            first = range(0, readouts_and_outputs, spec.outputs)
+            out = [jnp.stack(out[r : r + spec.outputs], axis=-1) for r in first]
         return jnp.concatenate(out)
 
     return Block(draw, outputs, networks * readouts)

@@ -6,13 +6,20 @@ import jax
 import numpy as np
 from etils import epath
 
-from flatvol_jax.models import FCN, Spec, check_evaluation, checked_spec, network_inputs
+from flatvol_jax.models import (
+    FCN,
+    Spec,
+    check_evaluation,
+    checked_spec,
+    network_inputs,
+    output_count,
+)
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.sampling.chunk_files import ChunkFiles, check_memory, chunk_tables
 from flatvol_jax.sampling.chunk_program import draw_chunks
 from flatvol_jax.sampling.function_sample import Draws, FunctionSample, most_frequent
-from flatvol_jax.sampling.packing import first_label_negative
+from flatvol_jax.sampling.packing import MOST_CLASSES, first_label_negative, word_count
 
 _VERSION = 1  # of the samples: raise it when the same key, spec and inputs give others
 CHUNK = 2**16
@@ -36,8 +43,8 @@ def sample_functions(
     """Draw networks from the prior and count their functions on x.
 
     V(f) = P(f) is estimated by the share of networks whose labels on x are f, +1 if and only if
-    the output is above 0. Counts are exact, and the same for the same key however the work was
-    interrupted and on however many devices it ran.
+    the output is above 0; of C outputs the number of the largest, 0..C-1. Counts are exact, and
+    the same for the same key however the work was interrupted and on however many devices it ran.
 
     Args:
         key: determines the networks, a chunk at a time.
@@ -46,7 +53,8 @@ def sample_functions(
         samples: number of functions drawn.
         top: how many of the most frequent functions to return; all by default.
         symmetric: count f and not f as one, which have the same volume where the readout is
-            drawn symmetrically: the errors are those of twice as many samples. FCN only.
+            drawn symmetrically: the errors are those of twice as many samples. An FCN with one
+            output only.
         readouts: functions that share the hidden layers of one network. Above 1 the samples are
             dependent: V(f) stays unbiased, its error comes from the spread between chunks. FCN
             only.
@@ -58,7 +66,7 @@ def sample_functions(
 
     Raises:
         ValueError: no samples, inputs that are not finite, an input of which every output is 0,
-            options that the spec does not allow, too little memory.
+            options that the spec does not allow, more than 128 outputs, too little memory.
     """
     x = network_inputs(checked_spec(spec), "x", x)
     if top is not None:
@@ -97,11 +105,12 @@ def draw_functions(
     checks.function("progress", progress)
     workdir = checks.folder("workdir", workdir)
     key = checks.random_key("key", key)
-    files = None
+    files, outputs = None, output_count(spec)
+    words = word_count(len(x), outputs)
     if chunk_size > CHUNK:
-        check_memory(chunk_size, len(x), "chunk_size", "Take smaller chunks.")
+        check_memory(chunk_size, words, "chunk_size", "Take smaller chunks.")
     if workdir is None:
-        check_memory(samples, len(x))
+        check_memory(samples, words)
     else:
         determined_by = {
             "direct_sampling": _VERSION,
@@ -119,7 +128,7 @@ def draw_functions(
             yield first_label_negative(words, len(x)) if symmetric else words
 
     tables = chunk_tables(samples, chunk_size, draw, files, progress)
-    return Draws(tables, len(x), symmetric, readouts)
+    return Draws(tables, len(x), symmetric, readouts, outputs)
 
 
 def _check_network(
@@ -132,6 +141,16 @@ def _check_network(
         raise ValueError(
             f"spec: got a {type(spec).__name__} with symmetric={symmetric}, readouts={readouts}; "
             "both need an FCN, whose readout is known. Draw without them."
+        )
+    outputs = output_count(spec)
+    if symmetric and outputs > 1:
+        raise ValueError(
+            f"symmetric: got True for a network of {outputs} outputs, wanted False: f and not f "
+            "are a pair of a network with one output."
+        )
+    if outputs > MOST_CLASSES:
+        raise ValueError(
+            f"spec: got {outputs} outputs, wanted at most {MOST_CLASSES}: functions are int8."
         )
     check_evaluation(spec, x)
     if isinstance(spec, FCN):

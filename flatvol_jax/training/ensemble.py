@@ -15,8 +15,10 @@ from flatvol_jax.models import (
     Spec,
     State,
     check_evaluation,
+    check_labels,
     check_statistics_move,
     network_inputs,
+    output_count,
 )
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.checkpoints import Checkpoint
@@ -99,7 +101,8 @@ def train_ensemble(
     """Train m networks on rows of one shared x, each until it makes no error.
 
     After each epoch a member is evaluated on all of its rows; it stops at the first epoch
-    with zero error (label +1 if and only if the output is above 0) on S, or on S ∪ A if
+    with zero error (label +1 if and only if the output is above 0; of C outputs the largest, the
+    first of those that tie) on S, or on S ∪ A if
     `settings.stop` says so, or goes on to the last epoch of `overtrain`. What a member yields
     depends on its key and its data, not on who else is in the ensemble. The program is compiled
     once for each shape, spec, settings and `overtrain`; float32 whatever the caller's setting.
@@ -114,8 +117,8 @@ def train_ensemble(
         keys: (m,) keys; each determines a member's initialisation, minibatch order and noise.
         spec: the network.
         x: (N, ...) inputs: S first, then the pool of A.
-        y: labels ±1, (N,) for all members or (m, N), a row a member; those of A as they are to be
-            learned.
+        y: labels ±1, or 0..C-1 of a spec with C outputs, (N,) for all members or (m, N), a row a
+            member; those of A as they are to be learned.
         use: (m, N) bool, the rows that each member trains on.
         settings: optimizer, batches, loss, cap.
         train_size: |S|; rows from there on belong to A.
@@ -130,8 +133,8 @@ def train_ensemble(
 
     Raises:
         Stopped: a stop was asked for (`runtime.preemption`); the checkpoint is written.
-        ValueError: shapes that do not fit, labels not ±1, inputs not finite, a member without
-            rows, epochs that do not increase.
+        ValueError: shapes that do not fit, labels not ±1 or not 0..C-1, inputs not finite, a
+            member without rows, epochs that do not increase.
     """
     x, y, use = checked_rows(keys, spec, x, y, use, train_size, settings)
     checks.count("segment_epochs", segment_epochs)
@@ -252,8 +255,7 @@ def checked_rows(
             f"x, y: got shapes {x.shape} and {y.shape}, wanted (N, ...) and (N,), or "
             f"({len(keys)}, N) with a row a member."
         )
-    if not (np.abs(y) == 1).all():
-        raise ValueError(f"y: got the values {np.unique(y)[:5]}, wanted -1 and +1 only.")
+    check_labels("y", y, output_count(spec))
     if use.dtype != bool or use.shape != (len(keys), len(x)):
         raise ValueError(
             f"use: got {use.dtype} of shape {use.shape}, wanted bool ({len(keys)}, {len(x)}): a "

@@ -9,7 +9,14 @@ import optax
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
-from flatvol_jax.models import Params, Spec, State, apply_in_batches
+from flatvol_jax.models import (
+    Params,
+    Spec,
+    State,
+    apply_in_batches,
+    cross_entropy,
+    wrong_labels,
+)
 from flatvol_jax.training._entropy_sgd import entropy_sgd_eval_params
 from flatvol_jax.training.augmentation import AUGMENTATIONS
 
@@ -164,7 +171,7 @@ def run_epoch(key: Array, spec: Spec, x, y, use, settings, network: tuple, epoch
     def loss(params, state, inputs, labels, mask):
         output, state = spec.train_apply(params, state, inputs, mask)
         weights = mask.astype(jnp.float32)
-        total = jnp.sum(_cross_entropy(output, labels) * weights)
+        total = jnp.sum(cross_entropy(output, labels) * weights)
         return total if settings.loss == "sum" else total / jnp.sum(weights), state
 
     def inputs(index, rows):
@@ -195,12 +202,8 @@ def evaluate_rows(
 ) -> tuple[Array, Array]:
     """Return which rows are wrong, (N,) bool, and the mean cross-entropy of the used ones."""
     output = apply_in_batches(spec, params, x, state, rows_at_once)
-    mean_loss = jnp.sum(_cross_entropy(output, y), where=use) / jnp.sum(use)
-    return (output > 0) != (y > 0), mean_loss
-
-
-def _cross_entropy(output: Array, y: Array) -> Array:
-    return optax.sigmoid_binary_cross_entropy(output, (y + 1) / 2)
+    mean_loss = jnp.sum(cross_entropy(output, y), where=use) / jnp.sum(use)
+    return wrong_labels(output, y), mean_loss
 
 
 def _evaluated(member: Member, spec, x, y, use, settings, train_size: int, overtrain) -> Member:

@@ -66,7 +66,8 @@ def begin_trajectory(
         keys: (m,) keys; each determines initialisation, minibatch order and noise of a member.
         spec: the network.
         x: (N, ...) inputs.
-        y: labels ±1, (N,) for all members or (m, N), a row a member.
+        y: labels ±1, or 0..C-1 of a spec with C outputs, (N,) for all members or (m, N), a row a
+            member.
         settings: optimizer, batches, loss; the cap of epochs means nothing here.
 
     Raises:

@@ -20,8 +20,8 @@ def prior_bound(
     on E: a function with k errors in the set misses S with probability at most
     (1 - |S|/n)^k, so k ≤ (ln 1/V(f) + ln 1/delta) / (-ln(1 - |S|/n)), returned as k / |E|.
 
-    Both hold for a prior fixed before S; neither knows of an attack set. Values above 1 say
-    nothing and are returned as they are.
+    Both hold for a prior fixed before S, whatever the number of classes; neither knows of an
+    attack set. Values above 1 say nothing and are returned as they are.
 
     Args:
         log_volume: log V(f), nats, at most 0, any shape.
@@ -66,8 +66,8 @@ def marginal_likelihood_bound(
     It needs S drawn iid and labelled by a fixed rule, a prior fixed before S, zero error on S
     and no attack set in training. It speaks of the posterior; for a network found by SGD it
     holds as far as SGD samples like it. P(S) is the volume of all functions that fit S,
-    `log_volume` of the labels of S alone, on the kernel of S alone; with EP's value instead of
-    a certified one it is as good as EP.
+    `log_volume` of the labels of S alone, with their `classes`, on the kernel of S alone; with
+    EP's value instead of a certified one it is as good as EP.
 
     Args:
         log_evidence: log P(S), nats, at most 0, any shape.

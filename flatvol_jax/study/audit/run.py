@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from flatvol_jax.models import wrong_labels
 from flatvol_jax.models.spec import Params, Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
@@ -134,7 +135,7 @@ def _network(config, workdir, problem: Problem, run: Run, params):
 
 def _given_row(config, problem: Problem, run: Run, trained: Trained, network: str, own: bool):
     """Return the columns that all rows share of a network from elsewhere, on its own data."""
-    wrong = int(np.sum((trained.train_output > 0) != (problem.train_y > 0)))
+    wrong = int(np.sum(wrong_labels(trained.train_output, problem.train_y)))
     if wrong and not own:
         raise ValueError(
             f"params: got a network that is wrong on {wrong} of {len(problem.train_y)} labels of S "

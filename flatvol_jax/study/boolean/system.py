@@ -13,7 +13,7 @@ from flatvol_jax import data
 from flatvol_jax.kernels import nngp_kernel
 from flatvol_jax.models import FCN
 from flatvol_jax.runtime import checks
-from flatvol_jax.study.measures.problem import Problem, model_spec
+from flatvol_jax.study.measures.problem import Problem, check_one_output, model_spec
 
 ENCODINGS = ("01", "signs")
 
@@ -67,6 +67,7 @@ def make_system(config: Mapping[str, Any]) -> BooleanSystem:
             f"hp.bits: got {hp['bits']!r}, wanted 2 to 10: a function has 2^bits labels."
         )
     spec = model_spec(hp["model"])
+    check_one_output(spec, "a Boolean system")
     x = data.load(f"boolean{hp['bits']}").x
     if encoding == "signs":
         return BooleanSystem(spec, 2 * x - 1, ())

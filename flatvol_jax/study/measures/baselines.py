@@ -4,6 +4,8 @@ import jax
 import numpy as np
 from scipy.linalg import cho_solve
 
+from flatvol_jax.models import output_labels
+from flatvol_jax.models.labels import label_margins
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.trained import Trained
 
@@ -12,11 +14,11 @@ def measure_baselines(problem: Problem, trained: Trained, key: jax.Array, settin
     """GP and 1-NN disagreement, y'K⁻¹y, norms, margins, epochs.
 
     The margin is the least y f(x) over S divided by its mean absolute output, so that it does
-    not only count how long training went on.
+    not only count how long training went on. Of C classes y f(x) is the lead of the label's output
+    over the largest of the others, and the label norm that of `label_norm`.
     """
-    test_labels = np.where(trained.test_output > 0, 1, -1)
-    labels = trained.labels.astype(np.float64)
-    signed = problem.train_y * trained.train_output.astype(np.float64)
+    test_labels = output_labels(trained.test_output)
+    signed = label_margins(trained.train_output, problem.train_y)
     leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(trained.params)]
     of_test = {}
     if len(test_labels):
@@ -30,9 +32,23 @@ def measure_baselines(problem: Problem, trained: Trained, key: jax.Array, settin
         }
     return {
         **of_test,
-        "measure.baseline.label_norm": float(labels @ cho_solve(problem.kernel_factor, labels)),
+        "measure.baseline.label_norm": label_norm(problem, trained.labels),
         "measure.baseline.margin": float(signed.min() / np.abs(signed).mean()),
         "measure.baseline.mean_output": float(np.abs(signed).mean()),
         "measure.baseline.parameter_norm": float(np.sqrt(sum((leaf**2).sum() for leaf in leaves))),
         "measure.baseline.epochs": trained.epochs,
     }
+
+
+def label_norm(problem: Problem, labels: np.ndarray) -> float:
+    """Return y'K⁻¹y; of C classes Σ_c y_c'K⁻¹y_c.
+
+    The C numbers of an input are then the corner of a regular simplex of unit length that stands
+    for its label, √(C/(C-1)) (1[c = label] - 1/C): for C = 2 the sum is y'K⁻¹y.
+    """
+    if problem.classes is None:
+        signs = labels.astype(np.float64)
+        return float(signs @ cho_solve(problem.kernel_factor, signs))
+    c = problem.classes
+    targets = (np.eye(c)[labels] - 1.0 / c) * np.sqrt(c / (c - 1.0))
+    return float(np.sum(targets * cho_solve(problem.kernel_factor, targets)))

@@ -8,7 +8,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from flatvol_jax.models import Params, apply_in_batches, network_inputs, parameter_shapes
+from flatvol_jax.models import (
+    Params,
+    apply_in_batches,
+    check_labels,
+    network_inputs,
+    output_count,
+    parameter_shapes,
+)
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.engine.units import Unit, read_row, split_arrays, write_unit
 from flatvol_jax.study.measures.checkpoint_trees import shapes, shown
@@ -70,18 +77,18 @@ def own_data(problem: Problem, arrays: Mapping[str, np.ndarray]) -> Problem:
             f"data: got the arrays {', '.join(arrays) or 'none'}; wanted {', '.join(ARRAYS)}, and "
             f"{', '.join(SECOND)} for a second test set."
         )
-    parts = {}
+    parts, outputs = {}, output_count(problem.spec)
     for part in ("train", "test", "second_test"):
         x, y = arrays.get(f"{part}_x"), arrays.get(f"{part}_y")
         if x is None or y is None:
             x, y = parts["train_x"][:0], np.zeros(0)
         x, y = network_inputs(problem.spec, f"{part}_x", x), checks.finite(f"{part}_y", y)
-        if len(x) != len(y) or not np.isin(y, (-1, 1)).all():
+        if y.shape != (len(x),):
             raise ValueError(
-                f"{part}_x, {part}_y: got {x.shape} and {y.shape} with labels "
-                f"{np.unique(y)[:4]}, wanted (n, ...) and (n,) labels -1 and +1."
+                f"{part}_x, {part}_y: got shapes {x.shape} and {y.shape}, wanted (n, ...) and (n,)."
             )
-        parts |= {f"{part}_x": x, f"{part}_y": y.astype(np.int8)}
+        check_labels(f"{part}_y", y, outputs)
+        parts |= {f"{part}_x": x, f"{part}_y": y.astype(np.int8 if outputs == 1 else np.int32)}
     return dataclasses.replace(
         problem,
         **parts,

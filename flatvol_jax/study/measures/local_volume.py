@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 
 from flatvol_jax import flatness
 from flatvol_jax.flatness.paths import leaf_at
-from flatvol_jax.models import Spec, float64_inputs
+from flatvol_jax.models import Spec, float64_inputs, output_labels
 from flatvol_jax.runtime.precision import float64_scope, to_float64
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.trained import Trained, batch_loss, host_float64, train_loss
@@ -71,7 +71,7 @@ def _inside(problem: Problem, trained: Trained, criterion: str, cutoff: float) -
     x = float64_inputs(np.concatenate([problem.train_x, problem.test_x]))
     logits = np.asarray(jax.jit(problem.spec.apply)(start, x, state))
     if criterion == "function":
-        return Partial(_same_labels(problem.spec), x, state, logits > 0)
+        return Partial(_same_labels(problem.spec), x, state, output_labels(logits))
     return Partial(_divergence_below(problem.spec), x, state, logits, cutoff)
 
 
@@ -81,15 +81,20 @@ def _loss_below(loss: Callable, limit: jax.Array, params) -> jax.Array:
 
 @functools.cache
 def _same_labels(spec: Spec) -> Callable:
-    return lambda x, state, labels, params: jnp.all((spec.apply(params, x, state) > 0) == labels)
+    return lambda x, state, labels, params: jnp.all(
+        output_labels(spec.apply(params, x, state)) == labels
+    )
 
 
 @functools.cache
 def _divergence_below(spec: Spec) -> Callable:
-    """Mean KL(Bernoulli(p) || Bernoulli(q)), p and q the probabilities at w and at w'."""
+    """Mean KL(p || q), p and q the probabilities of the labels at w and at w'."""
 
     def below(x, state, logits, limit, params):
         moved = spec.apply(params, x, state)
+        if moved.ndim == 2:
+            log_p, log_q = jax.nn.log_softmax(logits), jax.nn.log_softmax(moved)
+            return jnp.mean(jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)) <= limit
         p = jax.nn.sigmoid(logits)
         divergence = p * (jax.nn.log_sigmoid(logits) - jax.nn.log_sigmoid(moved)) + (1 - p) * (
             jax.nn.log_sigmoid(-logits) - jax.nn.log_sigmoid(-moved)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from flatvol_jax.models import wrong_labels
 from flatvol_jax.runtime.preemption import Stopped
 from flatvol_jax.study.engine.progress import Bar
 from flatvol_jax.study.measures.own_problem import outputs_of
@@ -51,7 +52,7 @@ def measured_parts(
 
 
 def _wrong(output: np.ndarray, y: np.ndarray) -> float | None:
-    return float(np.mean((output > 0) != (y > 0))) if len(y) else None
+    return float(np.mean(wrong_labels(output, y))) if len(y) else None
 
 
 def _sentence(error: Exception) -> str:

@@ -22,7 +22,7 @@ from flatvol_jax.kernels import (
     monte_carlo_estimate,
     nngp_kernel,
 )
-from flatvol_jax.models import CNN, FCN, ResNet, Spec
+from flatvol_jax.models import CNN, FCN, ResNet, Spec, check_labels, output_count
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.engine.config_entries import built, group
@@ -46,7 +46,7 @@ def model_spec(settings: Mapping[str, Any]) -> Spec:
 
 
 @functools.lru_cache(maxsize=1)
-def _binary_dataset(
+def _labelled_dataset(
     name: str, groups: str | None, left_out: str | None, data_dir: str | None
 ) -> data.Dataset:
     dataset = data.load(name, data_dir)
@@ -54,6 +54,8 @@ def _binary_dataset(
         dataset = data.leave_out(dataset, data.load(left_out, data_dir))
     if groups is None:  # the draw refuses labels other than ±1
         return dataset._replace(y=dataset.y.astype(np.int8))
+    if groups == data.ALL_CLASSES:
+        return data.numbered_classes(dataset)
     return data.binarise(dataset, *data.GROUPS[groups])
 
 
@@ -64,14 +66,15 @@ def draw_parts(
 
     `hp.data.draws` says whether draws are "disjoint" or "independent" of each other, and so may
     share examples (the default of older configs); `hp.data.leave_out` names a data set whose
-    inputs no draw has. Without `hp.data.groups` the labels are ±1. `hp.data.content` is the hash
-    of an .npz of one's own (`with_content`), whose data must be those.
+    inputs no draw has. `hp.data.groups` names two groups of classes, or "all" for each by itself;
+    where it is None the labels are ±1. `hp.data.content` is the hash of an .npz of one's own
+    (`with_content`), whose data must be those.
     """
     sizes = (*_SIZES, "attack_pool_size")
     settings = group(config, "hp.data", "name", "groups", *sizes)
     groups = settings["groups"]
     if groups is not None:
-        checks.one_of("hp.data.groups", groups, data.GROUPS)
+        checks.one_of("hp.data.groups", groups, (*data.GROUPS, data.ALL_CLASSES))
     name = checked_source("hp.data.name", settings["name"])
     left_out = settings.get("leave_out")
     if left_out is not None:
@@ -82,9 +85,12 @@ def draw_parts(
             f"hp.data.name: got {name}, whose arrays are others than those of this config "
             f"(hash {_content(name)}, wanted {settings['content']}). Use a new --workdir."
         )
-    dataset = _binary_dataset(name, groups, left_out, data_dir)
+    dataset = _labelled_dataset(name, groups, left_out, data_dir)
     root = jax.random.key(config["sweep"]["seed"])
     wanted = {size: settings[size] for size in sizes}
+    if groups == data.ALL_CLASSES:
+        wanted["classes"] = int(dataset.y.max()) + 1
+        _check_outputs(config, wanted["classes"], name)
     if kind == "independent":
         return data.draw(named_key(root, "draw", draw_index), dataset, **wanted)
     draws = group(config, "sweep", "draws")["draws"]
@@ -108,14 +114,34 @@ def _content(name: str) -> str:
     return content_of(data.load(name))
 
 
+def check_one_output(spec: Spec, study: str) -> None:
+    """Refuse a network of C classes where a study counts labels ±1."""
+    if output_count(spec) > 1:
+        raise ValueError(
+            f"hp.model.outputs: got {output_count(spec)}, wanted 1: {study} is of two classes."
+        )
+
+
+def _check_outputs(config: Mapping[str, Any], classes: int, name: str) -> None:
+    """Check that the network has an output for each class of the data."""
+    outputs = output_count(model_spec(group(config, "hp.model", "name")))
+    if outputs != classes:
+        raise ValueError(
+            f"hp.model.outputs: got {outputs} with hp.data.groups = {data.ALL_CLASSES!r}, wanted "
+            f"{classes}, an output for each class of {name!r}."
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What the runs of one draw share. Labels are ±1 int8, inputs preprocessed float32.
+    """What the runs of one draw share. Inputs are preprocessed float32.
+
+    Labels are ±1 int8, of networks with C outputs 0..C-1 int32.
 
     Attributes:
         spec: the network.
         train_x, train_y: S.
-        attack_x, attack_y: the pool of A, labels flipped.
+        attack_x, attack_y: the pool of A, labels flipped, or of C classes wrong ones.
         test_x, test_y: E1, which defines f together with S.
         second_test_x, second_test_y: E2, which neither f nor K sees; may be empty.
         batch_size: inputs that are evaluated at a time, None for all; memory, not results.
@@ -143,6 +169,12 @@ class Problem:
     progress: Callable[[int, int], None] | None = None
     batch_norm: str = "running"
     loss = "cross_entropy"  # no field: of every study; `OwnProblem` has others
+
+    @property
+    def classes(self) -> int | None:
+        """C of a network with C outputs, as `log_volume` takes it; None for labels ±1."""
+        outputs = output_count(self.spec)
+        return None if outputs == 1 else outputs
 
     @functools.cached_property
     def kernel(self) -> np.ndarray:
@@ -187,7 +219,8 @@ class Problem:
         cavities, lock = self._cavities
         with lock:  # measures on several devices ask at once
             if link not in cavities:
-                cavities[link] = log_volume(self.kernel, self.true_labels, link).cavities
+                found = log_volume(self.kernel, self.true_labels, link, classes=self.classes)
+                cavities[link] = found.cavities
         return cavities[link]
 
     @functools.cached_property
@@ -201,8 +234,15 @@ class Problem:
 
     @functools.cached_property
     def gp_prediction(self) -> np.ndarray:
-        """Sign on E1 of the NNGP regression mean K_ES K_SS^-1 y_S, trained on clean S."""
+        """Sign on E1 of the NNGP regression mean K_ES K_SS^-1 y_S, trained on clean S.
+
+        Of C classes the largest of C such means, each of targets 1 for its class and 0.
+        """
         m = len(self.train_y)
+        if self.classes is not None:
+            factor = cho_factor(self.kernel[:m, :m], lower=True)
+            targets = np.eye(self.classes)[self.train_y]
+            return np.argmax(self.kernel[m:, :m] @ cho_solve(factor, targets), axis=1)
         weights = cho_solve(cho_factor(self.kernel[:m, :m], lower=True), self.train_y)
         return np.where(self.kernel[m:, :m] @ weights > 0, 1, -1)
 
@@ -230,6 +270,7 @@ def make_problem(
         return data.preprocess(split.x, settings["preprocessing"], reference=parts.train.x)
 
     spec, train_x = model_spec(group(config, "hp.model", "name")), inputs(parts.train)
+    check_labels("labels of hp.data.groups", parts.train.y, output_count(spec))
     return Problem(
         spec,
         train_x,

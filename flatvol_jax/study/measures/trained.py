@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import optax
 from jax.tree_util import Partial
 
 from flatvol_jax.flatness import Composed, composed
@@ -15,7 +14,9 @@ from flatvol_jax.models import (
     apply_in_batches,
     batch_state,
     check_running_statistics,
+    cross_entropy,
     float64_inputs,
+    output_labels,
 )
 from flatvol_jax.study.measures.problem import Problem
 
@@ -26,7 +27,7 @@ class Trained(NamedTuple):
     Attributes:
         params, state: as `spec.apply` takes them; flatness moves the parameters, and with
             batch_norm = "batch" the state follows them.
-        train_output, test_output: logits on S and on E1.
+        train_output, test_output: logits on S and on E1, (n,), or (n, C) of C classes.
         epochs: epochs to zero error; None where they are not known.
     """
 
@@ -38,9 +39,8 @@ class Trained(NamedTuple):
 
     @property
     def labels(self) -> np.ndarray:
-        """f on S+E1: +1 where the output is above 0, else -1."""
-        output = np.concatenate([self.train_output, self.test_output])
-        return np.where(output > 0, 1, -1)
+        """f on S+E1: +1 where the output is above 0, else -1; of C outputs the largest."""
+        return output_labels(np.concatenate([self.train_output, self.test_output]))
 
 
 def function_state(problem: Problem, params: Any, state: Any) -> Any:
@@ -164,11 +164,11 @@ def _losses(spec: Spec, batch_norm: str, loss: str) -> Callable:
 
 
 def _cross_entropy(y: jax.Array, logits: jax.Array) -> jax.Array:
-    return optax.sigmoid_binary_cross_entropy(logits, (y + 1) / 2)
+    return cross_entropy(logits, y)
 
 
 def _mean_cross_entropy(y: jax.Array, logits: jax.Array) -> jax.Array:
-    return _cross_entropy(y, logits).mean()
+    return cross_entropy(logits, y).mean()
 
 
 def _squares(y: jax.Array, outputs: jax.Array) -> jax.Array:
@@ -185,4 +185,5 @@ _MEANS = {"cross_entropy": _mean_cross_entropy, "squared": _mean_square}
 
 
 def _train_set(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    return float64_inputs(problem.train_x), problem.train_y.astype(np.float64)
+    y = problem.train_y if problem.classes else problem.train_y.astype(np.float64)
+    return float64_inputs(problem.train_x), y

@@ -9,7 +9,13 @@ import numpy as np
 from etils import epath
 
 from flatvol_jax import data
-from flatvol_jax.models import apply_in_batches, parameter_shapes
+from flatvol_jax.models import (
+    apply_in_batches,
+    output_labels,
+    parameter_shapes,
+    tied_outputs,
+    wrong_labels,
+)
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.checkpoints import Checkpoint
 from flatvol_jax.runtime.hashing import content_hash
@@ -157,6 +163,7 @@ def _at_zero_error(problem: Problem, ensemble: TrainedEnsemble, i: int) -> tuple
     row = {
         "epoch": last,
         **_errors(problem, outputs),
+        **_ties(problem, outputs),
         "measure.epochs.zero_error": last if ensemble.zero_error[i] else None,
         "measure.epochs.zero_error_train": _reached(ensemble.epochs_train[i]),
         "measure.epochs.zero_error_train_and_attack": _reached(ensemble.epochs_train_and_attack[i]),
@@ -197,10 +204,12 @@ def _beyond(
     row = {
         "epoch": epoch,
         **_errors(problem, outputs),
+        **_ties(problem, outputs),
         "measure.epochs.zero_error": int(ensemble.epochs[i]),
         "measure.loss.train_and_attack": loss,
         "measure.function.changed": sum(
-            int(np.sum((outputs[part] > 0) != (before[part] > 0))) for part in ("train", "test")
+            int(np.sum(output_labels(outputs[part]) != output_labels(before[part])))
+            for part in ("train", "test")
         ),
         "is.diverged": not np.isfinite(loss),
         "meta.function": "measured some epochs (overtrain) after zero error",
@@ -245,7 +254,7 @@ def _arrays(params: Any, state: Any, outputs: Mapping[str, np.ndarray]) -> dict[
 
 
 def _outputs(problem: Problem, params: Any, state: Any) -> dict[str, np.ndarray]:
-    """Logits on S, E1 and E2."""
+    """Logits on S, E1 and E2, (n,) or (n, C)."""
     apply = jax.jit(apply_in_batches, static_argnums=(0, 4))
     inputs = (problem.train_x, problem.test_x, problem.second_test_x)
     return {
@@ -257,10 +266,18 @@ def _outputs(problem: Problem, params: Any, state: Any) -> dict[str, np.ndarray]
 def _errors(problem: Problem, outputs: Mapping[str, np.ndarray]) -> dict[str, float | None]:
     """Return the share of wrong labels on each part and on E2's halves; None of an empty one."""
     labels = (problem.train_y, problem.test_y, problem.second_test_y)
-    wrong = {part: (outputs[part] > 0) != (y > 0) for part, y in zip(PARTS, labels, strict=True)}
+    wrong = {part: wrong_labels(outputs[part], y) for part, y in zip(PARTS, labels, strict=True)}
     for half in (1, 2):
         wrong[f"second_test.half_{half}"] = wrong["second_test"][half - 1 :: 2]
     return {
         f"measure.error.{part}": float(np.mean(errors)) if len(errors) else None
         for part, errors in wrong.items()
     }
+
+
+def _ties(problem: Problem, outputs: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Return, of C classes, the number of inputs of S+E1 whose largest output two classes share."""
+    if problem.classes is None:
+        return {}
+    tied = [int(np.sum(tied_outputs(outputs[part]))) for part in ("train", "test")]
+    return {"measure.function.ties": sum(tied)}

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from flatvol_jax.kernels import jackknife
+from flatvol_jax.models import wrong_labels
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.trained import Trained
@@ -38,6 +39,7 @@ def measure_log_volume(problem: Problem, trained: Trained, key: jax.Array, setti
             tolerance=settings["tolerance"],
             particles=settings["particles"],
             replicates=settings["replicates"],
+            classes=problem.classes,
         )
         name = f"measure.log_volume.{link}"
         row[name] = float(result.ep)
@@ -79,11 +81,19 @@ def _beyond_ep(link: str, result: LogVolume) -> dict:
 
 
 def measure_log_volume_null(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
-    """log V of a function as wrong as f on E1, its errors at random places (Heaviside)."""
-    wrong = np.where(trained.test_output > 0, 1, -1) != problem.test_y
+    """log V of a function as wrong as f on E1, its errors at random places (Heaviside).
+
+    Of C classes a wrong label is one of the C-1 others, drawn uniformly.
+    """
+    wrong = wrong_labels(trained.test_output, problem.test_y)
     moved = np.asarray(jax.random.permutation(key, wrong))
-    labels = np.concatenate([problem.train_y, np.where(moved, -problem.test_y, problem.test_y)])
-    result = log_volume(problem.kernel, labels, start=problem.true_cavities("heaviside"))
+    others, classes = -problem.test_y, problem.classes
+    if classes is not None:
+        step = jax.random.randint(jax.random.fold_in(key, 1), moved.shape, 1, classes, "int32")
+        others = (problem.test_y + np.asarray(step)) % classes
+    labels = np.concatenate([problem.train_y, np.where(moved, others, problem.test_y)])
+    start = problem.true_cavities("heaviside")
+    result = log_volume(problem.kernel, labels, start=start, classes=classes)
     return {
         "measure.log_volume_null.heaviside": float(result.log_volume),
         "measure.log_volume_null.heaviside.residual": float(result.residual),
@@ -96,7 +106,8 @@ def measure_kernel_error(problem: Problem, trained: Trained, key: jax.Array, set
 
     def value(kernel):
         start = problem.true_cavities("heaviside")
-        return log_volume(kernel, trained.labels, start=start).log_volume
+        found = log_volume(kernel, trained.labels, start=start, classes=problem.classes)
+        return found.log_volume
 
     found = jackknife(problem.kernel_estimate, value)
     return {

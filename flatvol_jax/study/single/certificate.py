@@ -31,25 +31,27 @@ def certify(
     particles: int = 512,
     replicates: int = 16,
     progress: Callable[[int, int, str], None] | None = None,
+    classes: int | None = None,
 ) -> dict[str, Any]:
     """log V(f) by EP, corrected EP and sampling, as plain data for a JSON file.
 
     Args:
         seed: of the sampling; stored, so that anybody can draw the same numbers, or others.
         kernel: K as it is used, (n, n) float64, the jitter included.
-        labels: y, (n,), ±1.
+        labels: y, (n,), ±1; with `classes`, 0..C-1.
         links: of "heaviside" and "probit".
         jitter: what was added to the diagonal of K, to be recorded.
         about: what determines kernel and labels: spec, hash of the inputs, names of files.
         particles: of one replicate.
         replicates: independent estimates.
         progress: called with links done, their number and the next one.
+        classes: C, of a function that is the largest of C outputs; None for ±1.
 
     Returns:
         `n`, `seed`, `kernel` (hash, jitter, eigenvalues, condition number, ranks), `labels`
-        (hash, number of +1), `about`, `log_volume` (link -> ep, ep_corrected, estimate,
-        verdict), `environment` (commit, versions, machine). Minus infinity is null, and the
-        verdict says why.
+        (hash, number of +1; of C classes C and the number of each), `about`, `log_volume` (link ->
+        ep, ep_corrected, estimate, verdict), `environment` (commit, versions, machine). Minus
+        infinity is null, and the verdict says why.
 
     Raises:
         ValueError: as `log_volume`.
@@ -69,6 +71,7 @@ def certify(
             named_key(key, link),
             particles=particles,
             replicates=replicates,
+            classes=classes,
         )
         found[link] = _entry(result, replicates)
     if progress is not None:
@@ -84,7 +87,7 @@ def certify(
                 "jitter": jitter,
                 **conditioning(kernel)._asdict(),
             },
-            "labels": {"hash": _labels_hash(labels), "positive": int(np.sum(labels > 0))},
+            "labels": _said_of(labels, classes),
             "about": dict(about or {}),
             "log_volume": found,
             "environment": environment(),
@@ -118,9 +121,10 @@ def check_certificate(
         wrong.append("The kernel is another one than the certificate's.")
     if _labels_hash(labels) != certificate["labels"]["hash"]:
         wrong.append("The labels are others than the certificate's.")
+    classes = certificate["labels"].get("classes")
     for link, entry in certificate["log_volume"].items():
         stated = entry["estimate"]
-        again = estimate_log_volume(jax.random.key(seed), kernel, labels, link)
+        again = estimate_log_volume(jax.random.key(seed), kernel, labels, link, classes=classes)
         value = -np.inf if stated["log_volume"] is None else stated["log_volume"]
         error = np.hypot(stated["standard_error"], again.standard_error)
         if value != again.log_volume and not (
@@ -133,8 +137,17 @@ def check_certificate(
     return wrong
 
 
+def _said_of(labels: np.ndarray, classes: int | None) -> dict[str, Any]:
+    if classes is None:
+        return {"hash": _labels_hash(labels), "positive": int(np.sum(labels > 0))}
+    counts = np.bincount(labels, minlength=classes).tolist()
+    return {"hash": _labels_hash(labels), "classes": int(classes), "counts": counts}
+
+
 def _labels_hash(labels: np.ndarray) -> str:
-    return array_hash(np.asarray(labels).astype(np.int8))
+    labels = np.asarray(labels)
+    few = labels.size == 0 or np.abs(labels).max() < 128
+    return array_hash(labels.astype(np.int8 if few else np.int64))
 
 
 def _entry(result: LogVolume, replicates: int) -> dict[str, Any]:

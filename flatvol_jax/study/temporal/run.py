@@ -28,7 +28,7 @@ from flatvol_jax.study.engine.units import (
     write_unit,
 )
 from flatvol_jax.study.engine.workdir import open_workdir
-from flatvol_jax.study.measures.problem import Problem, make_problem
+from flatvol_jax.study.measures.problem import Problem, check_one_output, make_problem
 from flatvol_jax.study.measures.train_entries import train_settings
 from flatvol_jax.study.measures.training_units import run_key
 from flatvol_jax.study.temporal.measures import (
@@ -91,6 +91,7 @@ def run_temporal(
     runs, measures = shard.of(temporal_runs(config)), chosen_measures(config)
     cache = epath.Path(workdir) / "cache"
     problem = make_problem(config, 0, cache, data_dir)
+    check_one_output(problem.spec, "the temporal study")
     schedule = make_schedule(config, problem.spec)
     with open_workdir(workdir, config, shard.name) as workdir:
         rows: list[dict[str, Any]] = []
