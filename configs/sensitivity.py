@@ -40,7 +40,7 @@ def get_config(variant: str = "protocol") -> ConfigDict:
     if len(named) > 1:
         raise ValueError(f"variant: got {variant!r}, wanted one of {', '.join(CHANGES)} in it.")
     try:
-        scale, optimizer = mnist_fcn.words(rest, SCALES)
+        scale, optimizer = base.words(rest, SCALES)
     except ValueError as error:
         raise ValueError(f"{error} Or a change: {', '.join(CHANGES)}.") from error
     change = named[0]

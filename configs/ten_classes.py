@@ -1,0 +1,48 @@
+"""The word `classes10` of a sweep's variant: ten classes in the place of two groups of them.
+
+The network has ten outputs, trained by softmax, and its label is the largest. An attacked label is
+one of the nine wrong ones, drawn uniformly. log V is that of the argmax labels
+(docs/many_classes.md), by EP and corrected: EP alone is low by more the more classes there are.
+Alone the word means the scale `cpu`: ten draws of |S| = 500, |A| up to 500 and |E1| = 1,000 that
+share no image, E2 all 10,000 test images; five sizes of A, four networks each.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+WORD, CLASSES = "classes10", 10
+NOTE = (
+    "Ten classes: the label is the largest of ten outputs, an attacked label one of the nine wrong "
+    "ones, log V that of the argmax labels."
+)
+
+
+def words(variant: str, scales: tuple[str, ...]) -> tuple[bool, str, str]:
+    """Return whether a variant has the word, its scale and its optimizer."""
+    given = variant.split(",")
+    rest = ",".join(word for word in given if word != WORD)
+    ten = WORD in given
+    if ten:
+        scales = ("cpu", *(scale for scale in scales if scale != "cpu"))
+    try:
+        return ten, *base.words(rest, scales)
+    except ValueError as error:
+        raise ValueError(f"{error} Ten classes: {WORD}.") from error
+
+
+def take_ten_classes(config: ConfigDict) -> None:
+    """Give a sweep of two groups of classes all ten of them, under a name of its own."""
+    two = config.experiment
+    config.experiment = f"{two}_{WORD}"
+    config.name = config.name.replace(two, config.experiment, 1)
+    config.hp.data.groups = "all"
+    config.hp.model.outputs = CLASSES
+    config.measures.log_volume.estimator = "ep_corrected"
+    config.measures.log_volume_null.on = True
+    config.note = f"{NOTE} {config.note}".strip()
+    if config.scale == "cpu":
+        config.hp.data.update(draws="disjoint", train_size=500, attack_pool_size=500)
+        config.hp.data.test_size = 1000
+        config.hp.data.second_test_size = None  # the whole test split
+        config.sweep.update(draws=10, attack_sizes=(0, 125, 250, 375, 500), samples=4)
