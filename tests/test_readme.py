@@ -36,7 +36,7 @@ def test_the_cells_of_the_page_on_your_own_network_run():
 
 def test_the_cells_of_the_page_on_your_own_data_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = run_cells("docs/own_data.md", 3, folder=ROOT)
+    names = run_cells("docs/own_data.md", 3)
     assert not names["found"].failed
 
 

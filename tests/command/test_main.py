@@ -73,7 +73,7 @@ def test_a_module_of_ones_own_takes_its_arrays_by_name(folder, capsys, checkpoin
     assert main(["measure", *network, "--json=found.json", *CHEAP]) == 0
     found = json.loads((folder / "found.json").read_text())
     assert found["measure.error.test"] == np.mean(F[8:] != Y[8:])
-    signed = Y[:8] * outputs(WEIGHTS, X)[:8, 0]
+    signed = Y[:8] * np.asarray(outputs(WEIGHTS, X))[:8, 0]
     margin = signed.min() / np.abs(signed).mean()
     assert found["measure.baseline.margin"] == pytest.approx(margin, rel=1e-5)
 
@@ -103,7 +103,7 @@ def test_log_volume_of_labels(folder, capsys):
     [
         (["measure", "--fcn=8,x", *CHEAP], "--fcn: got 'x'"),
         (["measure", "--fcn=8,6", *CHEAP], "params: got None"),
-        (["measure", "--fcn=8,7", "--checkpoint=weights.npz", *CHEAP], "network: got parameters"),
+        (["measure", "--fcn=8,7", "--checkpoint=weights.npz", *CHEAP], "layer 2: got W2 (8, 6)"),
         (["measure", "--module=my_nets:Nothing", *CHEAP], "--module: got 'my_nets:Nothing'"),
         (["measure", "--fcn=8", "--data=weights.npz"], "weights.npz: got the arrays W1"),
         (["measure", "--fcn=8", "--data=data.npz", "--checkpoint=none"], "wanted a folder"),
@@ -119,7 +119,8 @@ def test_help_names_the_commands(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
-    assert all(name in capsys.readouterr().out for name in ("measure", "audit", "log-volume"))
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("measure", "audit", "log-volume"))
 
 
 def test_names_become_a_tree():
@@ -134,11 +135,11 @@ def test_names_become_a_tree():
 
 
 def test_damaged_safetensors_are_refused(tmp_path):
-    for data in (b"", b"abc", struct.pack("<Q", 2) + b"{}x", struct.pack("<Q", 99) + b"{}"):
-        path = tmp_path / "damaged.safetensors"
+    path = tmp_path / "file.safetensors"
+    safetensors(path, {"a": np.arange(6.0).reshape(2, 3)})
+    whole = path.read_bytes()
+    np.testing.assert_array_equal(read_safetensors(path)["a"], np.arange(6.0).reshape(2, 3))
+    for data in (b"", b"abc", struct.pack("<Q", 99) + b"{}", whole[:-4], whole[:30], b"PK" + whole):
         path.write_bytes(data)
-        if data[8:10] == b"{}" and data[0] == 2:
-            assert read_safetensors(path) == {}
-            continue
         with pytest.raises(ValueError, match="cannot be read as safetensors"):
             read_safetensors(path)

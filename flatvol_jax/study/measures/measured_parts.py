@@ -46,9 +46,14 @@ def measured_parts(
         except Stopped:
             raise
         except Exception as error:  # whatever a network's own code raises
-            row |= {f"is.fault.{name}": True, f"meta.fault.{name}": _sentence(error)}
+            row |= fault_columns(name, error)
         bar.finished(1, name)
     return row
+
+
+def fault_columns(name: str, error: Exception) -> dict[str, Any]:
+    """Return the columns of a part that failed."""
+    return {f"is.fault.{name}": True, f"meta.fault.{name}": _sentence(error)}
 
 
 def _wrong(output: np.ndarray, y: np.ndarray) -> float | None:

@@ -26,6 +26,8 @@ def read_safetensors(path: epath.PathLike) -> dict[str, np.ndarray]:
     data = epath.Path(path).read_bytes()
     try:
         (length,) = struct.unpack_from("<Q", data)
+        if length > len(data) - 8:
+            raise ValueError(f"it ends {length - len(data) + 8} bytes early")
         header = json.loads(data[8 : 8 + length])
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
         body, arrays = memoryview(data)[8 + length :], {}

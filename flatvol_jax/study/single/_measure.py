@@ -14,7 +14,7 @@ from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.units import split_arrays
 from flatvol_jax.study.measures.chosen_parts import chosen_parts
 from flatvol_jax.study.measures.invariants import measure_invariants
-from flatvol_jax.study.measures.measured_parts import error_columns, measured_parts
+from flatvol_jax.study.measures.measured_parts import error_columns, fault_columns, measured_parts
 from flatvol_jax.study.measures.own_problem import KernelChoice, OwnProblem, own_problem
 from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.measures.regression import (
@@ -150,7 +150,7 @@ def measure(
         def columns(name):
             if (name, shapes) not in _compiled:
                 bar.say(f"{name} (its programs are compiled first)")
-            found = known[name](problem, network, named_key(key, name), settings[name])
+            found = _columns(known[name], name, problem, network, key, settings[name])
             _compiled.add((name, shapes))
             return found
 
@@ -159,6 +159,18 @@ def measure(
     record["meta.seconds"] = time.perf_counter() - began
     numbers, arrays = split_arrays(record)
     return Measured(numbers, arrays or {}, _title(problem))
+
+
+def _columns(function, name: str, problem: OwnProblem, network: Trained, key, settings) -> dict:
+    """The columns of a part; of a log V that cannot be sampled those by EP, and why."""
+    own_key = named_key(key, name)
+    try:
+        return function(problem, network, own_key, settings)
+    except ValueError as error:
+        if name != "log_volume" or settings["estimator"] != "certified":
+            raise
+        by_ep = function(problem, network, own_key, {**settings, "estimator": "ep"})
+        return by_ep | fault_columns("log_volume_sampling", error)
 
 
 def _that_apply(problem: OwnProblem, network: Trained, settings):

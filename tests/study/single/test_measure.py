@@ -163,21 +163,24 @@ def test_the_error_of_a_sampled_kernel_is_in_the_error_bar():
 
 
 def test_a_part_that_fails_says_so_and_loses_no_other():
-    x = np.concatenate([X[TRAIN], X[:1]])  # an input twice: K is singular
-    found = fv.measure(
-        SPEC,
-        PARAMS,
-        x,
-        np.append(LABELS[TRAIN], LABELS[0]),
-        measures={"log_volume": {"estimator": "ep"}},
-        leave_out=("log_volume_null", "sharpness", "hessian", "invariants"),
-    )
-    assert "baselines" in found.failed
-    assert "failed" in repr(found)
-    assert found["measure.log_volume.heaviside"] < 0
-    (row,) = [row for row in found.rows if row.measure == "baselines"]
+    model, params = plain()
+    found = measured(model, params, kernel=KERNEL, measures=["basin_volume", "baselines"])
+    assert list(found.failed) == ["basin_volume"]
+    row = next(row for row in found.rows if row.measure == "basin volume")
     assert row.value is None
-    assert row.status.startswith("failed: ")
+    assert row.status.startswith("failed: spec: got Model, whose prior is not known")
+    assert "failed: " in repr(found)
+    assert found["is.fault.basin_volume"] is True
+    assert found["measure.baseline.margin"] == of_a_twin("plain")["measure.baseline.margin"]
+
+
+def test_where_log_v_cannot_be_sampled_it_is_by_ep():
+    singular = X @ X.T.astype(np.float64)
+    found = measured(SPEC, PARAMS, kernel=singular, measures=["log_volume"])
+    assert list(found.failed) == ["log_volume_sampling"]
+    assert "singular" in found.failed["log_volume_sampling"]
+    assert np.isfinite(found["measure.log_volume.heaviside"])
+    assert "measure.log_volume.heaviside.estimate" not in found.record
 
 
 def test_without_test_inputs_the_function_is_that_on_the_training_inputs():
