@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 from scipy import stats
 
 from flatvol_jax.flatness import lanczos
@@ -38,8 +39,8 @@ class SpectralDensity(NamedTuple):
         size: P.
     """
 
-    nodes: np.ndarray
-    weights: np.ndarray
+    nodes: Float[np.ndarray, "probes depth"]
+    weights: Float[np.ndarray, "probes depth"]
     size: int
 
     def mean(self, function: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

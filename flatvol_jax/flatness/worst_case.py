@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Bool, Float, Int
 from scipy import optimize
 
 from flatvol_jax.flatness import lanczos
@@ -40,14 +41,18 @@ class WorstCase(NamedTuple):
             of the rise (Frank and Wolfe 1956).
     """
 
-    delta: Array
-    history: np.ndarray
+    delta: Float[Array, " P"]
+    history: Float[np.ndarray, " evaluations"]
     gradients: int
     converged: bool
 
 
 def worst_case(
-    key: Array, objective: Objective, scale: Array, norm: str = "inf", method: str = "best"
+    key: Array,
+    objective: Objective,
+    scale: Float[Array, " P"],
+    norm: str = "inf",
+    method: str = "best",
 ) -> WorstCase:
     """Maximise the loss over ‖u‖ ≤ 1, δ = scale · u; inside a float64 scope.
 
@@ -91,15 +96,17 @@ def worst_case(
 class LinearSearch(NamedTuple):
     """What the iteration of linear maximisers found; all arrays, so that it vmaps."""
 
-    delta: Array
-    history: Array
-    gradients: Array
-    settled: Array
-    defined: Array
+    delta: Float[Array, " P"]
+    history: Float[Array, " evaluations"]
+    gradients: Int[Array, ""]
+    settled: Bool[Array, ""]
+    defined: Bool[Array, ""]
 
 
 @partial(jax.jit, static_argnames="norm")
-def linear_search(key: Array, loss: Loss, params: Any, scale: Array, norm: str) -> LinearSearch:
+def linear_search(
+    key: Array, loss: Loss, params: Any, scale: Float[Array, " P"], norm: str
+) -> LinearSearch:
     """Iterate linear maximisers from five starts; a jittable core that vmaps."""
     function, w = flat_loss(loss, params)
     value_and_gradient = jax.value_and_grad(function)
@@ -154,7 +161,7 @@ def linear_search(key: Array, loss: Loss, params: Any, scale: Array, norm: str) 
     return LinearSearch(scale * points[winner], history, count, settled[winner], jnp.all(defined))
 
 
-def _unit(vector: Array) -> Array:
+def _unit(vector: Float[Array, " P"]) -> Float[Array, " P"]:
     return vector / jnp.maximum(jnp.linalg.norm(vector), jnp.finfo(vector.dtype).tiny)
 
 
@@ -260,14 +267,16 @@ class Expansion(NamedTuple):
         on_face: share of the coordinates with |δ_i| = scale_i.
     """
 
-    value: Array
-    first_order: Array
-    second_order: Array
-    on_face: Array
+    value: Float[Array, ""]
+    first_order: Float[Array, ""]
+    second_order: Float[Array, ""]
+    on_face: Float[Array, ""]
 
 
 @jax.jit
-def expansion(loss: Loss, params: Any, scale: Array, delta: Array) -> Expansion:
+def expansion(
+    loss: Loss, params: Any, scale: Float[Array, " P"], delta: Float[Array, " P"]
+) -> Expansion:
     """Expand the loss at w + δ."""
     function, w = flat_loss(loss, params)
     product, _ = hessian_product(loss, params)

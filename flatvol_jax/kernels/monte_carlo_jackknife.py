@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float
 
 from flatvol_jax.kernels.monte_carlo import MonteCarloKernel
 from flatvol_jax.runtime.jackknife import Jackknife, delete_a_group
 
 
 def jackknife(
-    estimate: MonteCarloKernel, functional: Callable[[np.ndarray], np.ndarray | float]
+    estimate: MonteCarloKernel, functional: Callable[[Float[np.ndarray, "n n"]], np.ndarray | float]
 ) -> Jackknife:
     """Return T(K) with the error that it has from K, by a jackknife that leaves out each group.
 

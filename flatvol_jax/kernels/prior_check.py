@@ -8,6 +8,7 @@ known means and variances then, one that a bias does not move and one that estim
 """
 
 import numpy as np
+from jaxtyping import Float
 from scipy.stats import chi2
 
 from flatvol_jax.models import Spec
@@ -39,8 +40,11 @@ def checked_rows(n: int) -> np.ndarray:
 
 
 def network_sums(
-    features: np.ndarray, outputs: np.ndarray, sigma_w: float, sigma_b: float
-) -> np.ndarray:
+    features: Float[np.ndarray, "networks inputs N_L"],
+    outputs: Float[np.ndarray, "networks inputs"],
+    sigma_w: float,
+    sigma_b: float,
+) -> Float[np.ndarray, " sums"]:
     """Return the sums of some networks, (SIZE,), which add up with those of others.
 
     With K_h = σ_w²/N_L h h', A = (K_h + r I)^-1 (r is 1% of its mean diagonal), s = 1'A1 and
@@ -96,7 +100,7 @@ def network_sums(
     return np.sum(each, axis=-1)
 
 
-def check_prior(sums: np.ndarray, spec: Spec) -> None:
+def check_prior(sums: Float[np.ndarray, " sums"], spec: Spec) -> None:
     """Refuse a spec whose networks' outputs vary otherwise than its kernel says.
 
     A spec that is right and whose readout is normal is refused with a chance of 1e-4, in two

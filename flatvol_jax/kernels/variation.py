@@ -1,9 +1,12 @@
 """Whether a kernel knows its inputs apart."""
 
 import numpy as np
+from jaxtyping import Float, Real
 
 
-def check_varies(kernel: np.ndarray, x: np.ndarray, rounding: float) -> None:
+def check_varies(
+    kernel: Float[np.ndarray, "n m"], x: Real[np.ndarray, "n ..."], rounding: float
+) -> None:
     """Refuse a kernel (n, n) with the same number everywhere, for inputs that are not the same.
 
     Args:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float, Real
 from scipy.linalg import cho_solve, cholesky
 from scipy.special import logsumexp, ndtr
 
@@ -50,7 +51,7 @@ class PosteriorAccuracy(NamedTuple):
     accuracy: float
     standard_error: float
     bias: float
-    probability: np.ndarray
+    probability: Float[np.ndarray, " m"]
     majority: float
     ep: float
     log_volume: float
@@ -75,9 +76,9 @@ class _Conditional(NamedTuple):
 @float64_scope
 def posterior_accuracy(
     key: jax.Array,
-    kernel: np.ndarray,
-    labels: np.ndarray,
-    test_labels: np.ndarray,
+    kernel: Float[AnyArray, "inputs inputs"],
+    labels: Real[AnyArray, " n"],
+    test_labels: Real[AnyArray, " m"],
     link: str = "heaviside",
     *,
     particles: int = 128,
@@ -153,12 +154,12 @@ def posterior_accuracy(
 
 
 def _checked_labels(
-    labels: np.ndarray, test_labels: np.ndarray, inputs_of_kernel: int
+    labels: AnyArray, test_labels: AnyArray, inputs_of_kernel: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels on S and on E, ±1, as many together as the kernel has inputs."""
-    parts = {"labels": labels, "test_labels": test_labels}
-    for name, part in parts.items():
-        part = checks.finite(name, part, ndim=1)
+    parts = {}
+    for name, values in {"labels": labels, "test_labels": test_labels}.items():
+        part = checks.finite(name, values, ndim=1)
         if not len(part):
             raise ValueError(f"{name}: got none, wanted at least one label.")
         parts[name] = inputs.checked_labels(part, len(part))

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.volume import inputs
 from flatvol_jax.volume.correction import Correction, second_order_correction
@@ -69,8 +71,8 @@ class _Run(NamedTuple):
 
 
 def volume_of_classes(
-    kernel: np.ndarray,
-    labels: np.ndarray,
+    kernel: Float[AnyArray, "n n"],
+    labels: Int[AnyArray, "*shape n"],
     classes: int,
     noise: float,
     options: Any,
