@@ -9,7 +9,7 @@ from scipy.linalg import cho_solve, cholesky
 from scipy.special import logsumexp, ndtr
 
 from flatvol_jax.runtime import checks
-from flatvol_jax.runtime.arrays import AnyArray
+from flatvol_jax.runtime.arrays import AnyArray, Reals
 from flatvol_jax.runtime.jackknife import delete_a_group
 from flatvol_jax.runtime.precision import float64_scope
 from flatvol_jax.runtime.printing import prints_as, with_error
@@ -196,7 +196,7 @@ def _right(mean: AnyArray, variance: AnyArray, labels: np.ndarray) -> np.ndarray
         return ndtr(labels * mean / np.sqrt(variance))
 
 
-def _mean_of_replicates(log_estimates: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _mean_of_replicates(log_estimates: np.ndarray, values: np.ndarray) -> Reals:
     """Return Σ_r Ẑ_r v_r / Σ_r Ẑ_r, the replicates along the first axis."""
     return np.exp(log_estimates - logsumexp(log_estimates)) @ values
 
