@@ -1,4 +1,4 @@
-"""The prior probability of the region around a network that straight rays reach without leaving."""
+"""The prior probability of the region around a network, along straight rays that stay in it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -112,7 +112,7 @@ def basin_volume(
             by `jax.tree_util.Partial` are arguments of the compiled program.
         params: pytree of parameters w, inside themselves.
         prior_std: pytree like params, scalars broadcast to a leaf; above 0.
-        directions: of the rays.
+        directions: number of rays.
         preconditioner: shape of the cloud of directions; the prior's own when left out.
         batch_size: rays that are followed at once.
 

@@ -1,4 +1,4 @@
-"""A loss as outer(inner(params)): what the Gauss-Newton matrix is read from."""
+"""A loss as outer(inner(params)), from which the Gauss-Newton matrix is computed."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

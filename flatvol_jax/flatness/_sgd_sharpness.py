@@ -35,7 +35,7 @@ _SETTLED = 0.01
 
 @prints_its_fields
 class SgdSharpness(NamedTuple):
-    """What the procedure reads, and what L really is where it ends.
+    """The sharpness that the procedure reads, and the full-batch loss where it ends.
 
     Attributes:
         value: 100 (max_loss - L(w)) / (1 + L(w)). With the full reading and no `center_loss` it

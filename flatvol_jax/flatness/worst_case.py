@@ -26,7 +26,7 @@ _LANCZOS_STEPS = 5  # Hessian products, two gradients each
 _BUDGET = 60  # gradients in all
 _OVERRUN = 8  # scipy looks at maxfun only between line searches
 _STATIONARY = 1e-3  # share of the rise that a linear maximum could still add: converged
-_SETTLED = 1e-4  # last gains (of three calls of a climb) below this share of the whole: converged
+_SETTLED = 1e-4  # converged where the last gain (of three calls of a climb) is a smaller share
 
 
 class WorstCase(NamedTuple):
@@ -94,7 +94,7 @@ def worst_case(
 
 
 class LinearSearch(NamedTuple):
-    """What the iteration of linear maximisers found; all arrays, so that it vmaps."""
+    """The result of iterating linear maximisers; all fields are arrays, so that it vmaps."""
 
     delta: Float[Array, " P"]
     history: Float[Array, " evaluations"]

@@ -1,4 +1,4 @@
-"""How well-conditioned a kernel is, and the jitter that it may need, as a number to record."""
+"""The conditioning of a kernel, and the jitter that it may need, as a number to record."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What the error of a Monte Carlo kernel does to a number computed from it, as log V."""
+"""The error that a number computed from a Monte Carlo kernel, such as log V, has from it."""
 
 from collections.abc import Callable
 

@@ -27,7 +27,7 @@ _ROWS = 5  # inputs of the trace that looks for the readout
 
 
 class Readout(NamedTuple):
-    """Where a traced program has its readout.
+    """The place of the readout in a traced program.
 
     Attributes:
         program: the flat program, of inputs params, x and state in the order of their leaves.

@@ -28,7 +28,7 @@ from flatvol_jax.volume.repetitions import contradiction, find_repetitions
     )
 )
 class PosteriorAccuracy(NamedTuple):
-    """What random networks that fit S answer on E.
+    """The accuracy on E of random networks that fit S.
 
     Attributes:
         accuracy: expected accuracy on E of such a network, the mean of `probability`.
@@ -142,7 +142,7 @@ def posterior_accuracy(
         accuracy=float(accuracy.value),
         standard_error=float(accuracy.standard_error),
         bias=float(accuracy.bias),
-        probability=mean,
+        probability=np.asarray(mean),
         majority=float(np.mean(mean > 0.5)),
         ep=float(np.mean(by_ep)),
         log_volume=float(sample.estimate.log_volume),

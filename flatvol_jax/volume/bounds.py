@@ -1,4 +1,4 @@
-"""From a volume to a bound on the generalisation error."""
+"""Bounds on the generalisation error from a volume."""
 
 import numpy as np
 from jaxtyping import Float

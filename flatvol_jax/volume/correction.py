@@ -1,4 +1,4 @@
-"""What EP leaves out, to second order: a perturbative correction of log Z."""
+"""A perturbative correction of EP's log Z: the second-order terms that EP leaves out."""
 
 from typing import NamedTuple
 

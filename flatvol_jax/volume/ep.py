@@ -52,7 +52,7 @@ class Sites(NamedTuple):
 
 
 class EP(NamedTuple):
-    """Where an EP run ended.
+    """The end of an EP run.
 
     Attributes:
         log_volume: log Z, nats.
@@ -74,7 +74,7 @@ class EP(NamedTuple):
 
 
 class Marginals(NamedTuple):
-    """What the sites make of the prior; S = diag(τ), B = I + S^½ K S^½.
+    """The marginals of the prior times the sites; S = diag(τ), B = I + S^½ K S^½.
 
     Attributes:
         mean: of each output, (K^-1 + S)^-1 ν.
@@ -88,7 +88,7 @@ class Marginals(NamedTuple):
 
 
 class LinearAlgebra(NamedTuple):
-    """All that EP asks of its kernel, which need not be an array.
+    """The operations that EP needs of its kernel, which need not be an array.
 
     Attributes:
         diagonal: K -> its diagonal, (n,).
@@ -121,7 +121,7 @@ DENSE = LinearAlgebra(jnp.diagonal, _dense_marginals)
 
 
 class _Sweep(NamedTuple):
-    """One parallel update of all sites: the new cavities and what was computed on the way."""
+    """One parallel update of all sites: the new cavities and the numbers computed on the way."""
 
     cavity: Cavities
     precision: Float[AnyArray, " n"]
@@ -137,10 +137,10 @@ class Iterate(NamedTuple):
     Attributes:
         point: cavities as Anderson mixing takes them, (2n,): a = m / √v and log v, signed by the
             labels, of order one for every output.
-        memory: what the mixing has seen.
+        memory: the points and residuals that the mixing has seen.
         distance: between the last two points.
         sweep: the update of the least residual.
-        damping: of the last step; below a least one, EP has failed.
+        damping: of the last step; where it falls below `_LEAST_DAMPING`, EP has failed.
         iterations: factorisations so far.
     """
 

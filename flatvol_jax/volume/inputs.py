@@ -1,4 +1,4 @@
-"""What every volume estimator asks of its kernel and labels."""
+"""Checks of the kernel and the labels that every volume estimator makes."""
 
 import jax
 import numpy as np
@@ -48,8 +48,8 @@ def checked_correlation(
 ) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, " n"]]:
     """Check a kernel; return the correlations of K + noise I, and each output's scale.
 
-    K is positive semidefinite where its correlations are, which say so of every output whatever
-    its variance. The noise comes after the check.
+    K is positive semidefinite exactly where its correlations are; those show it for every output,
+    however small its variance. The noise is added after the check.
 
     Args:
         kernel: what the caller gave.

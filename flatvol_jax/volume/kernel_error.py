@@ -1,4 +1,4 @@
-"""What the error of a sampled kernel does to log V(f)."""
+"""The error that log V(f) has from a sampled kernel."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable

@@ -1,4 +1,4 @@
-"""What is known of log V(f): the value, its error and what that covers."""
+"""The result log V(f): the value, its error and what the error covers."""
 
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ class LogVolume(NamedTuple):
 
     Attributes:
         log_volume: log V(f) by the method asked for, nats.
-        standard_error: nats, all that is known of: `sampling_error`, `kernel_error` and
+        standard_error: nats, the known errors `sampling_error`, `kernel_error` and
             `rounding_error`, added in squares. EP's own error is in none of them: NaN for the
             methods "ep" and "ep_corrected" of a matrix; of a kernel estimate the kernel's part.
             The finite width of a network is never in it.

@@ -1,4 +1,4 @@
-"""An unbiased estimate of V(f) with a standard error, and what that error is worth."""
+"""An unbiased estimate of V(f) with a standard error and a verdict on that error."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Which sampler estimates V(f) of C classes: all differences together, or a block of inputs."""
+"""The sampler that estimates V(f) of C classes: all differences together, or input blocks."""
 
 from collections.abc import Callable
 from typing import Any

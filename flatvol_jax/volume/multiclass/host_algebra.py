@@ -16,7 +16,7 @@ _UPPER = np.triu(np.ones((_BLOCK, _BLOCK)), 1) + 0.5 * np.eye(_BLOCK)
 
 
 class Pieces(NamedTuple):
-    """What one pass over the classes leaves behind.
+    """The results of one pass over the classes.
 
     Attributes:
         marginals: of the differences.

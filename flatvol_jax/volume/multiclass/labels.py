@@ -1,4 +1,4 @@
-"""What the volume of C classes asks of its labels, and what repeated inputs make of them."""
+"""Checks of labels 0..C-1, and of the labels that repeated inputs allow."""
 
 from collections.abc import Callable
 

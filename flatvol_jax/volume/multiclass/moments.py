@@ -1,4 +1,4 @@
-"""What EP's Gaussian says of differences together: covariances, the correction, increments."""
+"""Joint moments of the differences under EP's Gaussian: covariances, correction, increments."""
 
 from typing import Any
 
