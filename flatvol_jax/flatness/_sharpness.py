@@ -153,7 +153,7 @@ def ensemble_sharpness(
 
     measured: dict[int, Any] = {}
     tasks = [partial(measure, place) for place in range(len(batches))]
-    with jax.default_device(usable_devices()[0]) if _on_several(checked) else nullcontext():
+    with jax.default_device(usable_devices()[0]) if _spans_devices(checked) else nullcontext():
         spread(tasks, measured.update)
     found, parts, start = jax.tree.map(
         lambda *leaves: np.concatenate(leaves)[:members], *(measured[i] for i in sorted(measured))
@@ -166,7 +166,7 @@ def ensemble_sharpness(
     )
 
 
-def _on_several(loss: Loss) -> bool:
+def _spans_devices(loss: Loss) -> bool:
     """Tell whether data bound to the loss lie on several devices.
 
     Programs side by side would then deadlock.

@@ -88,7 +88,7 @@ def worst_case(
         converged = settled if gained else converged
         history = np.maximum.accumulate(np.concatenate([history, climb]))
     if not converged:
-        converged = _stationary(objective, scale, delta, norm)
+        converged = _is_stationary(objective, scale, delta, norm)
         gradients += 1
     return WorstCase(delta, history, gradients, bool(converged and defined))
 
@@ -248,7 +248,7 @@ def _in_units(loss: Loss, params: Any, scale: Array, u: Array) -> tuple[Array, A
     return jax.value_and_grad(lambda u: function(w + scale * u))(u)
 
 
-def _stationary(objective: Objective, scale: Array, delta: Array, norm: str) -> bool:
+def _is_stationary(objective: Objective, scale: Array, delta: Array, norm: str) -> bool:
     """Tell whether a linear maximum over the ball could add little to the rise at delta."""
     loss, params, start = objective
     u = jnp.where(scale > 0, delta / scale, 0.0)

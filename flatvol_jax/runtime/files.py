@@ -58,7 +58,7 @@ def _write_beside(path: Path, data: bytes) -> None:
         with part.open("xb") as file:
             file.write(data)
             file.flush()
-            _synced(file.fileno())
+            _sync(file.fileno())
         part.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -66,7 +66,7 @@ def _write_beside(path: Path, data: bytes) -> None:
         raise
 
 
-def _synced(descriptor: int) -> None:
+def _sync(descriptor: int) -> None:
     """Sync a file to the disk: a network file system reports a full disk no earlier.
 
     Some others cannot sync, which is no error.

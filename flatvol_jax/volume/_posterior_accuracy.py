@@ -122,7 +122,7 @@ def posterior_accuracy(
     sample = posterior_outputs(key, prior, labels[kept], particles, replicates)
     conditional = _conditional(prior, cross)
 
-    by_ep = _right(
+    by_ep = _chance_right(
         sample.ep.mean @ conditional.weights,
         conditional.variance
         + np.sum(conditional.weights * (sample.ep.covariance @ conditional.weights), axis=0),
@@ -130,7 +130,8 @@ def posterior_accuracy(
     )
     right = np.stack(
         [
-            weights @ _right(outputs @ conditional.weights, conditional.variance, test_labels)
+            weights
+            @ _chance_right(outputs @ conditional.weights, conditional.variance, test_labels)
             for outputs, weights in zip(sample.outputs, sample.weights, strict=True)
         ]
     )
@@ -190,7 +191,7 @@ def _conditional(prior: np.ndarray, cross: np.ndarray) -> _Conditional:
     return _Conditional(weights, np.maximum(1.0 - np.sum(cross * weights, axis=0), 0.0))
 
 
-def _right(mean: AnyArray, variance: AnyArray, labels: np.ndarray) -> np.ndarray:
+def _chance_right(mean: AnyArray, variance: AnyArray, labels: np.ndarray) -> np.ndarray:
     """Return Φ(y μ/σ), the chance that an output N(μ, σ²) has the sign of its label."""
     with np.errstate(divide="ignore"):
         return ndtr(labels * mean / np.sqrt(variance))

@@ -42,7 +42,7 @@ from flatvol_jax.volume.sampling import (
     PROPOSALS,
     WIDEST,
     Estimate,
-    impossible,
+    impossible_estimate,
     sampling_estimate,
 )
 from flatvol_jax.volume.sharded_cholesky import SHARDED
@@ -395,7 +395,7 @@ def _impossible_result(
         standard_error=np.float64(0.0),
         status=np.str_(f"impossible: inputs {clash[0]} and {clash[1]} are one, their labels two"),
         ep=np.float64(-np.inf),
-        estimate=impossible(options.replicates, options.particles) if certified else None,
+        estimate=impossible_estimate(options.replicates, options.particles) if certified else None,
         sampling_error=np.float64(0.0),
         rounding_error=np.float64(0.0),
     )

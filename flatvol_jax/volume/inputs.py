@@ -64,7 +64,7 @@ def checked_correlation(
         raise NumericalFault(
             f"kernel: got an indefinite matrix, its correlations have least eigenvalue "
             f"{least:.3g}; wanted positive semidefinite, {-slack:.1g} or more. Compute it in "
-            f"float64. {other_prior(kernel, max(-2 * least, slack))}"
+            f"float64. {jitter_advice(kernel, max(-2 * least, slack))}"
         )
     scale = output_scales(kernel, noise)
     if noise > 0:
@@ -74,7 +74,7 @@ def checked_correlation(
     return matrix, scale
 
 
-def other_prior(kernel: Float[AnyArray, "n n"], share: float) -> str:
+def jitter_advice(kernel: Float[AnyArray, "n n"], share: float) -> str:
     """Say what a jitter of this share of the largest variance is."""
     jitter = share * np.diagonal(kernel).max()
     return (
@@ -141,7 +141,7 @@ def check_invertible(matrix: Float[np.ndarray, "n n"], kernel: Float[AnyArray, "
             f"kernel: got a singular matrix: its correlations have least eigenvalue {value:.3g}, "
             f"and sampling wants every output to keep at least {least:.1g} of its variance given "
             "the others, which float64 can tell from 0. Method 'ep' takes it. Inputs of which one "
-            "raw column hides the others are to be scaled. " + other_prior(kernel, 1e-10)
+            "raw column hides the others are to be scaled. " + jitter_advice(kernel, 1e-10)
         )
 
 

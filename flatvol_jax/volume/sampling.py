@@ -197,7 +197,7 @@ def combined_replicates(
     )
 
 
-def impossible(replicates: int, particles: int) -> Estimate:
+def impossible_estimate(replicates: int, particles: int) -> Estimate:
     """Return the exact answer log V = -inf, in the form of an estimate."""
     nowhere = np.full(replicates, -np.inf)
     total = particles * replicates

@@ -80,7 +80,7 @@ def sharded_correlation(
         raise NumericalFault(
             "kernel: got an indefinite matrix, its correlations have an eigenvalue below "
             f"{-slack:.3g}; wanted positive semidefinite. Compute it in float64. "
-            + inputs.other_prior(kernel, 10 * slack)
+            + inputs.jitter_advice(kernel, 10 * slack)
         )
     if len(kept) == n and noise == 0:
         return sharded
