@@ -9,14 +9,15 @@ PACKAGE = Path(__file__).parents[1] / "flatvol_jax"
 ROOMS = ["runtime", "data", "models", "training", "kernels", "volume", "flatness", "sampling"]
 # In the imperative mood; another verb is another entry.
 VERBS = {
-    *("Add", "Advance", "Ask", "Call", "Cast", "Check", "Choose", "Climb", "Compose", "Compute"),
-    *("Condition", "Continue", "Copy", "Count", "Cut", "Decode", "Do", "Draw", "Drop", "End"),
-    *("Estimate", "Expand", "Factorise", "Find", "Follow", "Gather", "Give", "Go", "Hash"),
-    *("Hold", "Import", "Initialise", "Invert", "Iterate", "Join", "Keep", "Let", "Load", "Make"),
-    *("Maximise", "Measure", "Minimise", "Mirror", "Multiply", "Name", "Pack", "Preprocess"),
-    *("Put", "Raise", "Read", "Refuse", "Remove", "Resample", "Return", "Run", "Say", "Scale"),
-    *("Set", "Share", "Sum", "Sync", "Take", "Tell", "Trace", "Train", "Turn", "Unpack", "Visit"),
-    *("Wrap", "Write", "Yield"),
+    *("Add", "Advance", "Ask", "Call", "Cast", "Check", "Choose", "Climb", "Compose"),
+    *("Compute", "Condition", "Connect", "Continue", "Copy", "Count", "Cut", "Decode", "Do"),
+    *("Draw", "Drop", "End", "Estimate", "Expand", "Factorise", "Find", "Follow", "Forget"),
+    *("Gather", "Give", "Go", "Hash", "Hold", "Import", "Initialise", "Invert", "Iterate"),
+    *("Join", "Keep", "Let", "Load", "Make", "Maximise", "Measure", "Minimise", "Mirror"),
+    *("Multiply", "Name", "Pack", "Preprocess", "Put", "Raise", "Read", "Refuse", "Remove"),
+    *("Resample", "Return", "Run", "Sample", "Say", "Scale", "Set", "Share", "Stop", "Sum"),
+    *("Sync", "Take", "Tell", "Trace", "Train", "Turn", "Unpack", "Visit", "Warn", "Wrap"),
+    *("Write", "Yield"),
 }
 
 

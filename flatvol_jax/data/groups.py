@@ -51,7 +51,7 @@ def binarise(dataset: Dataset, negative: Iterable[int], positive: Iterable[int])
     high = _classes("positive", positive, present)
     both = np.intersect1d(low, high)
     if len(both):
-        raise ValueError(f"negative, positive: class(es) {both.tolist()} stand in both groups.")
+        raise ValueError(f"negative, positive: class(es) {both.tolist()} are in both groups.")
     is_high = np.isin(dataset.y, high)
     kept = np.flatnonzero(is_high | np.isin(dataset.y, low))
     labels = np.where(is_high[kept], 1, -1).astype(np.int8)

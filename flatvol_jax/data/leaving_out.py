@@ -6,12 +6,12 @@ from flatvol_jax.data.dataset import Dataset, checked
 
 
 def leave_out(dataset: Dataset, seen: Dataset) -> Dataset:
-    """Return the data set without the inputs that also stand in `seen`, in their order.
+    """Return the data set without the inputs that are also in `seen`, in their order.
 
     Inputs are the same where all of their values are, as float32.
 
     Args:
-        dataset: what is to be new.
+        dataset: the data set to take inputs out of.
         seen: inputs of the same shape.
 
     Raises:
@@ -26,5 +26,5 @@ def leave_out(dataset: Dataset, seen: Dataset) -> Dataset:
     known = {row.tobytes() for row in seen.x}
     new = np.array([row.tobytes() not in known for row in dataset.x])
     if not new.any():
-        raise ValueError(f"dataset: every input of {dataset.name!r} stands in {seen.name!r}.")
+        raise ValueError(f"dataset: every input of {dataset.name!r} is in {seen.name!r}.")
     return dataset.keep(new)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Float
 
 from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.objective import checked_objective
@@ -41,7 +42,7 @@ class AdaptiveSharpness(NamedTuple):
     second_order: float
     remainder: float
     converged: bool
-    history: np.ndarray
+    history: Float[np.ndarray, " evaluations"]
     gradients: int
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.objective import Loss, checked_objective, flat_loss
@@ -29,7 +30,7 @@ class AverageSharpness(NamedTuple):
     value: float
     standard_error: float
     loss: float
-    rises: np.ndarray
+    rises: Float[np.ndarray, " samples"]
 
 
 @float64_scope
@@ -73,8 +74,13 @@ def average_sharpness(
 
 @partial(jax.jit, static_argnames=("adaptive", "samples"))
 def _rises(
-    key: Array, loss: Loss, params: Any, rho: Array | float, adaptive: bool, samples: int
-) -> Array:
+    key: Array,
+    loss: Loss,
+    params: Any,
+    rho: Float[Array, ""] | float,
+    adaptive: bool,
+    samples: int,
+) -> Float[Array, " samples"]:
     """Return the mean rise of each pair, (samples,); vmaps over key, params and rho."""
     function, w = flat_loss(loss, params)
     scale = rho * (jnp.abs(w) if adaptive else jnp.ones_like(w))

@@ -1,4 +1,4 @@
-"""The prior probability of the region around a network that straight rays reach without leaving."""
+"""The prior probability of the region around a network, along straight rays that stay in it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,11 +10,13 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
+from jaxtyping import Float, Int
 from scipy.special import gammaln, logsumexp
 
 from flatvol_jax.flatness.objective import checked_params, checked_shape
 from flatvol_jax.flatness.ray_volume import first_exit, log_ray_volume
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.precision import float64_scope, to_host
 from flatvol_jax.runtime.printing import prints_its_fields
 
@@ -37,8 +39,8 @@ class Preconditioner(NamedTuple):
     """
 
     diagonal: Any
-    vectors: Array | np.ndarray | None = None
-    variances: Array | np.ndarray | None = None
+    vectors: Float[AnyArray, "k P"] | None = None
+    variances: Float[AnyArray, " k"] | None = None
 
 
 @prints_its_fields
@@ -62,8 +64,8 @@ class BasinVolume(NamedTuple):
     log_volume: float
     standard_error: float
     effective_directions: float
-    log_volumes: np.ndarray
-    radii: np.ndarray
+    log_volumes: Float[np.ndarray, " directions"]
+    radii: Float[np.ndarray, " directions"]
     status: str
     evaluations: int
     unbounded: float
@@ -110,7 +112,7 @@ def basin_volume(
             by `jax.tree_util.Partial` are arguments of the compiled program.
         params: pytree of parameters w, inside themselves.
         prior_std: pytree like params, scalars broadcast to a leaf; above 0.
-        directions: of the rays.
+        directions: number of rays.
         preconditioner: shape of the cloud of directions; the prior's own when left out.
         batch_size: rays that are followed at once.
 
@@ -150,18 +152,18 @@ def log_permutations(*widths: int) -> float:
 class _Steps(NamedTuple):
     """z -> scale (z + V'((stretch - 1) V z)), the step in units of the prior's."""
 
-    scale: Array
-    vectors: Array
-    stretch: Array
+    scale: Float[Array, " P"]
+    vectors: Float[Array, "k P"]
+    stretch: Float[Array, " k"]
 
 
 class _Rays(NamedTuple):
     """One ray or, stacked, all of them."""
 
-    radius: Array
-    along: Array
-    log_weight: Array
-    evaluations: Array
+    radius: Float[Array, "*rays"]
+    along: Float[Array, "*rays"]
+    log_weight: Float[Array, "*rays"]
+    evaluations: Int[Array, "*rays"]
 
 
 @partial(jax.jit, static_argnames=("directions", "batch_size"))
@@ -247,7 +249,7 @@ def _contains(inside: Partial, params: Any) -> Array:
     return inside(params)
 
 
-def _positive_like(name: str, tree: Any, params: Any) -> Array:
+def _positive_like(name: str, tree: Any, params: Any) -> Float[Array, " P"]:
     """Return a pytree of positive numbers like params as a vector, (P,)."""
     structure: Any = jax.tree.structure(tree)
     wanted: Any = jax.tree.structure(params)

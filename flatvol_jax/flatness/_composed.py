@@ -1,4 +1,4 @@
-"""A loss as outer(inner(params)): what the Gauss-Newton matrix is read from."""
+"""A loss as outer(inner(params)), from which the Gauss-Newton matrix is computed."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
+from jaxtyping import Float
 
 from flatvol_jax.runtime.printing import prints_its_fields
 
@@ -41,7 +42,9 @@ def composed(outer: Callable[[Array], Array], inner: Callable[[Any], Array]) -> 
     return Composed(*(f if isinstance(f, Partial) else Partial(f) for f in (outer, inner)))
 
 
-def gauss_newton_product(loss: Any, params: Any) -> tuple[Callable[[Array], Array], int]:
+def gauss_newton_product(
+    loss: Any, params: Any
+) -> tuple[Callable[[Float[Array, " P"]], Float[Array, " P"]], int]:
     """Return v -> J' (∇² outer) J v and P of a `Composed` loss, J that of the outputs; traceable.
 
     H = J' (∇² outer) J + Σ_n (∂ outer / ∂ output_n) ∇² output_n: the second part is left out. For

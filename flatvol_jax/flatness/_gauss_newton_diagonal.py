@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
+from jaxtyping import Float
 
 from flatvol_jax.flatness._composed import Composed
 from flatvol_jax.flatness.objective import checked_objective, checked_operator, checked_shape
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.precision import float64_scope, to_host
 
 _BLOCK_ENTRIES = 2**22  # numbers in a block of per-example gradients: 32 MiB
@@ -30,7 +32,7 @@ class SeparateOutputs(NamedTuple):
 
     outputs: Partial
     example: Partial | None
-    curvature: Array
+    curvature: Float[Array, " m"]
 
 
 @float64_scope
@@ -118,7 +120,9 @@ def checked_gauss_newton(loss: Composed, params: Any, example: Callable | None) 
 
 
 @jax.jit
-def _output_curvature(loss: Composed, params: Any, probe: Array) -> tuple[Array, Array, Array]:
+def _output_curvature(
+    loss: Composed, params: Any, probe: Float[AnyArray, "n ..."]
+) -> tuple[Float[Array, "n ..."], Float[Array, "n C C"], Float[Array, "n ..."]]:
     """Return the outputs, outer's Hessian in each example, (n, C, C), and its image of a probe."""
     outputs = jnp.asarray(loss.inner(params), jnp.float64)
     _, product = jax.linearize(jax.grad(loss.outer), outputs)
@@ -132,7 +136,9 @@ def _output_curvature(loss: Composed, params: Any, probe: Array) -> tuple[Array,
     return outputs, blocks, product(probe)
 
 
-def _principal(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _principal(
+    blocks: Float[np.ndarray, "n C C"],
+) -> tuple[Float[np.ndarray, "n C"], Float[np.ndarray, "n C C"]]:
     """Return the eigenvalues of B_n, (n, C), and its eigenvectors as columns, (n, C, C).
 
     Eigenvalues within rounding of zero are 0.
@@ -170,7 +176,7 @@ def sum_over_examples(
     statistic: Callable[[Any], Any],
     outputs: Callable[[Any], Array],
     params: Any,
-    weights: Array,
+    weights: Float[Array, " n"],
     example: Callable[[Any, Array], Array] | None,
 ) -> Any:
     """Sum weights_n statistic(∇f_n) over scalar outputs, a block at a time; traceable."""

@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
+from jaxtyping import Float
 from scipy.stats import t as student
 
 from flatvol_jax.flatness.examples import checked_examples, number_of_examples
@@ -46,9 +47,9 @@ class LearningCoefficient(NamedTuple):
     value: float
     standard_error: float
     step_bias: float
-    chain_values: np.ndarray
+    chain_values: Float[np.ndarray, " chains"]
     loss: float
-    history: np.ndarray
+    history: Float[np.ndarray, " kept"]
     gradient_norm: float
     status: str
 
@@ -137,7 +138,7 @@ def learning_coefficient(
     )
 
 
-def _status(value: float, step_bias: float, rises: np.ndarray) -> str:
+def _status(value: float, step_bias: float, rises: Float[np.ndarray, "chains kept"]) -> str:
     chains, kept = rises.shape
     if not np.isfinite(value):
         return "diverged"
@@ -169,7 +170,7 @@ def _langevin(
     steps: int,
     burn_in: int,
     thin: int,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Float[Array, "chains kept"], Float[Array, "chains kept"], Float[Array, ""]]:
     """Return loss and step bias at the kept points, (chains, steps // thin), and |∇L_n(w₀)|."""
     size = len(jax.tree.leaves(data)[0])
     full, centre = flat_loss(Partial(_full_batch, loss, data), params)

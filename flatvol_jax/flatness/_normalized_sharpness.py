@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -25,9 +26,9 @@ class NormalizedSharpness(NamedTuple):
     """
 
     value: float
-    layers: np.ndarray
-    iterations: np.ndarray
-    residuals: np.ndarray
+    layers: Float[np.ndarray, " layers"]
+    iterations: Int[np.ndarray, " layers"]
+    residuals: Float[np.ndarray, " layers"]
     converged: bool
 
 
@@ -98,7 +99,10 @@ def _matrices(diagonal: Any, params: Any, layer: Path) -> tuple[np.ndarray, np.n
 
 
 def _minimum(
-    h: np.ndarray, v: np.ndarray, tolerance: float, max_iterations: int
+    h: Float[np.ndarray, "rows columns"],
+    v: Float[np.ndarray, "rows columns"],
+    tolerance: float,
+    max_iterations: int,
 ) -> tuple[float, int, float]:
     """Minimise Σ h_ij a_i b_j + v_ij / (a_i b_j), a, b > 0; return value, iterations, residual."""
     kept = _attained(h, v)
@@ -120,7 +124,9 @@ def _minimum(
     return float(np.sqrt(unit_h) * np.sqrt(unit_v) * value), iterations, float(residual)
 
 
-def _attained(h: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _attained(
+    h: Float[np.ndarray, "rows columns"], v: Float[np.ndarray, "rows columns"]
+) -> Bool[np.ndarray, "rows columns"]:
     """Tell which terms stay above 0 at the infimum, (rows, columns).
 
     A direction (p, -q) of (ln a, ln b) along which nothing grows has p_i ≤ q_j where h_ij > 0

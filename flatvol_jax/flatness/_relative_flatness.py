@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
+from jaxtyping import Float
 
 from flatvol_jax.flatness import hessian
 from flatvol_jax.flatness._composed import Composed, LossFunction
@@ -148,7 +149,7 @@ def relative_flatness(
     )
 
 
-def _matrix(weights: Array) -> Array:
+def _matrix(weights: Float[Array, "*fan_in fan_out"]) -> Float[Array, "inputs fan_out"]:
     """Return the weights as a matrix, (fan_in, fan_out)."""
     return weights.reshape(-1, weights.shape[-1])
 
@@ -165,7 +166,7 @@ class _Layer:
     function: Callable
     params: Any
     path: Path
-    factor: Array
+    factor: Float[Array, "rank fan_out"]
 
 
 def _moved(layer: _Layer, change: Array, *rest) -> Array:
@@ -176,7 +177,7 @@ def _moved(layer: _Layer, change: Array, *rest) -> Array:
 
 
 @partial(jax.jit, static_argnames="operator")
-def _block(loss: Loss, change: Array, operator: str) -> Array:
+def _block(loss: Loss, change: Float[Array, "inputs rank"], operator: str) -> Float[Array, "P P"]:
     """Return the whole matrix, a product at a time: the network may be larger than the layer."""
     product, size = curvature_product(loss, change, operator)
     return jax.lax.map(product, jnp.eye(size))

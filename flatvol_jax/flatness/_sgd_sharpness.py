@@ -10,10 +10,12 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
+from jaxtyping import Float
 
 from flatvol_jax.flatness._sharpness import box_half_widths, checked_divisor
 from flatvol_jax.flatness.examples import checked_examples, number_of_examples
 from flatvol_jax.flatness.objective import (
+    Objective,
     check_loss_and_state,
     check_scalar,
     checked_loss,
@@ -33,7 +35,7 @@ _SETTLED = 0.01
 
 @prints_its_fields
 class SgdSharpness(NamedTuple):
-    """What the procedure reads, and what L really is where it ends.
+    """The sharpness that the procedure reads, and the full-batch loss where it ends.
 
     Attributes:
         value: 100 (max_loss - L(w)) / (1 + L(w)). With the full reading and no `center_loss` it
@@ -60,8 +62,8 @@ class SgdSharpness(NamedTuple):
     remainder: float
     on_face: float
     converged: bool
-    history: np.ndarray
-    epoch_losses: np.ndarray
+    history: Float[np.ndarray, " epochs"]
+    epoch_losses: Float[np.ndarray, " epochs"]
 
 
 @float64_scope
@@ -155,7 +157,12 @@ def sgd_sharpness(
     return _joined_result(objective, epsilon, np.asarray(losses), delta)
 
 
-def _joined_result(objective, epsilon: float, losses: np.ndarray, delta: Array) -> SgdSharpness:
+def _joined_result(
+    objective: Objective,
+    epsilon: float,
+    losses: Float[np.ndarray, " epochs"],
+    delta: Float[Array, " P"],
+) -> SgdSharpness:
     """Join what was read in each epoch and what L is at the last point."""
     history = np.maximum.accumulate(losses)
     box = box_half_widths(objective.params, epsilon)

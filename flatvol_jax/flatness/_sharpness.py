@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Bool, Float, Int
 
 from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.objective import Loss, checked_ensemble, checked_objective
@@ -36,19 +37,19 @@ class Sharpness(NamedTuple):
         gradients: gradient evaluations (a Hessian product counts as two).
     """
 
-    value: float
-    max_loss: float
-    loss: float
-    first_order: float
-    second_order: float
-    remainder: float
-    converged: bool
-    on_face: float
-    history: np.ndarray
-    gradients: int
+    value: float | Float[np.ndarray, " m"]
+    max_loss: float | Float[np.ndarray, " m"]
+    loss: float | Float[np.ndarray, " m"]
+    first_order: float | Float[np.ndarray, " m"]
+    second_order: float | Float[np.ndarray, " m"]
+    remainder: float | Float[np.ndarray, " m"]
+    converged: bool | Bool[np.ndarray, " m"]
+    on_face: float | Float[np.ndarray, " m"]
+    history: Float[np.ndarray, "*m evaluations"]
+    gradients: int | Int[np.ndarray, " m"]
 
 
-def box_half_widths(params: Any, epsilon: Array | float) -> Array:
+def box_half_widths(params: Any, epsilon: Float[Array, ""] | float) -> Float[Array, " P"]:
     """Return ε (|w_i| + 1) of each coordinate, (P,) (eq. 7)."""
     return epsilon * (jnp.abs(ravel_pytree(params)[0]) + 1.0)
 
@@ -152,7 +153,7 @@ def ensemble_sharpness(
 
     measured: dict[int, Any] = {}
     tasks = [partial(measure, place) for place in range(len(batches))]
-    with jax.default_device(usable_devices()[0]) if _on_several(checked) else nullcontext():
+    with jax.default_device(usable_devices()[0]) if _spans_devices(checked) else nullcontext():
         spread(tasks, measured.update)
     found, parts, start = jax.tree.map(
         lambda *leaves: np.concatenate(leaves)[:members], *(measured[i] for i in sorted(measured))
@@ -165,7 +166,7 @@ def ensemble_sharpness(
     )
 
 
-def _on_several(loss: Loss) -> bool:
+def _spans_devices(loss: Loss) -> bool:
     """Tell whether data bound to the loss lie on several devices.
 
     Programs side by side would then deadlock.

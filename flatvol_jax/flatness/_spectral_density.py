@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 from scipy import stats
 
 from flatvol_jax.flatness import lanczos
@@ -38,8 +39,8 @@ class SpectralDensity(NamedTuple):
         size: P.
     """
 
-    nodes: np.ndarray
-    weights: np.ndarray
+    nodes: Float[np.ndarray, "probes depth"]
+    weights: Float[np.ndarray, "probes depth"]
     size: int
 
     def mean(self, function: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -49,9 +50,9 @@ class SpectralDensity(NamedTuple):
             function: of an array (probes, depth), to (..., probes, depth). P times the mean of
                 λ is the trace, of λ² the squared Frobenius norm.
         """
-        of_probe = np.sum(self.weights * function(self.nodes), axis=-1)
-        spread = np.std(of_probe, axis=-1, ddof=1) / np.sqrt(len(self.nodes))
-        return np.mean(of_probe, axis=-1), spread
+        means = np.sum(self.weights * function(self.nodes), axis=-1)  # one a probe
+        spread = np.std(means, axis=-1, ddof=1) / np.sqrt(len(self.nodes))
+        return np.mean(means, axis=-1), spread
 
     def cumulative(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Share of the eigenvalues of at most `points`, and its standard error over probes."""
@@ -108,9 +109,9 @@ def spectral_density(
 def _quadratures(keys: Array, loss: Loss, params: Any, operator: str, depth: int):
     product, size = curvature_product(loss, params, operator)
 
-    def of_probe(key):
+    def quadrature(key):
         state = lanczos.extend(key, product, lanczos.begin(key, size), depth)
         nodes, rotation = jnp.linalg.eigh(lanczos.tridiagonal_matrix(state))
         return nodes, rotation[0] ** 2
 
-    return jax.lax.map(of_probe, keys)
+    return jax.lax.map(quadrature, keys)

@@ -23,7 +23,7 @@ def mean_over_batches(
     It is a loss like any other: value, gradient and Hessian products accumulate over the batches
     and equal those of the whole set to rounding, the last batch takes what is left. A batch is
     read when it is needed, and read again for the backward pass, so that memory holds one batch
-    and what the network makes of it.
+    and its activations.
 
     Args:
         loss: (params, batch) -> mean loss of the batch.

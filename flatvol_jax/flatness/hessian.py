@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Bool, Float
 
 from flatvol_jax.flatness import lanczos
 from flatvol_jax.flatness._composed import LossFunction
@@ -38,9 +39,9 @@ class Eigenvalues(NamedTuple):
         converged: of each, whether its residual is at most 1e-6 of the spectral norm, (k,).
     """
 
-    values: np.ndarray
-    residuals: np.ndarray
-    converged: np.ndarray
+    values: Float[np.ndarray, " k"]
+    residuals: Float[np.ndarray, " k"]
+    converged: Bool[np.ndarray, " k"]
 
 
 @prints_its_fields
@@ -77,8 +78,8 @@ class HessianMeasures(NamedTuple):
     log_product: float
     log_product_count: int
     log_product_status: str
-    eigenvalues: np.ndarray
-    residuals: np.ndarray
+    eigenvalues: Float[np.ndarray, " k"]
+    residuals: Float[np.ndarray, " k"]
     converged: bool
 
 
@@ -193,7 +194,9 @@ def _product_status(values: np.ndarray, residuals: np.ndarray) -> str:
     return ", ".join(parts)
 
 
-def without_rounding(values: np.ndarray, size: int, noise: float = 0.0) -> np.ndarray:
+def without_rounding(
+    values: Float[np.ndarray, "*shape"], size: int, noise: float = 0.0
+) -> Float[np.ndarray, "*shape"]:
     """Set the eigenvalues that are within rounding of zero to 0 exactly.
 
     float64 products with a matrix of P rows leave eigenvalues of up to about P · 2e-16 of the
@@ -220,10 +223,10 @@ class _Spectrum(NamedTuple):
     Values within rounding of zero are 0. Residuals are then 0, too, where they are rounding.
     """
 
-    values: np.ndarray
-    residuals: np.ndarray
-    converged: np.ndarray
-    vectors: Array | None
+    values: Float[np.ndarray, " m"]
+    residuals: Float[np.ndarray, " m"]
+    converged: Bool[np.ndarray, " m"]
+    vectors: Float[Array, "m P"] | None
 
 
 def _spectrum(key: Array, objective: Objective, k: int, operator: str) -> _Spectrum:
@@ -258,7 +261,7 @@ def _has_converged(values: np.ndarray, residuals: np.ndarray, k: int, size: int)
 
 
 @partial(jax.jit, static_argnames="operator")
-def _dense(loss: Loss, params: Any, operator: str) -> tuple[Array, Array]:
+def _dense(loss: Loss, params: Any, operator: str) -> tuple[Float[Array, " P"], Float[Array, ""]]:
     """Return all eigenvalues, ascending, and the norm of the antisymmetric part: rounding."""
     product, size = curvature_product(loss, params, operator)
     matrix = jax.lax.map(product, jnp.eye(size), batch_size=64)
@@ -276,7 +279,13 @@ def _continue_lanczos(
 
 
 @partial(jax.jit, static_argnames="operator")
-def _residuals(loss: Loss, params: Any, values: Array, vectors: Array, operator: str) -> Array:
+def _residuals(
+    loss: Loss,
+    params: Any,
+    values: Float[Array, " k"],
+    vectors: Float[Array, "k P"],
+    operator: str,
+) -> Float[Array, " k"]:
     """Return ‖Cv - λv‖ of each pair, computed."""
     product, _ = curvature_product(loss, params, operator)
     return jax.lax.map(
@@ -286,8 +295,13 @@ def _residuals(loss: Loss, params: Any, values: Array, vectors: Array, operator:
 
 @partial(jax.jit, static_argnames=("operator", "probes"))
 def _deflated_moments(
-    key: Array, loss: Loss, params: Any, vectors: Array, operator: str, probes: int
-) -> Array:
+    key: Array,
+    loss: Loss,
+    params: Any,
+    vectors: Float[Array, "m P"],
+    operator: str,
+    probes: int,
+) -> Float[Array, "2 probes"]:
     """Return z̃'Cz̃ and ‖(I - VV')Cz̃‖² for each probe, (2, probes)."""
     product, size = curvature_product(loss, params, operator)
 

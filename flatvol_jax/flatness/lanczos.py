@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 _BREAKDOWN = 1e-13  # of the largest coefficient so far: the Krylov space is exhausted
 
@@ -24,18 +25,18 @@ class Tridiagonal(NamedTuple):
         next_vector: q_{m+1}, (P,).
     """
 
-    basis: Array
-    diagonal: Array
-    off_diagonal: Array
-    next_vector: Array
+    basis: Float[Array, "m P"]
+    diagonal: Float[Array, " m"]
+    off_diagonal: Float[Array, " m"]
+    next_vector: Float[Array, " P"]
 
 
 class Ritz(NamedTuple):
     """Approximate eigenpairs, algebraically descending; vectors are rows."""
 
-    values: Array
-    residuals: Array
-    vectors: Array
+    values: Float[Array, " m"]
+    residuals: Float[Array, " m"]
+    vectors: Float[Array, "m P"]
 
 
 def begin(key: Array, size: int) -> Tridiagonal:
@@ -103,7 +104,7 @@ def extend(
     return Tridiagonal(jnp.concatenate(slabs), diagonal, off_diagonal, vector)
 
 
-def tridiagonal_matrix(state: Tridiagonal) -> Array:
+def tridiagonal_matrix(state: Tridiagonal) -> Float[Array, "m m"]:
     """Return T, (m, m)."""
     off = state.off_diagonal[:-1]
     return jnp.diag(state.diagonal) + jnp.diag(off, 1) + jnp.diag(off, -1)

@@ -1,4 +1,4 @@
-"""Whether a loss computes in float64 all the way from its parameters, read from its program.
+"""Check that a loss computes in float64 all the way from its parameters, by its program.
 
 A module with a dtype of its own, or a cast inside the loss, wins over the float64 scope. The loss
 then moves in steps of that dtype's rounding, which hide the differences that flatness is made of.
@@ -37,7 +37,7 @@ class Rounding(NamedTuple):
 
 
 class _Flow(NamedTuple):
-    """What is known of a value of the program.
+    """The knowledge of one value of the program.
 
     Attributes:
         depends: whether it is computed from the parameters without a step through whole numbers
@@ -88,7 +88,7 @@ def check_float64(name: str, traced: Any, params: Any) -> None:
 
 
 def clear_cache() -> None:
-    """Drop what was found of all programs, so that the next check walks them again."""
+    """Forget all programs that were checked, so that the next check walks them again."""
     _found.clear()
 
 
@@ -97,7 +97,7 @@ def _answers_truth(program: ClosedJaxpr) -> bool:
 
 
 class _Walk:
-    """Follows values through a program; `truth`: roundings pass through truth values, too."""
+    """Follows values through a program; with `truth`, roundings pass through booleans too."""
 
     def __init__(self, truth: bool):
         self.truth = truth

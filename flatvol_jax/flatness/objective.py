@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
+from jaxtyping import Float
 
 from flatvol_jax.flatness._composed import Composed, LossFunction, gauss_newton_product
 from flatvol_jax.flatness.loss_precision import check_float64
@@ -170,13 +171,17 @@ def _evaluate_each(loss: Loss, params: Any) -> Array:
     return jax.vmap(lambda member: loss(member))(params)
 
 
-def flat_loss(loss: Loss, params: Any) -> tuple[Callable[[Array], Array], Array]:
+def flat_loss(
+    loss: Loss, params: Any
+) -> tuple[Callable[[Float[Array, " P"]], Float[Array, ""]], Float[Array, " P"]]:
     """Return the loss as a function of a vector, and params as that vector; traceable."""
     vector, unravel = ravel_pytree(params)
     return lambda point: jnp.asarray(loss(unravel(point)), vector.dtype), vector
 
 
-def hessian_product(loss: Loss, params: Any) -> tuple[Callable[[Array], Array], int]:
+def hessian_product(
+    loss: Loss, params: Any
+) -> tuple[Callable[[Float[Array, " P"]], Float[Array, " P"]], int]:
     """Return v -> H v and P, forward over reverse; the gradient is linearised once."""
     function, vector = flat_loss(loss, params)
     _, product = jax.linearize(jax.grad(function), vector)
@@ -185,7 +190,7 @@ def hessian_product(loss: Loss, params: Any) -> tuple[Callable[[Array], Array], 
 
 def curvature_product(
     loss: Loss, params: Any, operator: str
-) -> tuple[Callable[[Array], Array], int]:
+) -> tuple[Callable[[Float[Array, " P"]], Float[Array, " P"]], int]:
     """Return v -> C v and P, C the Hessian or the Gauss-Newton matrix; traceable."""
     if operator == "hessian":
         return hessian_product(loss, params)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float, Int
 from scipy.special import gammaln, logsumexp
 
 _FIRST = 1e-4  # of the radius that holds a ray's mass: where the search begins
@@ -20,7 +21,9 @@ _DEPTH = 45.0  # nats below the mode where the radial integral is cut off
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(100)
 
 
-def first_exit(inside_at: Callable[[Array], Array], along: Array, size: int) -> tuple[Array, Array]:
+def first_exit(
+    inside_at: Callable[[Array], Array], along: Float[Array, ""], size: int
+) -> tuple[Float[Array, ""], Int[Array, ""]]:
     """Return the last radius found inside before the first exit, and the evaluations it took.
 
     A geometric grid up to where the first point lies outside, then bisection in log r. Traceable.
@@ -59,7 +62,12 @@ def first_exit(inside_at: Callable[[Array], Array], along: Array, size: int) -> 
     return jnp.where(jnp.isinf(first), jnp.inf, last), evaluations
 
 
-def log_ray_volume(radius: np.ndarray, along: np.ndarray, square: float, size: int) -> np.ndarray:
+def log_ray_volume(
+    radius: Float[np.ndarray, "*rays"] | float,
+    along: Float[np.ndarray, "*rays"] | float,
+    square: float,
+    size: int,
+) -> Float[np.ndarray, "*rays"]:
     """Return the log prior probability along every ray up to its radius R, nats.
 
         ln A_P ∫_0^R r^{P-1} (2π)^{-P/2} exp(-(|θ|² + 2 r θ·u + r²)/2) dr

@@ -9,13 +9,17 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 from flatvol_jax.flatness.paths import Path, leaf_at, replace_leaf, weight_at
 from flatvol_jax.runtime import checks
 
 
 def rescale(
-    params: Any, incoming: Sequence[Path], outgoing: Sequence[Path], alpha: float | np.ndarray
+    params: Any,
+    incoming: Sequence[Path],
+    outgoing: Sequence[Path],
+    alpha: float | Real[np.ndarray, " #units"],
 ) -> Any:
     """Scale a rectified layer by α and the weights that read it by 1/α (eqs 1 and 8).
 
@@ -49,7 +53,10 @@ def rescale(
 
 
 def permute(
-    params: Any, incoming: Sequence[Path], outgoing: Sequence[Path], order: np.ndarray
+    params: Any,
+    incoming: Sequence[Path],
+    outgoing: Sequence[Path],
+    order: Int[np.ndarray, " units"],
 ) -> Any:
     """Put the units of a layer into another order; the network's function stays.
 
@@ -82,7 +89,7 @@ def rescale_normalised(
     incoming: Sequence[Path],
     mean: Path,
     variance: Path,
-    alpha: float | np.ndarray,
+    alpha: float | Real[np.ndarray, " #units"],
     epsilon: float,
 ) -> tuple[Any, Any]:
     """Scale the layer before a BatchNorm in inference mode, (W, b) -> (αW, αb), and its statistics.
@@ -145,7 +152,9 @@ def _units(params: Any, incoming: Sequence[Path]) -> int:
     return sizes.pop()[0]
 
 
-def _factors(params: Any, incoming: Sequence[Path], alpha: float | np.ndarray) -> np.ndarray:
+def _factors(
+    params: Any, incoming: Sequence[Path], alpha: float | Real[np.ndarray, " #units"]
+) -> Float[np.ndarray, " units"]:
     """Return α for each unit, (units,) float64."""
     units = _units(params, incoming)
     factors = checks.finite("alpha", alpha).astype(np.float64)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Bool, Float, Int
 from scipy import optimize
 
 from flatvol_jax.flatness import lanczos
@@ -25,7 +26,7 @@ _LANCZOS_STEPS = 5  # Hessian products, two gradients each
 _BUDGET = 60  # gradients in all
 _OVERRUN = 8  # scipy looks at maxfun only between line searches
 _STATIONARY = 1e-3  # share of the rise that a linear maximum could still add: converged
-_SETTLED = 1e-4  # last gains (of three calls of a climb) below this share of the whole: converged
+_SETTLED = 1e-4  # converged where the last gain (of three calls of a climb) is a smaller share
 
 
 class WorstCase(NamedTuple):
@@ -40,14 +41,18 @@ class WorstCase(NamedTuple):
             of the rise (Frank and Wolfe 1956).
     """
 
-    delta: Array
-    history: np.ndarray
+    delta: Float[Array, " P"]
+    history: Float[np.ndarray, " evaluations"]
     gradients: int
     converged: bool
 
 
 def worst_case(
-    key: Array, objective: Objective, scale: Array, norm: str = "inf", method: str = "best"
+    key: Array,
+    objective: Objective,
+    scale: Float[Array, " P"],
+    norm: str = "inf",
+    method: str = "best",
 ) -> WorstCase:
     """Maximise the loss over ‖u‖ ≤ 1, δ = scale · u; inside a float64 scope.
 
@@ -83,23 +88,25 @@ def worst_case(
         converged = settled if gained else converged
         history = np.maximum.accumulate(np.concatenate([history, climb]))
     if not converged:
-        converged = _stationary(objective, scale, delta, norm)
+        converged = _is_stationary(objective, scale, delta, norm)
         gradients += 1
     return WorstCase(delta, history, gradients, bool(converged and defined))
 
 
 class LinearSearch(NamedTuple):
-    """What the iteration of linear maximisers found; all arrays, so that it vmaps."""
+    """The result of iterating linear maximisers; all fields are arrays, so that it vmaps."""
 
-    delta: Array
-    history: Array
-    gradients: Array
-    settled: Array
-    defined: Array
+    delta: Float[Array, " P"]
+    history: Float[Array, " evaluations"]
+    gradients: Int[Array, ""]
+    settled: Bool[Array, ""]
+    defined: Bool[Array, ""]
 
 
 @partial(jax.jit, static_argnames="norm")
-def linear_search(key: Array, loss: Loss, params: Any, scale: Array, norm: str) -> LinearSearch:
+def linear_search(
+    key: Array, loss: Loss, params: Any, scale: Float[Array, " P"], norm: str
+) -> LinearSearch:
     """Iterate linear maximisers from five starts; a jittable core that vmaps."""
     function, w = flat_loss(loss, params)
     value_and_gradient = jax.value_and_grad(function)
@@ -154,7 +161,7 @@ def linear_search(key: Array, loss: Loss, params: Any, scale: Array, norm: str) 
     return LinearSearch(scale * points[winner], history, count, settled[winner], jnp.all(defined))
 
 
-def _unit(vector: Array) -> Array:
+def _unit(vector: Float[Array, " P"]) -> Float[Array, " P"]:
     return vector / jnp.maximum(jnp.linalg.norm(vector), jnp.finfo(vector.dtype).tiny)
 
 
@@ -241,7 +248,7 @@ def _in_units(loss: Loss, params: Any, scale: Array, u: Array) -> tuple[Array, A
     return jax.value_and_grad(lambda u: function(w + scale * u))(u)
 
 
-def _stationary(objective: Objective, scale: Array, delta: Array, norm: str) -> bool:
+def _is_stationary(objective: Objective, scale: Array, delta: Array, norm: str) -> bool:
     """Tell whether a linear maximum over the ball could add little to the rise at delta."""
     loss, params, start = objective
     u = jnp.where(scale > 0, delta / scale, 0.0)
@@ -260,14 +267,16 @@ class Expansion(NamedTuple):
         on_face: share of the coordinates with |δ_i| = scale_i.
     """
 
-    value: Array
-    first_order: Array
-    second_order: Array
-    on_face: Array
+    value: Float[Array, ""]
+    first_order: Float[Array, ""]
+    second_order: Float[Array, ""]
+    on_face: Float[Array, ""]
 
 
 @jax.jit
-def expansion(loss: Loss, params: Any, scale: Array, delta: Array) -> Expansion:
+def expansion(
+    loss: Loss, params: Any, scale: Float[Array, " P"], delta: Float[Array, " P"]
+) -> Expansion:
     """Expand the loss at w + δ."""
     function, w = flat_loss(loss, params)
     product, _ = hessian_product(loss, params)

@@ -1,10 +1,12 @@
-"""How well-conditioned a kernel is, and the jitter that it may need, as a number to record."""
+"""The conditioning of a kernel, and the jitter that it may need, as a number to record."""
 
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Real
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.printing import prints_its_fields
 
 
@@ -29,7 +31,7 @@ class Conditioning(NamedTuple):
     numerical_rank: int
 
 
-def conditioning(kernel: np.ndarray) -> Conditioning:
+def conditioning(kernel: Real[AnyArray, "n n"]) -> Conditioning:
     """Condition number and ranks of a symmetric kernel (n, n), from all of its eigenvalues.
 
     Costs 4/3 n³ operations.
@@ -61,11 +63,11 @@ class Jittered(NamedTuple):
         jitter: the number added, to be recorded; 0 where none was needed.
     """
 
-    kernel: np.ndarray
+    kernel: Float[np.ndarray, "n n"]
     jitter: float
 
 
-def add_jitter(kernel: np.ndarray, relative: float | None = None) -> Jittered:
+def add_jitter(kernel: Real[AnyArray, "n n"], relative: float | None = None) -> Jittered:
     """Return K + jitter I, with jitter = relative x mean diagonal.
 
     It is the kernel of the network plus independent noise of variance `jitter` on each
@@ -99,7 +101,7 @@ def add_jitter(kernel: np.ndarray, relative: float | None = None) -> Jittered:
     )
 
 
-def _checked(kernel: np.ndarray) -> np.ndarray:
+def _checked(kernel: Real[AnyArray, "n n"]) -> Float[np.ndarray, "n n"]:
     kernel = checks.finite("kernel", kernel, ndim=2).astype(np.float64, copy=False)
     if kernel.shape[0] != kernel.shape[1] or not kernel.size:
         raise ValueError(f"kernel: got shape {kernel.shape}, wanted (n, n) with n >= 1.")

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from jaxtyping import Float, Real
 
 from flatvol_jax.kernels.blocks import BLOCK_BYTES, Progress, in_blocks
 from flatvol_jax.kernels.neural_tangents_import import neural_tangents
@@ -15,6 +16,7 @@ from flatvol_jax.kernels.variation import check_varies
 from flatvol_jax.models import Spec, checked_spec, parameter_shapes
 from flatvol_jax.models.cnn import as_images
 from flatvol_jax.runtime import checks, memory
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.cache import cached_arrays
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.hashing import array_hash
@@ -27,11 +29,11 @@ _VERSION = 1  # of the numbers: raise it when the same spec and inputs give othe
 @float64_scope
 def nngp_kernel(
     spec: Spec,
-    x: np.ndarray,
-    x2: np.ndarray | None = None,
+    x: Real[AnyArray, "n ..."],
+    x2: Real[AnyArray, "n2 ..."] | None = None,
     cache: epath.PathLike | None = None,
     progress: Progress | None = None,
-) -> np.ndarray:
+) -> Float[np.ndarray, "n n2"]:
     """Return the covariance K(x, x') of a spec's outputs at initialisation and infinite width.
 
     For a fully connected ReLU network, K_0 = σ_b² + σ_w² x·x'/d and
@@ -97,7 +99,9 @@ def nngp_kernel(
     return cached_arrays(cache, key, compute)["kernel"]
 
 
-def _checked_inputs(name: str, x: np.ndarray, spec: Spec, layers: tuple) -> jax.Array:
+def _checked_inputs(
+    name: str, x: Real[AnyArray, "n ..."], spec: Spec, layers: tuple
+) -> Float[jax.Array, "n ..."]:
     """Return inputs as float64 in the shape that the first layer takes; zero ones need a bias."""
     x = checks.finite(name, x)
     if x.ndim < 2 or x.size == 0:

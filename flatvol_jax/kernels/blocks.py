@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from flatvol_jax.runtime.precision import float64_types
 from flatvol_jax.runtime.spread import spread
@@ -25,11 +26,11 @@ _PROBE = 8  # rows and columns of the block whose memory the compiler is asked f
 
 def in_blocks(
     kernel_function: Any,
-    x: jax.Array,
-    x2: jax.Array | None = None,
+    x: Float[jax.Array, "n ..."],
+    x2: Float[jax.Array, "n2 ..."] | None = None,
     progress: Progress | None = None,
     block_bytes: int = BLOCK_BYTES,
-) -> np.ndarray:
+) -> Float[np.ndarray, "n _"]:
     """Compute K(x, x2), (n, n2) float64, a block at a time.
 
     Without x2 it is K(x, x), exactly symmetric, from its upper blocks.

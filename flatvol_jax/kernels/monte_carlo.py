@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from etils import epath
+from jaxtyping import Float, Int, Real
 
 from flatvol_jax.kernels import prior_check
 from flatvol_jax.kernels.blocks import BLOCK_BYTES, Progress
@@ -19,6 +20,7 @@ from flatvol_jax.models import (
     network_inputs,
 )
 from flatvol_jax.runtime import checks, memory
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.runtime.spread import usable_devices
@@ -41,13 +43,13 @@ class MonteCarloKernel(NamedTuple):
         group_samples: (g,), the samples M_j of each group.
     """
 
-    kernel: np.ndarray
+    kernel: Float[np.ndarray, "n n"]
     relative_error: float
-    group_kernels: np.ndarray
-    group_samples: np.ndarray
+    group_kernels: Float[np.ndarray, "g n n"]
+    group_samples: Int[np.ndarray, " g"]
 
     @property
-    def standard_error(self) -> np.ndarray:
+    def standard_error(self) -> Float[np.ndarray, "n n"]:
         """Return the standard error of each entry, (n, n), computed when asked for.
 
         √((1/g) Σ_j (K_j - K)² M_j/(M - M_j)): unbiased for the variance, whatever the M_j.
@@ -65,13 +67,13 @@ class MonteCarloKernel(NamedTuple):
 def monte_carlo_kernel(
     key: jax.Array,
     spec: Spec,
-    x: np.ndarray,
+    x: Real[AnyArray, "n ..."],
     samples: int,
     cache: epath.PathLike | None = None,
     progress: Progress | None = None,
     block: int | None = None,
-    reference: np.ndarray | None = None,
-) -> np.ndarray:
+    reference: Real[AnyArray, "m ..."] | None = None,
+) -> Float[np.ndarray, "n n"]:
     """Estimate the NNGP kernel from M freshly initialised networks (eq. 6).
 
         K(x, x') ≈ σ_w²/(M N_L) Σ_m Σ_c h_mc(x) h_mc(x') + σ_b²
@@ -130,13 +132,13 @@ def monte_carlo_kernel(
 def monte_carlo_estimate(
     key: jax.Array,
     spec: Spec,
-    x: np.ndarray,
+    x: Real[AnyArray, "n ..."],
     samples: int,
     groups: int = 10,
     cache: epath.PathLike | None = None,
     progress: Progress | None = None,
     block: int | None = None,
-    reference: np.ndarray | None = None,
+    reference: Real[AnyArray, "m ..."] | None = None,
 ) -> MonteCarloKernel:
     """Estimate the kernel of eq. 6 with its standard error, from g groups of the same M samples.
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Real
 
 from flatvol_jax.kernels.blocks import BLOCK_BYTES
 from flatvol_jax.models import Spec, batch_state, parameter_shapes
@@ -40,7 +41,10 @@ def _chain(key: jax.Array, samples: int) -> jax.Array:
 
 
 def sample_features(
-    spec: Spec, x: np.ndarray, keys: jax.Array, reference: np.ndarray | None = None
+    spec: Spec,
+    x: Real[np.ndarray, "n ..."],
+    keys: jax.Array,
+    reference: Real[np.ndarray, "m ..."] | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the features (n, N_L) and outputs (n,), float32, of the network of each key, in order.
 

@@ -1,15 +1,16 @@
-"""What the error of a Monte Carlo kernel does to a number computed from it, as log V."""
+"""The error that a number computed from a Monte Carlo kernel, such as log V, has from it."""
 
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float
 
 from flatvol_jax.kernels.monte_carlo import MonteCarloKernel
 from flatvol_jax.runtime.jackknife import Jackknife, delete_a_group
 
 
 def jackknife(
-    estimate: MonteCarloKernel, functional: Callable[[np.ndarray], np.ndarray | float]
+    estimate: MonteCarloKernel, functional: Callable[[Float[np.ndarray, "n n"]], np.ndarray | float]
 ) -> Jackknife:
     """Return T(K) with the error that it has from K, by a jackknife that leaves out each group.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 from etils import epath
+from jaxtyping import Float, Real
 from scipy.linalg.blas import dsyrk
 
 from flatvol_jax.kernels import prior_check
@@ -85,14 +86,14 @@ class SumFiles:
 
 def feature_sums(
     spec: Spec,
-    x: np.ndarray,
+    x: Real[np.ndarray, "n ..."],
     keys: jax.Array,
     width: int,
     block: int,
     store: SumFiles,
     progress: Callable[[int], None],
-    reference: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+    reference: Real[np.ndarray, "m ..."] | None = None,
+) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, " sums"]]:
     """Sum h_m h_m' over the networks of all keys, the upper triangle of (n, n) float64.
 
     With it the sums by which `prior_check` holds the networks' outputs against it.

@@ -1,19 +1,20 @@
-"""Whether sampled networks are what a spec says of their readout: sigma_w, sigma_b, features.
+"""Check sampled networks against what their spec says of the readout: sigma_w, sigma_b, features.
 
 The kernel is σ_w²/N_L Σ h h' + σ_b² of the last hidden features h (eq. 6), whatever the network's
-outputs are. So they are held against each other: given h, the outputs of a network are
+outputs are. So the two are compared: given h, the outputs of a network are
 o(x) = w h(x) + b with a readout of variances σ_w²/N_L and σ_b², independent of h, and over the
 inputs they have exactly the covariance that enters the kernel. Two quantities of a network have
 known means and variances then, one that a bias does not move and one that estimates it.
 """
 
 import numpy as np
+from jaxtyping import Float
 from scipy.stats import chi2
 
 from flatvol_jax.models import Spec
 
-NETWORKS = 256  # of one sum that are looked at, at most: 5% of a variance are seen
-EARLY = 32  # networks after which there is a first look
+NETWORKS = 256  # checked of one sum, at most: an error of 5% in a variance shows
+EARLY = 32  # networks after which they are checked for the first time
 _INPUTS = 32  # at most
 _LEVEL = 1e-4  # of refusing a spec that is right
 _TAILS = 8  # two quantities, two sides, two looks
@@ -34,13 +35,16 @@ def no_networks() -> np.ndarray:
 
 
 def checked_rows(n: int) -> np.ndarray:
-    """Return the inputs that are looked at: at most 32, evenly from first to last."""
+    """Return the inputs that are checked: at most 32, evenly from first to last."""
     return np.unique(np.linspace(0, n - 1, min(n, _INPUTS)).astype(int))
 
 
 def network_sums(
-    features: np.ndarray, outputs: np.ndarray, sigma_w: float, sigma_b: float
-) -> np.ndarray:
+    features: Float[np.ndarray, "networks inputs N_L"],
+    outputs: Float[np.ndarray, "networks inputs"],
+    sigma_w: float,
+    sigma_b: float,
+) -> Float[np.ndarray, " sums"]:
     """Return the sums of some networks, (SIZE,), which add up with those of others.
 
     With K_h = σ_w²/N_L h h', A = (K_h + r I)^-1 (r is 1% of its mean diagonal), s = 1'A1 and
@@ -96,7 +100,7 @@ def network_sums(
     return np.sum(each, axis=-1)
 
 
-def check_prior(sums: np.ndarray, spec: Spec) -> None:
+def check_prior(sums: Float[np.ndarray, " sums"], spec: Spec) -> None:
     """Refuse a spec whose networks' outputs vary otherwise than its kernel says.
 
     A spec that is right and whose readout is normal is refused with a chance of 1e-4, in two
@@ -104,7 +108,7 @@ def check_prior(sums: np.ndarray, spec: Spec) -> None:
     takes the place of the normal's where it is wider.
 
     Args:
-        sums: over all networks that were looked at.
+        sums: over all networks that were checked.
         spec: for sigma_w, sigma_b and the message.
 
     Raises:

@@ -1,18 +1,21 @@
-"""Whether a kernel knows its inputs apart."""
+"""Check that a kernel tells its inputs apart."""
 
 import numpy as np
+from jaxtyping import Float, Real
 
 
-def check_varies(kernel: np.ndarray, x: np.ndarray, rounding: float) -> None:
-    """Refuse a kernel (n, n) with the same number everywhere, for inputs that are not the same.
+def check_varies(
+    kernel: Float[np.ndarray, "n m"], x: Real[np.ndarray, "n ..."], rounding: float
+) -> None:
+    """Refuse a kernel (n, n) that is one number everywhere, for inputs that differ.
 
     Args:
         kernel: K on x.
         x: (n, ...) inputs.
-        rounding: differences of this share of the numbers are none.
+        rounding: relative differences up to this share count as none.
 
     Raises:
-        ValueError: such a kernel: a network that answers every input alike.
+        ValueError: such a kernel, of a network that answers every input alike.
     """
     low, high = float(kernel.min()), float(kernel.max())
     if high - low > rounding * max(abs(low), abs(high)) or (x[0] == x).all():

@@ -1,4 +1,4 @@
-"""Inputs of a network as it takes them: numbers of the kind that came."""
+"""Inputs of a network: finite numbers, real or whole as they came."""
 
 from typing import Any
 

@@ -27,7 +27,7 @@ _ROWS = 5  # inputs of the trace that looks for the readout
 
 
 class Readout(NamedTuple):
-    """Where a traced program has its readout.
+    """The place of the readout in a traced program.
 
     Attributes:
         program: the flat program, of inputs params, x and state in the order of their leaves.
@@ -53,7 +53,7 @@ def features_of(apply: Callable, params: Any, x: Array, state: Any) -> Array:
     """
     found = find_readout(apply, params, x, state)
     inputs = dict(zip(found.program.jaxpr.invars, jax.tree.leaves((params, x, state)), strict=True))
-    activations = _computed(found.program, inputs, found.variable)
+    activations = _computed_value(found.program, inputs, found.variable)
     return activations.transpose(found.axes).reshape(len(x), -1)
 
 
@@ -61,7 +61,7 @@ def find_readout(apply: Callable, params: Any, x: Any, state: Any) -> Readout:
     """Trace apply(params, x, state), any arrays or their shapes, and find its readout."""
     program = _flat_program(apply, params, x, state)
     place = len(jax.tree.leaves(params))
-    variable, weighs = _walk_back(program.jaxpr, program.jaxpr.invars[place])
+    variable, weighs = _find_readout_input(program.jaxpr, program.jaxpr.invars[place])
     rows = [axis for axis in range(len(variable.aval.shape)) if axis not in weighs]
     if np.prod([variable.aval.shape[axis] for axis in rows], dtype=int) != len(x):
         raise ValueError(_not_found(f"a product with activations {variable.aval.shape}"))
@@ -104,7 +104,7 @@ def readout_function(
         known = {variable: jnp.transpose(h.reshape(shape), np.argsort(found.axes))}
         known |= {jaxpr.invars[place]: leaf for place, leaf in zip(leaves, drawn, strict=True)}
         known |= dict(zip(jaxpr.invars[found.x_place + 1 :], states, strict=True))
-        output = _computed(found.program, known, jaxpr.outvars[0])
+        output = _computed_value(found.program, known, jaxpr.outvars[0])
         return output.reshape(() if output.size == 1 else -1)
 
     return ReadoutFunction(function, leaves, int(np.prod(variable.aval.shape)))
@@ -113,25 +113,25 @@ def readout_function(
 def _flat_program(function: Callable, *arguments: Any) -> Any:
     """Return the closed jaxpr with the programs that it calls written out, but for loops."""
     closed = jax.make_jaxpr(function)(*arguments)
-    written_out = functools.partial(_run, closed.jaxpr, closed.consts)
+    written_out = functools.partial(_run_jaxpr, closed.jaxpr, closed.consts)
     return jax.make_jaxpr(written_out)(*jax.tree.leaves(arguments))
 
 
-def _run(jaxpr: Any, consts: list, *inputs: Array) -> list:
+def _run_jaxpr(jaxpr: Any, consts: list, *inputs: Array) -> list:
     values = dict(zip(jaxpr.constvars, consts, strict=True))
     values |= dict(zip(jaxpr.invars, inputs, strict=True))
     for equation in jaxpr.eqns:
-        _step(equation, values)
-    return [_value(variable, values) for variable in jaxpr.outvars]
+        _run_equation(equation, values)
+    return [_known_value(variable, values) for variable in jaxpr.outvars]
 
 
-def _step(equation: Any, values: dict) -> None:
+def _run_equation(equation: Any, values: dict) -> None:
     """Compute one equation, a call by what it calls."""
-    inputs = [_value(variable, values) for variable in equation.invars]
+    inputs = [_known_value(variable, values) for variable in equation.invars]
     called = next((equation.params[n] for n in _CALLS if n in equation.params), None)
     if called is not None and equation.primitive.name not in _LOOPS:
         inner = getattr(called, "jaxpr", called)
-        found = _run(inner, getattr(called, "consts", []), *inputs)
+        found = _run_jaxpr(inner, getattr(called, "consts", []), *inputs)
     else:
         parameters = equation.primitive.get_bind_params(equation.params)
         with equation.ctx.manager:
@@ -140,17 +140,17 @@ def _step(equation: Any, values: dict) -> None:
     values.update(zip(equation.outvars, found, strict=True))
 
 
-def _value(variable: Any, values: dict) -> Any:
+def _known_value(variable: Any, values: dict) -> Any:
     return variable.val if hasattr(variable, "val") else values[variable]
 
 
-def _computed(program: Any, known: dict, wanted: Any) -> Array:
+def _computed_value(program: Any, known: dict, wanted: Any) -> Array:
     """Return the value of a variable from those that are known, by the equations between."""
     jaxpr = program.jaxpr
     values = dict(zip(jaxpr.constvars, program.consts, strict=True)) | known
     for equation in _needed(jaxpr, set(known), wanted)[0]:
-        _step(equation, values)
-    return _value(wanted, values)
+        _run_equation(equation, values)
+    return _known_value(wanted, values)
 
 
 def _needed(jaxpr: Any, known: set, wanted: Any) -> tuple[list, set]:
@@ -163,7 +163,7 @@ def _needed(jaxpr: Any, known: set, wanted: Any) -> tuple[list, set]:
     return equations[::-1], needed
 
 
-def _walk_back(jaxpr: Any, x: Any) -> tuple[Any, tuple[int, ...]]:
+def _find_readout_input(jaxpr: Any, x: Any) -> tuple[Any, tuple[int, ...]]:
     """Return the variable that the readout multiplies, and its axes that are summed over."""
     made: dict[Any, Any] = {}
     moving = {x}

@@ -1,4 +1,4 @@
-"""What a network's program says of itself: that it answers row by row, that it moves a statistic.
+"""Prove from a network's program that it answers row by row, or that it moves a statistic.
 
 Both are proofs, read from the program without compiling it. Where there is none, the network may
 still be right: `evaluation_check` then asks it for numbers.

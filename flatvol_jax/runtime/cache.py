@@ -49,12 +49,12 @@ def cached_arrays(
 
 
 def warn_damaged(path: epath.PathLike) -> None:
-    """Say that a file is not what was written, and is passed over."""
+    """Warn that a file is damaged and its content computed again."""
     warnings.warn(f"{path}: damaged, computed again.", stacklevel=3)
 
 
 def warn_not_kept(folder: epath.PathLike, error: OSError) -> None:
-    """Say that results go on without a cache: the same words each time, shown once."""
+    """Warn that results are computed without a cache; the same words each time are shown once."""
     reason = os.strerror(error.errno) if error.errno else error
     warnings.warn(
         f"{folder}: cannot be written ({reason}); what is computed is not kept there.",

@@ -19,7 +19,7 @@ _VERSION = 1  # of what is stored: raise it when a state of the same structure m
 class Checkpoint:
     """The last state of one computation, in a folder of its own.
 
-    Each process of a distributed run keeps its own: nobody waits for another.
+    Each process of a distributed run keeps its own, and waits for no other.
 
     Attributes:
         folder: named by what determines the computation; made when missing.
@@ -36,8 +36,8 @@ class Checkpoint:
     def read(self, like: Any) -> tuple[int, Any] | None:
         """Return (step, state) as kept last, or None; `like` has the state's structure and shapes.
 
-        What cannot be read, being damaged or of another version of the program, is named in a
-        warning and set aside.
+        A checkpoint that is damaged or of another version of the program is named in a warning
+        and set aside.
         """
         if not self.folder.exists():
             return None
@@ -84,7 +84,7 @@ class Checkpoint:
         preemption.safe_point()
 
     def drop(self) -> None:
-        """Remove it: what it was for is finished."""
+        """Remove the checkpoint: its computation is finished."""
         if self.folder.exists():
             self.folder.rmtree()
 

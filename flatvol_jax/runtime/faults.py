@@ -1,8 +1,8 @@
-"""Numbers that a computation cannot go on with: a fault of one input, not of the program."""
+"""The error for numbers that a computation cannot continue with: a fault of the input."""
 
 
 class NumericalFault(ValueError):
     """A loss that is not finite, a kernel that is not positive definite.
 
-    A study records it at the network that has it, and goes on with the others.
+    A study records it for that network and continues with the others.
     """

@@ -24,7 +24,7 @@ class StorageError(OSError):
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
-_STALE = 86_400.0  # seconds after which nobody still writes a part
+_STALE = 86_400.0  # seconds after which a part is no longer being written
 
 
 def is_remote(path: epath.PathLike) -> bool:
@@ -58,7 +58,7 @@ def _write_beside(path: Path, data: bytes) -> None:
         with part.open("xb") as file:
             file.write(data)
             file.flush()
-            _synced(file.fileno())
+            _sync(file.fileno())
         part.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -66,7 +66,7 @@ def _write_beside(path: Path, data: bytes) -> None:
         raise
 
 
-def _synced(descriptor: int) -> None:
+def _sync(descriptor: int) -> None:
     """Sync a file to the disk: a network file system reports a full disk no earlier.
 
     Some others cannot sync, which is no error.
@@ -94,7 +94,7 @@ def _storage_error(path: epath.Path, error: OSError) -> StorageError | None:
 
 
 def remove_stale_parts(folder: epath.PathLike) -> int:
-    """Remove what killed processes left half-written, older than a day; how many there were.
+    """Remove half-written files of killed processes, older than a day; return their number.
 
     The folder and all below it are searched. An object store has none.
     """

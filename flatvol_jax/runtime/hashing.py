@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from flatvol_jax.runtime.arrays import AnyArray
+
 
 def content_hash(data: Any, digits: int = 16) -> str:
     """Hash plain data (dicts, lists, numbers, strings) through its sorted JSON form."""
@@ -13,11 +15,11 @@ def content_hash(data: Any, digits: int = 16) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
-def array_hash(*arrays: np.ndarray, digits: int = 16) -> str:
+def array_hash(*arrays: AnyArray, digits: int = 16) -> str:
     """Hash arrays by dtype, shape and bytes, in the order given."""
     digest = hashlib.sha256()
-    for array in arrays:
-        array = np.ascontiguousarray(array)
+    for given in arrays:
+        array = np.ascontiguousarray(given)
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()[:digits]

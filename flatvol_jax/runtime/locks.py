@@ -33,18 +33,18 @@ def folder_lock(folder: epath.PathLike, shard: str | None = None) -> Iterator[No
         yield
         return
     if shard is None:
-        with _held(folder, ".lock", fcntl.LOCK_EX):
+        with _hold(folder, ".lock", fcntl.LOCK_EX):
             yield
     else:
         with (
-            _held(folder, ".lock", fcntl.LOCK_SH),
-            _held(folder, f".lock-{shard}", fcntl.LOCK_EX),
+            _hold(folder, ".lock", fcntl.LOCK_SH),
+            _hold(folder, f".lock-{shard}", fcntl.LOCK_EX),
         ):
             yield
 
 
 @contextlib.contextmanager
-def _held(folder: epath.Path, name: str, kind: int) -> Iterator[None]:
+def _hold(folder: epath.Path, name: str, kind: int) -> Iterator[None]:
     with Path(folder / name).open("a+") as file:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)

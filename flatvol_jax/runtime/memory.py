@@ -16,8 +16,8 @@ def check_memory(name: str, n: int, needed: Callable[[int], float], advice: str)
     Args:
         name: the argument that has the n inputs.
         n: how many there are.
-        needed: their number -> bytes beyond what is held now; must not fall as it grows.
-        advice: sentences that end the message: what other than fewer inputs would help.
+        needed: number of inputs -> bytes beyond those in use now; must not decrease.
+        advice: sentences that end the message, on what would help beside fewer inputs.
 
     Raises:
         ValueError: what is needed, what is free, and the number of inputs that it is enough for.

@@ -37,10 +37,10 @@ def stop_asked() -> bool:
 
 
 def safe_point() -> None:
-    """Say that all that is finished is on disk: here a stop that was asked for takes place.
+    """Stop here if a stop was asked for: everything finished is on disk.
 
     Raises:
-        Stopped: there was one.
+        Stopped: a stop was asked for.
     """
     if stop_asked():
         raise Stopped("stopped as asked; what is finished is on disk, the same call goes on.")

@@ -22,13 +22,13 @@ def started_together() -> bool:
 
 
 def connect() -> None:
-    """Join the other processes, before any JAX computation.
+    """Connect this process to the others, before any JAX computation.
 
     jax.distributed finds them by itself on Slurm, MPI, Kubernetes and TPU pods; elsewhere
     JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID say it.
 
     Raises:
-        ValueError: it was not found, or nobody came.
+        ValueError: the coordinator was not found, or a process did not come.
     """
     if jax.distributed.is_initialized():
         return
@@ -57,7 +57,7 @@ def wait_for_all(name: str) -> None:
 
 
 def leave(code: int) -> None:
-    """End this process early; with others, when they leave, too, or after ten minutes."""
+    """End this process early; one of several waits for the others to leave, ten minutes at most."""
     if not jax.distributed.is_initialized():
         return
     with contextlib.suppress(Exception):

@@ -14,8 +14,8 @@ Callback = Callable[[float, int, str], None]
 def progress_bar(unit: str = "unit") -> Iterator[Callback]:
     """Give a callback progress(done, total, text) that draws a bar on stderr from its first call.
 
-    What is done at the first call was done by an earlier run: it counts as done, not as speed. A
-    new total, or fewer done than before, is a new stage, with a bar and an ETA of its own.
+    Work that is done at the first call was done by an earlier run and does not count as speed. A
+    new total, or fewer done than before, begins a new stage with its own bar and ETA.
     """
     bar = None
 

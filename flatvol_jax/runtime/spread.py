@@ -31,8 +31,8 @@ def spread(tasks: Sequence[Callable[[], T]], done: Callable[[T], None]) -> None:
         done: called in the caller's thread with each result, in the order in which they come.
 
     Raises:
-        Exception: what a task raised first; tasks under way end by themselves, others do not
-            begin.
+        Exception: the first that a task raised; tasks under way end by themselves, no other
+            begins.
     """
     devices = usable_devices()
     if len(devices) == 1:

@@ -1,4 +1,4 @@
-"""What a sample of functions says: the most frequent ones, their volumes and errors."""
+"""Summaries of a sample of functions: the most frequent ones, their volumes and errors."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ _LEAST_CHUNKS = 8  # for a standard error from the spread between chunks
 
 @prints_its_fields
 class Draws(NamedTuple):
-    """A sample of functions, to which several questions can be asked.
+    """A sample of functions, for `most_frequent` and `count_of`.
 
     Attributes:
         tables: the counts of each chunk.
@@ -56,7 +56,7 @@ class FunctionSample(NamedTuple):
         standard_error: of `log_volume`, nats, to first order: √((1 - p) / (N p)) of a binomial
             count; from the spread between chunks where readouts share hidden layers. NaN for no
             occurrence.
-        samples: N, the functions drawn, all those that any condition leaves out among them.
+        samples: N, the functions drawn, with those that a condition leaves out.
         matching: those that fulfil the condition.
         distinct: the number of different functions among these.
         frequencies: (k, 2) int64: a count, ascending, and how many functions have it.

@@ -21,7 +21,7 @@ _ACTIVATIONS = 2**19  # of a layer of a block: 64 networks 7-40-40-1, near a cor
 
 
 class Block(NamedTuple):
-    """How a block of networks is drawn; both functions are traceable.
+    """The functions that draw a block of networks; both are traceable.
 
     Attributes:
         draw: key -> random numbers.

@@ -1,4 +1,4 @@
-"""How often each function occurs: exact counts, merged in parts so that memory stays bounded."""
+"""Exact counts of functions, merged in parts so that memory stays bounded."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

@@ -14,7 +14,7 @@ class EntropySgdState(NamedTuple):
     """State of `entropy_sgd`.
 
     Attributes:
-        outer_params: x, the parameters that count.
+        outer_params: x, the parameters that are evaluated and stored.
         mean: μ, the running average of the inner points.
         count: updates so far, one gradient each; every L-th is followed by an outer step.
         key: of the thermal noise.

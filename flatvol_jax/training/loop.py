@@ -177,9 +177,9 @@ def run_epoch(key: Array, spec: Spec, x, y, use, settings, network: tuple, epoch
     def inputs(index, rows):
         if settings.augmentation is None:
             return x[rows]
-        of_epoch = jax.random.fold_in(jax.random.fold_in(key, 3), epoch)
+        epoch_key = jax.random.fold_in(jax.random.fold_in(key, 3), epoch)
         augment = AUGMENTATIONS[settings.augmentation]
-        return augment(jax.random.fold_in(of_epoch, index), x[rows])
+        return augment(jax.random.fold_in(epoch_key, index), x[rows])
 
     def step(carry):
         (params, state, optimizer_state), index = carry

@@ -14,12 +14,12 @@ from flatvol_jax.training._entropy_sgd import entropy_sgd
 
 
 class Optimizer(NamedTuple):
-    """How an optimizer is made.
+    """The constructor of an optimizer and its options.
 
     Attributes:
         make: the transformation, given every option by name.
         defaults: all options and their defaults, `learning_rate` among them.
-        random: whether `make` takes a `key` as well.
+        random: whether `make` takes a `key`, too.
     """
 
     make: Callable[..., optax.GradientTransformation]

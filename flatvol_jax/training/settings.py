@@ -1,4 +1,4 @@
-"""What determines how a network is trained, beside its key and its data."""
+"""The settings that determine training, beside the key and the data."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from flatvol_jax.training.optimizers import optimizer
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    """How a network is trained.
+    """The settings of training.
 
     An epoch is one pass over the data for every optimizer: the examples in minibatches, a
     gradient evaluation each. Entropy-SGD spends L of them on one step of the parameters that

@@ -20,7 +20,7 @@ from flatvol_jax.training.settings import TrainSettings
 
 @prints_its_fields
 class Trajectory(NamedTuple):
-    """m networks under way, NumPy arrays with leading axis m, all that training goes on from.
+    """m networks under way: NumPy arrays with leading axis m, from which training continues.
 
     The parameters may be replaced in between, by alpha-scaling for one. The optimizer's state
     stays as it is: SGD has none; the moments of momentum, Adam, Adagrad and RMSProp are those of

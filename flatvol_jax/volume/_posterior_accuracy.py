@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float, Real
 from scipy.linalg import cho_solve, cholesky
 from scipy.special import logsumexp, ndtr
 
 from flatvol_jax.runtime import checks
-from flatvol_jax.runtime.arrays import AnyArray
+from flatvol_jax.runtime.arrays import AnyArray, Reals
 from flatvol_jax.runtime.jackknife import delete_a_group
 from flatvol_jax.runtime.precision import float64_scope
 from flatvol_jax.runtime.printing import prints_as, with_error
@@ -27,7 +28,7 @@ from flatvol_jax.volume.repetitions import contradiction, find_repetitions
     )
 )
 class PosteriorAccuracy(NamedTuple):
-    """What random networks that fit S answer on E.
+    """The accuracy on E of random networks that fit S.
 
     Attributes:
         accuracy: expected accuracy on E of such a network, the mean of `probability`.
@@ -50,7 +51,7 @@ class PosteriorAccuracy(NamedTuple):
     accuracy: float
     standard_error: float
     bias: float
-    probability: np.ndarray
+    probability: Float[np.ndarray, " m"]
     majority: float
     ep: float
     log_volume: float
@@ -75,9 +76,9 @@ class _Conditional(NamedTuple):
 @float64_scope
 def posterior_accuracy(
     key: jax.Array,
-    kernel: np.ndarray,
-    labels: np.ndarray,
-    test_labels: np.ndarray,
+    kernel: Float[AnyArray, "inputs inputs"],
+    labels: Real[AnyArray, " n"],
+    test_labels: Real[AnyArray, " m"],
     link: str = "heaviside",
     *,
     particles: int = 128,
@@ -121,7 +122,7 @@ def posterior_accuracy(
     sample = posterior_outputs(key, prior, labels[kept], particles, replicates)
     conditional = _conditional(prior, cross)
 
-    by_ep = _right(
+    by_ep = _chance_right(
         sample.ep.mean @ conditional.weights,
         conditional.variance
         + np.sum(conditional.weights * (sample.ep.covariance @ conditional.weights), axis=0),
@@ -129,7 +130,8 @@ def posterior_accuracy(
     )
     right = np.stack(
         [
-            weights @ _right(outputs @ conditional.weights, conditional.variance, test_labels)
+            weights
+            @ _chance_right(outputs @ conditional.weights, conditional.variance, test_labels)
             for outputs, weights in zip(sample.outputs, sample.weights, strict=True)
         ]
     )
@@ -141,7 +143,7 @@ def posterior_accuracy(
         accuracy=float(accuracy.value),
         standard_error=float(accuracy.standard_error),
         bias=float(accuracy.bias),
-        probability=mean,
+        probability=np.asarray(mean),
         majority=float(np.mean(mean > 0.5)),
         ep=float(np.mean(by_ep)),
         log_volume=float(sample.estimate.log_volume),
@@ -153,12 +155,12 @@ def posterior_accuracy(
 
 
 def _checked_labels(
-    labels: np.ndarray, test_labels: np.ndarray, inputs_of_kernel: int
+    labels: AnyArray, test_labels: AnyArray, inputs_of_kernel: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels on S and on E, ±1, as many together as the kernel has inputs."""
-    parts = {"labels": labels, "test_labels": test_labels}
-    for name, part in parts.items():
-        part = checks.finite(name, part, ndim=1)
+    parts = {}
+    for name, values in {"labels": labels, "test_labels": test_labels}.items():
+        part = checks.finite(name, values, ndim=1)
         if not len(part):
             raise ValueError(f"{name}: got none, wanted at least one label.")
         parts[name] = inputs.checked_labels(part, len(part))
@@ -189,13 +191,13 @@ def _conditional(prior: np.ndarray, cross: np.ndarray) -> _Conditional:
     return _Conditional(weights, np.maximum(1.0 - np.sum(cross * weights, axis=0), 0.0))
 
 
-def _right(mean: AnyArray, variance: AnyArray, labels: np.ndarray) -> np.ndarray:
+def _chance_right(mean: AnyArray, variance: AnyArray, labels: np.ndarray) -> np.ndarray:
     """Return Φ(y μ/σ), the chance that an output N(μ, σ²) has the sign of its label."""
     with np.errstate(divide="ignore"):
         return ndtr(labels * mean / np.sqrt(variance))
 
 
-def _mean_of_replicates(log_estimates: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _mean_of_replicates(log_estimates: np.ndarray, values: np.ndarray) -> Reals:
     """Return Σ_r Ẑ_r v_r / Σ_r Ẑ_r, the replicates along the first axis."""
     return np.exp(log_estimates - logsumexp(log_estimates)) @ values
 

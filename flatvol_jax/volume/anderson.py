@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Bool, Float
 
 _REGULARISATION = 1e-14
 
@@ -18,19 +19,24 @@ class Memory(NamedTuple):
         residual: r_k, shape (d,).
     """
 
-    steps: Array
-    changes: Array
-    point: Array
-    residual: Array
+    steps: Float[Array, "m d"]
+    changes: Float[Array, "m d"]
+    point: Float[Array, " d"]
+    residual: Float[Array, " d"]
 
 
-def empty(size: int, point: Array) -> Memory:
+def empty(size: int, point: Float[Array, " d"]) -> Memory:
     """Return a memory of `size` differences that has seen nothing."""
     slots = jnp.zeros((size, len(point)), point.dtype)
     return Memory(slots, slots, jnp.zeros_like(point), jnp.zeros_like(point))
 
 
-def remember(memory: Memory, point: Array, residual: Array, first: Array | bool) -> Memory:
+def remember(
+    memory: Memory,
+    point: Float[Array, " d"],
+    residual: Float[Array, " d"],
+    first: Bool[Array, ""] | bool,
+) -> Memory:
     """Add the newest point and residual, the oldest difference leaves; `first` has none yet."""
     step = jnp.where(first, 0.0, point - memory.point)
     change = jnp.where(first, 0.0, residual - memory.residual)
@@ -49,7 +55,7 @@ def forget(memory: Memory) -> Memory:
     )
 
 
-def mix(memory: Memory, damping: Array | float = 1.0) -> Array:
+def mix(memory: Memory, damping: Float[Array, ""] | float = 1.0) -> Float[Array, " d"]:
     """Return the next point, x + βr - γ'(ΔX + βΔR) with γ = argmin |r - γ'ΔR|.
 
     The normal equations are regularised at 1e-14 of their trace; with an empty memory the

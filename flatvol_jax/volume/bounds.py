@@ -1,16 +1,18 @@
-"""From a volume to a bound on the generalisation error."""
+"""Bounds on the generalisation error from a volume."""
 
 import numpy as np
+from jaxtyping import Float
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import AnyArray, Reals
 
 
 def prior_bound(
-    log_volume: np.ndarray | float,
+    log_volume: Float[AnyArray, "*shape"] | float,
     train_size: int,
     delta: float,
     test_size: int | None = None,
-) -> np.ndarray:
+) -> Float[Reals, "*shape"]:
     """Return the Occam bound on the error rate of a function with zero error on S (eq. 4).
 
     As printed, over S drawn iid, with probability at least 1 - delta:
@@ -47,11 +49,11 @@ def prior_bound(
 
 
 def marginal_likelihood_bound(
-    log_evidence: np.ndarray | float,
+    log_evidence: Float[AnyArray, "*shape"] | float,
     train_size: int,
     delta: float,
     gamma: float | None = None,
-) -> np.ndarray:
+) -> Float[Reals, "*shape"]:
     """Return the marginal-likelihood PAC-Bayes bound from log P(S), the volume of fitting S.
 
     With probability at least 1 - delta over S of m iid examples, a function drawn from the
@@ -94,7 +96,9 @@ def marginal_likelihood_bound(
     return -np.expm1(-information / (train_size - 1))
 
 
-def _log_probability(name: str, value: np.ndarray | float) -> np.ndarray:
+def _log_probability(
+    name: str, value: Float[AnyArray, "*shape"] | float
+) -> Float[np.ndarray, "*shape"]:
     values = checks.finite(name, value).astype(np.float64)
     if (values > 0).any():
         raise ValueError(

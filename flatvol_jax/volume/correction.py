@@ -1,10 +1,11 @@
-"""What EP leaves out, to second order: a perturbative correction of log Z."""
+"""A perturbative correction of EP's log Z: the second-order terms that EP leaves out."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Bool, Float
 
 from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.printing import prints_its_fields
@@ -25,12 +26,14 @@ class Correction(NamedTuple):
             of strongly correlated kernels, where the corrected value is not to be trusted.
     """
 
-    third: AnyArray
-    fourth: AnyArray
-    reliable: AnyArray
+    third: Float[AnyArray, "*shape"]
+    fourth: Float[AnyArray, "*shape"]
+    reliable: Bool[AnyArray, "*shape"]
 
 
-def tilted_cumulants(mean: AnyArray, variance: AnyArray) -> tuple[Array, Array]:
+def tilted_cumulants(
+    mean: Float[AnyArray, " n"], variance: Float[AnyArray, " n"]
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """Return the third and fourth cumulant of N(z; m, v) 1[z > 0], signed by the label.
 
     With b = √v, a = m/b and h = φ(a)/Φ(a), the cumulant generating function is
@@ -49,7 +52,9 @@ def tilted_cumulants(mean: AnyArray, variance: AnyArray) -> tuple[Array, Array]:
 
 
 @jax.jit
-def second_order_correction(covariance: AnyArray, labels: AnyArray, cavity: Cavities) -> Correction:
+def second_order_correction(
+    covariance: Float[AnyArray, "n n"], labels: Float[AnyArray, " n"], cavity: Cavities
+) -> Correction:
     """Return the first two terms that EP leaves out of log Z, from third and fourth cumulants.
 
         c_l = ½ Σ_{i≠j} κ_l,i κ_l,j W_ij^l / l! for l = 3 and 4, W_ij = Σ_ij / (Σ_ii Σ_jj)
@@ -77,7 +82,7 @@ def second_order_correction(covariance: AnyArray, labels: AnyArray, cavity: Cavi
     return judged_correction(*terms)
 
 
-def judged_correction(third: Array, fourth: Array) -> Correction:
+def judged_correction(third: Float[Array, ""], fourth: Float[Array, ""]) -> Correction:
     """Say of c3 and c4 whether the series that they begin falls."""
     least = jnp.maximum(_TRUSTED_RATIO * jnp.abs(third), 1e-3 * _TRUSTED_RATIO)
     return Correction(third, fourth, jnp.abs(fourth) <= least)

@@ -3,19 +3,20 @@
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float, Int
 
 _ROWS = 1024
 
 
-def output_scales(kernel: np.ndarray, noise: float = 0.0) -> np.ndarray:
+def output_scales(kernel: Float[np.ndarray, "n n"], noise: float = 0.0) -> Float[np.ndarray, " n"]:
     """Return √(K_ii + noise), the standard deviation of each output with the link's noise."""
     return np.sqrt(np.diagonal(kernel) + noise)
 
 
 def correlation_reader(
-    kernel: np.ndarray,
+    kernel: Float[np.ndarray, "n n"],
     noise: float = 0.0,
-    kept: np.ndarray | None = None,
+    kept: Int[np.ndarray, " m"] | None = None,
     jitter: float = 0.0,
 ) -> Callable[[slice], np.ndarray]:
     """Return a function from a slice of rows to those rows of the correlation matrix.
@@ -46,7 +47,9 @@ def correlation_reader(
     return read
 
 
-def correlation_matrix(kernel: np.ndarray, noise: float = 0.0) -> np.ndarray:
+def correlation_matrix(
+    kernel: Float[np.ndarray, "n n"], noise: float = 0.0
+) -> Float[np.ndarray, "n n"]:
     """Return the correlation matrix of K + noise I, (n, n), some rows at a time."""
     read, matrix = correlation_reader(kernel, noise), np.empty(kernel.shape)
     for begin in range(0, len(kernel), _ROWS):

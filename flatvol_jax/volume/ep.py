@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.scipy.linalg import cho_solve, solve_triangular
+from jaxtyping import Bool, Float, Int
 
 from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.printing import prints_its_fields
@@ -33,8 +34,8 @@ _FLOOR = 1e-8
 class Cavities(NamedTuple):
     """Mean and variance of each output z_i given all labels but its own, shape (n,)."""
 
-    mean: AnyArray
-    variance: AnyArray
+    mean: Float[AnyArray, "*shape n"]
+    variance: Float[AnyArray, "*shape n"]
 
 
 @prints_its_fields
@@ -46,12 +47,12 @@ class Sites(NamedTuple):
         shift: ν, precision times mean, in the coordinates of z.
     """
 
-    precision: AnyArray
-    shift: AnyArray
+    precision: Float[AnyArray, "*shape n"]
+    shift: Float[AnyArray, "*shape n"]
 
 
 class EP(NamedTuple):
-    """Where an EP run ended.
+    """The end of an EP run.
 
     Attributes:
         log_volume: log Z, nats.
@@ -63,17 +64,17 @@ class EP(NamedTuple):
         increments: log P(y_i | all other labels) under each cavity, nats, shape (n,).
     """
 
-    log_volume: AnyArray
-    residual: AnyArray
-    iterations: AnyArray
-    converged: AnyArray
+    log_volume: Float[AnyArray, ""]
+    residual: Float[AnyArray, ""]
+    iterations: Int[AnyArray, ""]
+    converged: Bool[AnyArray, ""]
     cavities: Cavities
     sites: Sites
-    increments: AnyArray
+    increments: Float[AnyArray, " n"]
 
 
 class Marginals(NamedTuple):
-    """What the sites make of the prior; S = diag(τ), B = I + S^½ K S^½.
+    """The marginals of the prior times the sites; S = diag(τ), B = I + S^½ K S^½.
 
     Attributes:
         mean: of each output, (K^-1 + S)^-1 ν.
@@ -81,24 +82,29 @@ class Marginals(NamedTuple):
         half_log_determinant: ½ log |B|.
     """
 
-    mean: AnyArray
-    uncertainty: AnyArray
-    half_log_determinant: AnyArray | np.float64
+    mean: Float[AnyArray, " n"]
+    uncertainty: Float[AnyArray, " n"]
+    half_log_determinant: Float[AnyArray, ""] | np.float64
 
 
 class LinearAlgebra(NamedTuple):
-    """All that EP asks of its kernel, which need not be an array.
+    """The operations that EP needs of its kernel, which need not be an array.
 
     Attributes:
         diagonal: K -> its diagonal, (n,).
         marginals: K, root, τ, ν -> `Marginals`, with root ** 2 = τ; one factorisation.
     """
 
-    diagonal: Callable[[Any], Array]
+    diagonal: Callable[[Any], Float[Array, " n"]]
     marginals: Callable[[Any, Array, Array, Array], Marginals]
 
 
-def _dense_marginals(kernel: Array, root: Array, precision: Array, shift: Array) -> Marginals:
+def _dense_marginals(
+    kernel: Float[Array, "n n"],
+    root: Float[Array, " n"],
+    precision: Float[Array, " n"],
+    shift: Float[Array, " n"],
+) -> Marginals:
     # B as S^½ (K + S^-1) S^½, K transposed and L^-1 S^½ in place of L^-1: LAPACK works on
     # columns, XLA on rows, and a constant identity would be kept beside them; this way an
     # iteration holds three matrices beside K.
@@ -115,14 +121,14 @@ DENSE = LinearAlgebra(jnp.diagonal, _dense_marginals)
 
 
 class _Sweep(NamedTuple):
-    """One parallel update of all sites: the new cavities and what was computed on the way."""
+    """One parallel update of all sites: the new cavities and the numbers computed on the way."""
 
     cavity: Cavities
-    precision: AnyArray
-    shift: AnyArray
-    increments: AnyArray
-    log_volume: AnyArray
-    residual: Array
+    precision: Float[AnyArray, " n"]
+    shift: Float[AnyArray, " n"]
+    increments: Float[AnyArray, " n"]
+    log_volume: Float[AnyArray, ""]
+    residual: Float[Array, ""]
 
 
 class Iterate(NamedTuple):
@@ -131,22 +137,22 @@ class Iterate(NamedTuple):
     Attributes:
         point: cavities as Anderson mixing takes them, (2n,): a = m / √v and log v, signed by the
             labels, of order one for every output.
-        memory: what the mixing has seen.
+        memory: the points and residuals that the mixing has seen.
         distance: between the last two points.
         sweep: the update of the least residual.
-        damping: of the last step; below a least one, EP has failed.
+        damping: of the last step; where it falls below `_LEAST_DAMPING`, EP has failed.
         iterations: factorisations so far.
     """
 
-    point: Array
+    point: Float[Array, " points"]
     memory: anderson.Memory
-    distance: Array
+    distance: Float[Array, ""]
     sweep: _Sweep
-    damping: Array
-    iterations: Array
+    damping: Float[Array, ""]
+    iterations: Int[Array, ""]
 
 
-def initial_iterate(labels: AnyArray, start: Cavities) -> Iterate:
+def initial_iterate(labels: Float[AnyArray, " n"], start: Cavities) -> Iterate:
     """Return the state before the first update, from cavities in the coordinates of z."""
     signed = Cavities(labels * start.mean, start.variance)
     point, zero = _packed(signed), jnp.zeros_like(labels)
@@ -156,13 +162,15 @@ def initial_iterate(labels: AnyArray, start: Cavities) -> Iterate:
     return Iterate(point, memory, infinite, nothing, jnp.ones_like(infinite), jnp.array(0))
 
 
-def needs_update(state: Iterate, tolerance: Array | float, max_iterations: int) -> Array:
+def needs_update(
+    state: Iterate, tolerance: Float[Array, ""] | float, max_iterations: int
+) -> Bool[Array, ""]:
     """Return whether another update is to be done."""
     continues = ~(state.sweep.residual <= tolerance) & (state.damping > _LEAST_DAMPING)
     return continues & (state.iterations < max_iterations)
 
 
-def cavity_sites(prior_variance: Array, state: Iterate) -> Sites:
+def cavity_sites(prior_variance: Float[AnyArray, " n"], state: Iterate) -> Sites:
     """Return the sites of the cavities at the state's point, signed by the labels."""
     cavity = _unpacked(state.point, prior_variance)
     site = tilt(cavity.mean, cavity.variance)
@@ -170,7 +178,11 @@ def cavity_sites(prior_variance: Array, state: Iterate) -> Sites:
 
 
 def next_iterate(
-    prior_variance: Array, labels: Array, state: Iterate, sites: Sites, marginals: Marginals
+    prior_variance: Float[AnyArray, " n"],
+    labels: Float[AnyArray, " n"],
+    state: Iterate,
+    sites: Sites,
+    marginals: Marginals,
 ) -> Iterate:
     """Return the state after an update, given what the sites make of the prior."""
     sweep = _sweep_of(prior_variance, labels, sites, marginals)
@@ -197,7 +209,9 @@ def next_iterate(
     )
 
 
-def ep_result(labels: AnyArray, state: Iterate, tolerance: Array | float) -> EP:
+def ep_result(
+    labels: Float[AnyArray, " n"], state: Iterate, tolerance: Float[Array, ""] | float
+) -> EP:
     """Return the result in the coordinates of z."""
     sweep = state.sweep
     return EP(
@@ -211,18 +225,23 @@ def ep_result(labels: AnyArray, state: Iterate, tolerance: Array | float) -> EP:
     )
 
 
-def _packed(cavity: Cavities) -> Array:
+def _packed(cavity: Cavities) -> Float[Array, " points"]:
     scaled = cavity.mean / jnp.sqrt(cavity.variance)
     return jnp.concatenate([scaled, jnp.log(cavity.variance)])
 
 
-def _unpacked(point: Array, prior_variance: Array) -> Cavities:
+def _unpacked(point: Float[Array, " points"], prior_variance: Float[AnyArray, " n"]) -> Cavities:
     mean, log_variance = jnp.split(point, 2)
     variance = jnp.minimum(jnp.exp(log_variance), prior_variance)
     return Cavities(mean * jnp.sqrt(variance), variance)
 
 
-def _sweep_of(prior_variance: Array, labels: Array, sites: Sites, marginals: Marginals) -> _Sweep:
+def _sweep_of(
+    prior_variance: Float[AnyArray, " n"],
+    labels: Float[AnyArray, " n"],
+    sites: Sites,
+    marginals: Marginals,
+) -> _Sweep:
     """Return cavities from marginals, and log Z of them.
 
     With S = diag(τ), B = I + S^½ K S^½ = L L' and d = diag(B^-1), the column norms of L^-1:
@@ -259,7 +278,9 @@ def _sweep_of(prior_variance: Array, labels: Array, sites: Sites, marginals: Mar
     )
 
 
-def _jeffreys(tilted: Tilted, mean: AnyArray, variance: AnyArray) -> Array:
+def _jeffreys(
+    tilted: Tilted, mean: Float[AnyArray, " n"], variance: Float[AnyArray, " n"]
+) -> Float[Array, ""]:
     """Return Σ_i KL(q_i | q̂_i) + KL(q̂_i | q_i) of marginals q and moment-matched tilted q̂, nats."""
     scale = variance * tilted.variance
     return 0.5 * jnp.sum(
@@ -277,9 +298,9 @@ def prior_cavities(kernel: Any, algebra: LinearAlgebra = DENSE) -> Cavities:
 @partial(jax.jit, static_argnames=("max_iterations", "algebra"))
 def expectation_propagation(
     kernel: Any,
-    labels: AnyArray,
+    labels: Float[AnyArray, " n"],
     start: Cavities,
-    tolerance: Array | float,
+    tolerance: Float[Array, ""] | float,
     max_iterations: int,
     algebra: LinearAlgebra = DENSE,
 ) -> EP:

@@ -3,11 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Real
 from scipy.linalg import cho_solve
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from flatvol_jax.runtime import checks
-from flatvol_jax.runtime.arrays import Reals
+from flatvol_jax.runtime.arrays import AnyArray, Reals
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.jackknife import delete_a_group
 from flatvol_jax.runtime.printing import prints_as, value_or_range, with_error
@@ -45,18 +46,20 @@ class LogEvidence(NamedTuple):
             for a matrix.
     """
 
-    log_evidence: Reals
-    standard_error: Reals
-    fit: Reals
-    log_determinant: Reals
-    leave_one_out: np.ndarray
-    means: np.ndarray
-    variances: np.ndarray
-    kernel_bias: Reals
+    log_evidence: Float[Reals, "*shape"]
+    standard_error: Float[Reals, "*shape"]
+    fit: Float[Reals, "*shape"]
+    log_determinant: np.float64
+    leave_one_out: Float[np.ndarray, "*shape n"]
+    means: Float[np.ndarray, "*shape n"]
+    variances: Float[np.ndarray, " n"]
+    kernel_bias: Float[Reals, "*shape"]
 
 
 def log_evidence(
-    kernel: np.ndarray | KernelEstimate, targets: np.ndarray, noise: np.ndarray | float
+    kernel: Float[AnyArray, "n n"] | KernelEstimate,
+    targets: Real[AnyArray, "*shape n"],
+    noise: Real[AnyArray, " #n"] | float,
 ) -> LogEvidence:
     """Return log p(y) = log N(y; 0, K + noise I) of real targets, and its leave-one-out terms.
 
@@ -107,7 +110,9 @@ def log_evidence(
     )
 
 
-def _matrix_evidence(kernel: np.ndarray, targets: np.ndarray, noise: np.ndarray) -> LogEvidence:
+def _matrix_evidence(
+    kernel: Float[np.ndarray, "n n"], targets: Float[np.ndarray, "*shape n"], noise: np.ndarray
+) -> LogEvidence:
     covariance = np.array(kernel, order="F")
     covariance[np.diag_indices_from(covariance)] += noise
     scale = np.sqrt(np.diagonal(covariance)).copy()
@@ -148,7 +153,7 @@ def _matrix_evidence(kernel: np.ndarray, targets: np.ndarray, noise: np.ndarray)
     )
 
 
-def _checked_noise(noise: np.ndarray | float, n: int) -> np.ndarray:
+def _checked_noise(noise: AnyArray | float, n: int) -> np.ndarray:
     values = checks.finite("noise", noise).astype(np.float64)
     if values.shape not in ((), (n,)) or (values < 0).any():
         raise ValueError(

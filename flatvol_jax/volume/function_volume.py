@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Float, Real
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.precision import float64_scope, to_host
 from flatvol_jax.runtime.spread import usable_devices
 from flatvol_jax.volume import inputs, sharded_inputs
@@ -40,7 +42,7 @@ from flatvol_jax.volume.sampling import (
     PROPOSALS,
     WIDEST,
     Estimate,
-    impossible,
+    impossible_estimate,
     sampling_estimate,
 )
 from flatvol_jax.volume.sharded_cholesky import SHARDED
@@ -62,8 +64,8 @@ class _Options(NamedTuple):
 
 @float64_scope
 def log_volume(
-    kernel: np.ndarray | KernelEstimate,
-    labels: np.ndarray,
+    kernel: Float[AnyArray, "n n"] | KernelEstimate,
+    labels: Real[AnyArray, "*shape n"],
     link: str = "heaviside",
     method: str = "ep",
     key: jax.Array | None = None,
@@ -172,8 +174,8 @@ def log_volume(
 
 def estimate_log_volume(
     key: jax.Array,
-    kernel: np.ndarray | KernelEstimate,
-    labels: np.ndarray,
+    kernel: Float[AnyArray, "n n"] | KernelEstimate,
+    labels: Real[AnyArray, "*shape n"],
     link: str = "heaviside",
     **options,
 ) -> Estimate:
@@ -199,7 +201,7 @@ def estimate_log_volume(
     return log_volume(kernel, labels, link, "certified", key, **options).estimate
 
 
-def _two_class_volume(kernel: np.ndarray, labels: np.ndarray, **rest) -> LogVolume:
+def _two_class_volume(kernel: AnyArray, labels: AnyArray, **rest) -> LogVolume:
     """Return log V(f) of labels 0 and 1: those of the sign of f_1 - f_0, of covariance 2 K."""
     entries = inputs.checked_entries(kernel)
     labels = checked_class_labels(labels, len(entries), 2)
@@ -207,8 +209,8 @@ def _two_class_volume(kernel: np.ndarray, labels: np.ndarray, **rest) -> LogVolu
 
 
 def _matrix_volume(
-    kernel: np.ndarray,
-    labels: np.ndarray,
+    kernel: AnyArray,
+    labels: AnyArray,
     noise: float,
     mesh: Mesh | None,
     options: _Options,
@@ -295,7 +297,7 @@ def _matrix_volume(
 
 
 def _kept_correlations(
-    matrix: np.ndarray, kernel: np.ndarray, kept: np.ndarray, options: _Options, devices: int
+    matrix: np.ndarray, kernel: AnyArray, kept: np.ndarray, options: _Options, devices: int
 ) -> np.ndarray:
     """Return the correlations of the outputs that are kept, if there is memory for what follows."""
     if len(kept) < len(matrix):
@@ -324,8 +326,8 @@ def _device_matrix(matrix: np.ndarray, devices: int) -> Callable[[], jax.Array]:
 
 def _method_result(
     key: jax.Array | None,
-    kernel: jax.Array,
-    labels: np.ndarray,
+    kernel: Float[jax.Array, "n n"],
+    labels: Float[np.ndarray, " n"],
     ep: EP,
     options: _Options,
     jitter: float = 0.0,
@@ -393,7 +395,7 @@ def _impossible_result(
         standard_error=np.float64(0.0),
         status=np.str_(f"impossible: inputs {clash[0]} and {clash[1]} are one, their labels two"),
         ep=np.float64(-np.inf),
-        estimate=impossible(options.replicates, options.particles) if certified else None,
+        estimate=impossible_estimate(options.replicates, options.particles) if certified else None,
         sampling_error=np.float64(0.0),
         rounding_error=np.float64(0.0),
     )

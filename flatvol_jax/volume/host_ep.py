@@ -11,9 +11,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from scipy.linalg.blas import dsymv, dtrmv
 from scipy.linalg.lapack import dpotrf, dtrtri
 
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.volume.ep import (
     EP,
     Cavities,
@@ -34,8 +36,8 @@ def on_cpu(array: jax.Array) -> bool:
 
 
 def expectation_propagation_on_host(
-    kernel: jax.Array | np.ndarray,
-    labels: np.ndarray,
+    kernel: Float[AnyArray, "n n"],
+    labels: Float[np.ndarray, " n"],
     start: Cavities,
     tolerance: float,
     max_iterations: int,
@@ -57,9 +59,9 @@ def expectation_propagation_on_host(
 
 
 def iterated_on_host(
-    prior_variance: np.ndarray,
+    prior_variance: Float[np.ndarray, " n"],
     marginals: Callable[[Sites], Marginals],
-    labels: np.ndarray,
+    labels: Float[np.ndarray, " n"],
     start: Cavities,
     tolerance: float,
     max_iterations: int,
@@ -85,7 +87,9 @@ def iterated_on_host(
     return ep_result(labels, state, tolerance)
 
 
-def lapack_marginals(kernel: np.ndarray, labels: np.ndarray, sites: Sites) -> Marginals:
+def lapack_marginals(
+    kernel: Float[np.ndarray, "n n"], labels: Float[np.ndarray, " n"], sites: Sites
+) -> Marginals:
     """Return the mean of each output, d = diag(B^-1) and ½ log |B|, B = I + S^½ K S^½ = L L'.
 
     NaN where B has no factor, as of entries that are not finite.

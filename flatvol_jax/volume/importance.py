@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import erfc, logsumexp, ndtri
+from jaxtyping import Float, Int
+
+from flatvol_jax.runtime.arrays import AnyArray
 
 _BLOCK = 32  # coordinates between two looks at the weights; also the depth of the GEMMs
 _TAIL = -30.0  # below it the truncated normal is drawn through its Rayleigh envelope
@@ -23,9 +26,9 @@ class Replicates(NamedTuple):
         effective_sample_size: the least of the run, (Σw)²/Σw², of N particles.
     """
 
-    log_estimate: Array
-    relative_variance: Array
-    effective_sample_size: Array
+    log_estimate: Float[Array, " R"]
+    relative_variance: Float[Array, " R"]
+    effective_sample_size: Float[Array, " R"]
 
 
 class Cloud(NamedTuple):
@@ -41,16 +44,18 @@ class Cloud(NamedTuple):
         origin: which row of its mean each particle has, (P,); None where all have one mean.
     """
 
-    noise: Array
-    log_weight: Array
-    ancestor: Array
-    log_estimate: Array
-    resamplings: Array
-    effective: Array
-    origin: Array | None = None
+    noise: Float[Array, "P n"]
+    log_weight: Float[Array, " P"]
+    ancestor: Int[Array, " P"]
+    log_estimate: Float[Array, " R"]
+    resamplings: Int[Array, " R"]
+    effective: Float[Array, " R"]
+    origin: Int[Array, " P"] | None = None
 
 
-def truncated_normal(uniform: Array, a: Array) -> tuple[Array, Array]:
+def truncated_normal(
+    uniform: Float[Array, " P"], a: Float[Array, " P"]
+) -> tuple[Float[Array, " P"], Float[Array, " P"]]:
     """Draw t ~ N(0, 1) given t > -a; return it with log of its importance weight.
 
     The weight is Φ(a), the normaliser, for the draw by inversion. Below a = -30, where
@@ -70,10 +75,10 @@ def truncated_normal(uniform: Array, a: Array) -> tuple[Array, Array]:
 @partial(jax.jit, static_argnames=("particles", "replicates"))
 def twisted_importance_sampling(
     key: Array,
-    mean: Array,
-    factor: Array,
-    precision: Array,
-    shift: Array,
+    mean: Float[AnyArray, " n"],
+    factor: Float[AnyArray, "n n"],
+    precision: Float[AnyArray, " n"],
+    shift: Float[AnyArray, " n"],
     particles: int,
     replicates: int,
 ) -> Replicates:
@@ -117,17 +122,17 @@ def twisted_importance_sampling(
 @partial(jax.jit, static_argnames=("particles", "replicates"))
 def twisted_particles(
     key: Array,
-    mean: Array,
-    factor: Array,
-    precision: Array,
-    shift: Array,
+    mean: Float[AnyArray, " n"],
+    factor: Float[AnyArray, "n n"],
+    precision: Float[AnyArray, " n"],
+    shift: Float[AnyArray, " n"],
     particles: int,
     replicates: int,
 ) -> tuple[Array, Cloud, Replicates]:
     """Return the z that `twisted_importance_sampling` drew, (P, n), the cloud and its estimates."""
     cloud = initial_cloud(len(mean), particles, replicates)
     cloud = visit_coordinates(key, cloud, mean, factor, precision, shift, replicates)
-    return mean + cloud.noise @ factor.T, cloud, cloud_replicates(cloud)
+    return jnp.asarray(mean + cloud.noise @ factor.T), cloud, cloud_replicates(cloud)
 
 
 def initial_cloud(n: int, particles: int, replicates: int) -> Cloud:
@@ -145,10 +150,10 @@ def initial_cloud(n: int, particles: int, replicates: int) -> Cloud:
 def visit_coordinates(
     key: Array,
     cloud: Cloud,
-    mean: Array,
-    factor: Array,
-    precision: Array,
-    shift: Array,
+    mean: Float[AnyArray, "*P n"],
+    factor: Float[AnyArray, "n n"],
+    precision: Float[AnyArray, " n"],
+    shift: Float[AnyArray, " n"],
     replicates: int,
 ) -> Cloud:
     """Visit the coordinates one after another: see `twisted_importance_sampling`.
@@ -211,7 +216,7 @@ def visit_coordinates(
     return cloud
 
 
-def _effective_sample_size(log_weight: Array) -> Array:
+def _effective_sample_size(log_weight: Float[Array, "R N"]) -> Float[Array, " R"]:
     """Return (Σw)²/Σw² along the last axis."""
     return jnp.exp(2.0 * logsumexp(log_weight, axis=-1) - logsumexp(2.0 * log_weight, axis=-1))
 

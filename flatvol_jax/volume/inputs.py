@@ -1,10 +1,12 @@
-"""What every volume estimator asks of its kernel and labels."""
+"""Checks of the kernel and the labels that every volume estimator makes."""
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int, Real
 from scipy.linalg.lapack import dpotrf
 
 from flatvol_jax.runtime import checks, memory
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.volume.correlation import correlation_matrix, output_scales
 from flatvol_jax.volume.ep import Cavities
@@ -27,7 +29,9 @@ def ep_matrices(batch_size: int = 1, noise: bool = True) -> float:
     return 1.2 + noise + 3.1 * batch_size + min(batch_size, 2)
 
 
-def checked_kernel(kernel: np.ndarray, matrices: float | None = None) -> np.ndarray:
+def checked_kernel(
+    kernel: Float[AnyArray, "n n"], matrices: float | None = None
+) -> Float[np.ndarray, "n n"]:
     """Return a kernel that is float64, square, finite, symmetric and positive semidefinite.
 
     Args:
@@ -40,12 +44,12 @@ def checked_kernel(kernel: np.ndarray, matrices: float | None = None) -> np.ndar
 
 
 def checked_correlation(
-    kernel: np.ndarray, noise: float = 0.0, matrices: float | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+    kernel: Float[AnyArray, "n n"], noise: float = 0.0, matrices: float | None = None
+) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, " n"]]:
     """Check a kernel; return the correlations of K + noise I, and each output's scale.
 
-    K is positive semidefinite where its correlations are, which say so of every output whatever
-    its variance. The noise comes after the check.
+    K is positive semidefinite exactly where its correlations are; those show it for every output,
+    however small its variance. The noise is added after the check.
 
     Args:
         kernel: what the caller gave.
@@ -60,7 +64,7 @@ def checked_correlation(
         raise NumericalFault(
             f"kernel: got an indefinite matrix, its correlations have least eigenvalue "
             f"{least:.3g}; wanted positive semidefinite, {-slack:.1g} or more. Compute it in "
-            f"float64. {other_prior(kernel, max(-2 * least, slack))}"
+            f"float64. {jitter_advice(kernel, max(-2 * least, slack))}"
         )
     scale = output_scales(kernel, noise)
     if noise > 0:
@@ -70,7 +74,7 @@ def checked_correlation(
     return matrix, scale
 
 
-def other_prior(kernel: np.ndarray, share: float) -> str:
+def jitter_advice(kernel: Float[AnyArray, "n n"], share: float) -> str:
     """Say what a jitter of this share of the largest variance is."""
     jitter = share * np.diagonal(kernel).max()
     return (
@@ -79,7 +83,7 @@ def other_prior(kernel: np.ndarray, share: float) -> str:
     )
 
 
-def checked_entries(kernel: np.ndarray) -> np.ndarray:
+def checked_entries(kernel: Float[AnyArray, "n n"]) -> Float[np.ndarray, "n n"]:
     """Return a kernel that is float64, square, finite, symmetric, of positive diagonal.
 
     It is read some rows at a time, so that it may be a `np.memmap`.
@@ -124,7 +128,7 @@ def rounding_jitter(n: int) -> float:
     return _PIVOT * n
 
 
-def check_invertible(matrix: np.ndarray, kernel: np.ndarray) -> None:
+def check_invertible(matrix: Float[np.ndarray, "n n"], kernel: Float[AnyArray, "m m"]) -> None:
     """Refuse correlations that are too nearly singular to sample from their conditionals.
 
     An output's variance given those before it must exceed what rounding does to it. The kernel
@@ -137,7 +141,7 @@ def check_invertible(matrix: np.ndarray, kernel: np.ndarray) -> None:
             f"kernel: got a singular matrix: its correlations have least eigenvalue {value:.3g}, "
             f"and sampling wants every output to keep at least {least:.1g} of its variance given "
             "the others, which float64 can tell from 0. Method 'ep' takes it. Inputs of which one "
-            "raw column hides the others are to be scaled. " + other_prior(kernel, 1e-10)
+            "raw column hides the others are to be scaled. " + jitter_advice(kernel, 1e-10)
         )
 
 
@@ -181,7 +185,7 @@ def _least_pivot(kernel: np.ndarray, slack: float) -> float | None:
     return None if failed else float(np.diagonal(factor).min() ** 2)
 
 
-def checked_labels(labels: np.ndarray, n: int) -> np.ndarray:
+def checked_labels(labels: Real[AnyArray, "*shape n"], n: int) -> Int[np.ndarray, "*shape n"]:
     """Return labels of shape (..., n) as int8, every entry -1 or +1."""
     labels = checks.finite("labels", labels)
     if labels.ndim == 0 or labels.shape[-1] != n:

@@ -1,9 +1,10 @@
-"""What the error of a sampled kernel does to log V(f)."""
+"""The error that log V(f) has from a sampled kernel."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float, Int
 from scipy.stats import norm, t
 
 from flatvol_jax.runtime.arrays import Reals, Words
@@ -24,9 +25,9 @@ class KernelEstimate(Protocol):
         group_samples: (g,), how many those are.
     """
 
-    kernel: np.ndarray
-    group_kernels: np.ndarray
-    group_samples: np.ndarray
+    kernel: Float[np.ndarray, "n n"]
+    group_kernels: Float[np.ndarray, "g n n"]
+    group_samples: Int[np.ndarray, " g"]
 
 
 def ep_jackknife(

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.volume.normal_tail import normal_tail
@@ -24,14 +25,14 @@ class Tilted(NamedTuple):
         shift: precision times mean of that site.
     """
 
-    log_normaliser: AnyArray
-    mean: AnyArray
-    variance: AnyArray
-    precision: AnyArray
-    shift: AnyArray
+    log_normaliser: Float[AnyArray, "*shape"]
+    mean: Float[AnyArray, "*shape"]
+    variance: Float[AnyArray, "*shape"]
+    precision: Float[AnyArray, "*shape"]
+    shift: Float[AnyArray, "*shape"]
 
 
-def tilt(mean: AnyArray, variance: AnyArray) -> Tilted:
+def tilt(mean: Float[AnyArray, "*shape"], variance: Float[AnyArray, "*shape"]) -> Tilted:
     """Return the moments of N(z; m, v) 1[z > 0] and their Gaussian site, elementwise.
 
     With a = m/√v and h = φ(a)/Φ(a): log Z = log Φ(a), mean m + √v h, variance v (1 - h(a+h))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import log_ndtr
+from jaxtyping import Float
 
 from flatvol_jax.runtime.arrays import AnyArray
 
@@ -23,13 +24,13 @@ class NormalTail(NamedTuple):
         variance: 1 - h (a + h), the truncated variance, without cancellation.
     """
 
-    log_cdf: Array
-    hazard: Array
-    shrinkage: Array
-    variance: Array
+    log_cdf: Float[Array, "*shape"]
+    hazard: Float[Array, "*shape"]
+    shrinkage: Float[Array, "*shape"]
+    variance: Float[Array, "*shape"]
 
 
-def normal_tail(a: AnyArray) -> NormalTail:
+def normal_tail(a: Float[AnyArray, "*shape"]) -> NormalTail:
     """Return log Φ(a), h = φ(a)/Φ(a), h(a+h) and 1 - h(a+h), elementwise.
 
     For a < -4 Laplace's continued fraction of Mills' ratio, with x = -a,

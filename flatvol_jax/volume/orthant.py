@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Real
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.precision import float64_scope, to_host
 from flatvol_jax.runtime.printing import prints_as, with_error
@@ -69,8 +71,8 @@ class OrthantProbability(NamedTuple):
 
 @float64_scope
 def orthant_probability(
-    covariance: np.ndarray,
-    lower: np.ndarray | float | None = None,
+    covariance: Real[AnyArray, "n n"],
+    lower: Real[AnyArray, " #n"] | float | None = None,
     key: jax.Array | None = None,
     method: str | None = None,
     *,
@@ -138,8 +140,8 @@ def orthant_probability(
 
 def _positive_probability(
     key: jax.Array | None,
-    matrix: np.ndarray,
-    mean: np.ndarray,
+    matrix: Float[np.ndarray, "n n"],
+    mean: Float[np.ndarray, " n"],
     method: str,
     proposal: str,
     sizes: tuple[int, int],
@@ -200,7 +202,7 @@ def _exact_result(value: float) -> OrthantProbability:
     return OrthantProbability(value, 0.0, "exact", True, 0, 0.0, value)
 
 
-def _symmetric(covariance: np.ndarray) -> np.ndarray:
+def _symmetric(covariance: AnyArray) -> np.ndarray:
     """Return the covariance as float64, of non-negative diagonal; the rest is checked later."""
     matrix = checks.finite("covariance", covariance).astype(np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
@@ -228,7 +230,7 @@ def _correlation(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise type(error)(message) from error
 
 
-def _checked_bounds(lower: np.ndarray | float | None, n: int) -> np.ndarray:
+def _checked_bounds(lower: AnyArray | float | None, n: int) -> np.ndarray:
     if lower is None:
         return np.zeros(n)
     array = checks.concrete("lower", lower)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
+from jaxtyping import Float
 
 from flatvol_jax.runtime.arrays import AnyArray
 
@@ -19,13 +20,17 @@ class Posterior(NamedTuple):
         log_normaliser: log Z_s, nats.
     """
 
-    mean: AnyArray
-    covariance: AnyArray
-    log_normaliser: AnyArray | np.float64
+    mean: Float[AnyArray, " n"]
+    covariance: Float[AnyArray, "n n"]
+    log_normaliser: Float[AnyArray, ""] | np.float64
 
 
 @jax.jit
-def gaussian_posterior(kernel: AnyArray, precision: AnyArray, shift: AnyArray) -> Posterior:
+def gaussian_posterior(
+    kernel: Float[AnyArray, "n n"],
+    precision: Float[AnyArray, " n"],
+    shift: Float[AnyArray, " n"],
+) -> Posterior:
     """Multiply the prior N(0, K) by Gaussian sites of precision τ >= 0 and shift ν.
 
     With S = diag(τ) and B = I + S^½ K S^½ = L L': Σ = K - V'V for V = L^-1 S^½ K, and

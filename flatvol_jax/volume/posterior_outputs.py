@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Real
 
 from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.precision import to_host
@@ -43,16 +44,20 @@ class PosteriorOutputs(NamedTuple):
         ep: EP's approximation of the same posterior: a Gaussian.
     """
 
-    outputs: AnyArray
-    weights: AnyArray
-    log_estimates: np.ndarray
-    ancestors: AnyArray
+    outputs: Float[AnyArray, "R N n"]
+    weights: Float[AnyArray, "R N"]
+    log_estimates: Float[np.ndarray, " R"]
+    ancestors: Float[AnyArray, " R"]
     estimate: Estimate
     ep: Posterior
 
 
 def posterior_outputs(
-    key: jax.Array, correlation: np.ndarray, labels: np.ndarray, particles: int, replicates: int
+    key: jax.Array,
+    correlation: Float[np.ndarray, "n n"],
+    labels: Real[np.ndarray, " n"],
+    particles: int,
+    replicates: int,
 ) -> PosteriorOutputs:
     """Draw the outputs on S of networks that give it these labels; see `posterior_accuracy`.
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.precision import to_host
@@ -31,7 +32,7 @@ class Shifted(NamedTuple):
 
 
 def marginals_with_mean(
-    mean: AnyArray, centred: Callable[[Sites], Marginals], sites: Sites
+    mean: Float[AnyArray, " n"], centred: Callable[[Sites], Marginals], sites: Sites
 ) -> Marginals:
     """Return the marginals under N(μ, K) from those under N(0, K).
 
@@ -61,7 +62,9 @@ def _shifted_marginals(prior: Shifted, root: Array, precision: Array, shift: Arr
 SHIFTED = LinearAlgebra(lambda prior: jnp.diagonal(prior.kernel), _shifted_marginals)
 
 
-def ep_with_mean(kernel: np.ndarray, mean: np.ndarray, tolerance: float, most: int) -> EP:
+def ep_with_mean(
+    kernel: Float[np.ndarray, "n n"], mean: Float[np.ndarray, " n"], tolerance: float, most: int
+) -> EP:
     """Return EP's fixed point of P(z > 0), z ~ N(mean, kernel), on the host.
 
     Args:
@@ -86,7 +89,10 @@ def ep_with_mean(kernel: np.ndarray, mean: np.ndarray, tolerance: float, most: i
 
 
 def posterior_with_mean(
-    kernel: AnyArray, mean: np.ndarray, precision: AnyArray, shift: AnyArray
+    kernel: Float[AnyArray, "n n"],
+    mean: Float[np.ndarray, " n"],
+    precision: Float[AnyArray, " n"],
+    shift: Float[AnyArray, " n"],
 ) -> Posterior:
     """Return N(μ, K) times the sites, as `gaussian_posterior` does for μ = 0."""
     found = gaussian_posterior(kernel, precision, shift - precision * mean)

@@ -1,8 +1,9 @@
-"""What is known of log V(f): the value, its error and what that covers."""
+"""The result log V(f): the value, its error and what the error covers."""
 
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 
 from flatvol_jax.runtime.arrays import Counts, Flags, Reals, Words
 from flatvol_jax.runtime.printing import (
@@ -34,7 +35,7 @@ class LogVolume(NamedTuple):
 
     Attributes:
         log_volume: log V(f) by the method asked for, nats.
-        standard_error: nats, all that is known of: `sampling_error`, `kernel_error` and
+        standard_error: nats, the known errors `sampling_error`, `kernel_error` and
             `rounding_error`, added in squares. EP's own error is in none of them: NaN for the
             methods "ep" and "ep_corrected" of a matrix; of a kernel estimate the kernel's part.
             The finite width of a network is never in it.
@@ -61,25 +62,25 @@ class LogVolume(NamedTuple):
             by EP's derivative.
     """
 
-    log_volume: Reals
-    standard_error: Reals
-    converged: Flags
-    status: Words
-    iterations: Counts
-    residual: Reals
-    ep: Reals
-    increments: np.ndarray
+    log_volume: Float[Reals, "*shape"]
+    standard_error: Float[Reals, "*shape"]
+    converged: Bool[Flags, "*shape"]
+    status: Shaped[Words, "*shape"]
+    iterations: Int[Counts, "*shape"]
+    residual: Float[Reals, "*shape"]
+    ep: Float[Reals, "*shape"]
+    increments: Float[np.ndarray, "*shape n"]
     sites: Sites
     cavities: Cavities
     correction: Correction | None
     estimate: Estimate | None
-    sampling_error: Reals
-    kernel_error: Reals
-    kernel_bias: Reals
-    rounding_error: Reals
+    sampling_error: Float[Reals, "*shape"]
+    kernel_error: Float[Reals, "*shape"]
+    kernel_bias: Float[Reals, "*shape"]
+    rounding_error: Float[Reals, "*shape"]
 
     @property
-    def corrected(self) -> Reals:
+    def corrected(self) -> Float[Reals, "*shape"]:
         """Return EP and the third-cumulant term of what it leaves out, nats."""
         if self.correction is None:
             raise ValueError("corrected: got a result of method 'ep'; ask for 'ep_corrected'.")

@@ -1,4 +1,4 @@
-"""An unbiased estimate of V(f) with a standard error, and what that error is worth."""
+"""An unbiased estimate of V(f) with a standard error and a verdict on that error."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float, Int, Shaped
 from scipy.special import logsumexp
 from scipy.stats import chi2
 
@@ -66,30 +67,30 @@ class Estimate(NamedTuple):
         kernel_bias: nats, see `LogVolume`, taken off log_volume; NaN for a matrix.
     """
 
-    log_volume: Reals
-    standard_error: Reals
-    within_error: Reals
-    effective_sample_size: Reals
-    particles: Counts
-    log_replicates: np.ndarray
-    status: Words
-    proposal: Words
-    sampling_error: Reals
-    kernel_error: Reals
-    kernel_bias: Reals
+    log_volume: Float[Reals, "*shape"]
+    standard_error: Float[Reals, "*shape"]
+    within_error: Float[Reals, "*shape"]
+    effective_sample_size: Float[Reals, "*shape"]
+    particles: Int[Counts, "*shape"]
+    log_replicates: Float[np.ndarray, "*shape R"]
+    status: Shaped[Words, "*shape"]
+    proposal: Shaped[Words, "*shape"]
+    sampling_error: Float[Reals, "*shape"]
+    kernel_error: Float[Reals, "*shape"]
+    kernel_bias: Float[Reals, "*shape"]
 
 
 def sampling_estimate(
     key: Array,
-    kernel: AnyArray | None,
-    labels: AnyArray,
+    kernel: Float[AnyArray, "n n"] | None,
+    labels: Float[AnyArray, " n"],
     ep: EP,
     posterior: Posterior,
     proposal: str,
     particles: int,
     replicates: int,
     rounding_error: float | np.float64 = 0.0,
-    prior_mean: AnyArray | None = None,
+    prior_mean: Float[AnyArray, " n"] | None = None,
 ) -> Estimate:
     """Estimate P(y) by sequential importance sampling, the hardest coordinates first.
 
@@ -138,13 +139,15 @@ def chosen_proposal(proposal: str, ep: EP) -> str:
     return proposal
 
 
-def hardest_first(labels: AnyArray, ep: EP) -> Array:
+def hardest_first(labels: Float[AnyArray, " n"], ep: EP) -> Int[Array, " n"]:
     """Return the order of sampling: outputs least expected to have their sign come first."""
     return jnp.argsort(labels * ep.cavities.mean / jnp.sqrt(ep.cavities.variance))
 
 
 @jax.jit
-def signed_factor(covariance: AnyArray, labels: AnyArray, order: Array) -> Array:
+def signed_factor(
+    covariance: Float[AnyArray, "n n"], labels: Float[AnyArray, " n"], order: Int[Array, " n"]
+) -> Float[Array, "n n"]:
     """Return the Cholesky factor of the covariance of y z, its coordinates reordered."""
     signs = labels[order]
     ordered = covariance[order][:, order] * signs[:, None] * signs
@@ -194,7 +197,7 @@ def combined_replicates(
     )
 
 
-def impossible(replicates: int, particles: int) -> Estimate:
+def impossible_estimate(replicates: int, particles: int) -> Estimate:
     """Return the exact answer log V = -inf, in the form of an estimate."""
     nowhere = np.full(replicates, -np.inf)
     total = particles * replicates

@@ -19,7 +19,7 @@ from flatvol_jax.volume.sharded_kernel import ShardedKernel
 
 
 class Solution(NamedTuple):
-    """What one factorisation B = L L' gives.
+    """The results of one factorisation B = L L'.
 
     Attributes:
         solved: B^-1 v, (n,).

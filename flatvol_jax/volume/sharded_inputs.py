@@ -1,4 +1,4 @@
-"""What EP over several devices asks of its mesh and kernel, and the way of a kernel onto them."""
+"""Checks of the mesh and the kernel for EP over several devices, and the kernel's distribution."""
 
 import functools
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _ROW_BLOCKS = 4  # of b n float64 on each device: a row block, its solution, upd
 
 
 def check_mesh(mesh: Mesh, method: str, batch_size: int) -> None:
-    """Refuse what a kernel cannot be dealt out to, and what is not made for it."""
+    """Refuse a mesh that a kernel cannot be dealt out to, and methods that do not support it."""
     if method != "ep":
         raise ValueError(
             f"mesh: got one with method {method!r}; a kernel over several devices has method "
@@ -80,7 +80,7 @@ def sharded_correlation(
         raise NumericalFault(
             "kernel: got an indefinite matrix, its correlations have an eigenvalue below "
             f"{-slack:.3g}; wanted positive semidefinite. Compute it in float64. "
-            + inputs.other_prior(kernel, 10 * slack)
+            + inputs.jitter_advice(kernel, 10 * slack)
         )
     if len(kept) == n and noise == 0:
         return sharded

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float, Real
 from scipy.special import logsumexp
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.precision import float64_scope
 from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.runtime.randomness import named_key
@@ -33,15 +35,15 @@ class Splitting(NamedTuple):
 
     log_volume: float
     standard_error: float
-    log_replicates: np.ndarray
+    log_replicates: Float[np.ndarray, " R"]
     levels: int
 
 
 @float64_scope
 def splitting_log_volume(
     key: Array,
-    kernel: np.ndarray,
-    labels: np.ndarray,
+    kernel: Float[AnyArray, "n n"],
+    labels: Real[AnyArray, " n"],
     link: str = "heaviside",
     *,
     particles: int = 500,
@@ -123,8 +125,13 @@ def _pilot(key: Array, rows: Array, particles: int, steps: int) -> np.ndarray:
 
 @partial(jax.jit, static_argnames=("particles", "steps", "replicates"))
 def _runs(
-    key: Array, rows: Array, levels: Array, particles: int, steps: int, replicates: int
-) -> Array:
+    key: Array,
+    rows: Float[Array, "m n"],
+    levels: Float[Array, " T"],
+    particles: int,
+    steps: int,
+    replicates: int,
+) -> Float[Array, " R"]:
     """Return the log of each replicate's product of surviving fractions, (R,)."""
     shape = (replicates, particles, len(rows))
     points = jax.random.normal(named_key(key, "start"), shape, rows.dtype)
@@ -161,7 +168,12 @@ def _next_level(
     return jax.lax.fori_loop(0, steps, move, points), fraction
 
 
-def slice_step(key: Array, rows: Array, points: Array, level: Array | float) -> Array:
+def slice_step(
+    key: Array,
+    rows: Float[Array, "m n"],
+    points: Float[Array, "*shape n"],
+    level: Float[Array, ""] | float,
+) -> Float[Array, "*shape n"]:
     """Take one linear elliptical slice step on {u: Au > -γ} for u ~ N(0, I), points (..., n).
 
     On the ellipse u cos θ + v sin θ constraint i reads r_i cos(θ - φ_i) > -γ, which excludes

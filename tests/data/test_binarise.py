@@ -40,7 +40,7 @@ def test_exchanged_groups_flip_every_label():
     [
         ((), (1,), "negative: got no class"),
         ((1,), (), "positive: got no class"),
-        ((1, 2), (2, 3), r"class\(es\) \[2\] stand in both groups"),
+        ((1, 2), (2, 3), r"class\(es\) \[2\] are in both groups"),
         ((1,), (11, 3), r"positive: class\(es\) \[11\] have no examples"),
         ((1.5,), (3,), "negative: got .* wanted class numbers"),
         ("one", (3,), "negative: got .* wanted class numbers"),

@@ -9,7 +9,7 @@ from jax.tree_util import Partial
 import flatvol_jax as fv
 from flatvol_jax import flatness
 from flatvol_jax.flatness.objective import checked_objective
-from flatvol_jax.flatness.worst_case import _stationary
+from flatvol_jax.flatness.worst_case import _is_stationary
 
 METHODS = ("best", "sign", "lbfgsb")
 
@@ -246,4 +246,4 @@ def test_a_point_is_stationary_where_a_linear_maximum_adds_little(norm, short, s
     with jax.enable_x64(True):
         objective = checked_objective(loss, np.zeros(3))
         delta = jnp.asarray((1 - short) * scale * best)
-        assert _stationary(objective, jnp.asarray(scale), delta, norm) is stationary
+        assert _is_stationary(objective, jnp.asarray(scale), delta, norm) is stationary

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy.linalg.blas import dsyrk, dtrsm
 from scipy.linalg.lapack import dpotrf
 
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.volume.ep import EP
 from flatvol_jax.volume.importance import Cloud, cloud_replicates, initial_cloud, visit_coordinates
 from flatvol_jax.volume.multiclass.differences import Problem, on_grid
@@ -32,16 +34,16 @@ class _Conditional(NamedTuple):
         factor: lower Cholesky factor of the covariance of both, (D + b, D + b).
     """
 
-    mean: np.ndarray
-    winners: np.ndarray
-    factor: np.ndarray
+    mean: Float[np.ndarray, "P D"]
+    winners: Float[np.ndarray, "P b"]
+    factor: Float[np.ndarray, "D+b D+b"]
 
 
 def blocked_estimate(
     key: jax.Array,
     problem: Problem,
     ep: EP,
-    log_normaliser: float,
+    log_normaliser: AnyArray | np.float64 | float,
     particles: int,
     replicates: int,
     rounding_error: float = 0.0,
@@ -131,11 +133,11 @@ def _residual_kernel(factor: np.ndarray) -> np.ndarray:
 
 
 def _conditional(
-    kernel: np.ndarray,
-    own: np.ndarray,
-    precision: np.ndarray,
-    shift: np.ndarray,
-    predicted: np.ndarray,
+    kernel: Float[np.ndarray, "r r"],
+    own: Bool[np.ndarray, "C r"],
+    precision: Float[np.ndarray, "C r"],
+    shift: Float[np.ndarray, "C r"],
+    predicted: Float[np.ndarray, "C P r"],
     b: int,
     visits: tuple[np.ndarray, np.ndarray],
 ) -> _Conditional:

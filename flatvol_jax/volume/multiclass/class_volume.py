@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.volume import inputs
 from flatvol_jax.volume.correction import Correction, second_order_correction
@@ -39,7 +41,7 @@ from flatvol_jax.volume.multiclass.labels import (
 from flatvol_jax.volume.posterior import Posterior
 from flatvol_jax.volume.repetitions import Repetitions, signed_repetitions
 from flatvol_jax.volume.result import LogVolume
-from flatvol_jax.volume.sampling import WIDEST, Estimate, impossible
+from flatvol_jax.volume.sampling import WIDEST, Estimate, impossible_estimate
 
 _SMALL = 100  # differences up to which M is no dearer than C matrices
 _DENSE = 4000  # differences up to which M is taken where K is singular
@@ -69,8 +71,8 @@ class _Run(NamedTuple):
 
 
 def volume_of_classes(
-    kernel: np.ndarray,
-    labels: np.ndarray,
+    kernel: Float[AnyArray, "n n"],
+    labels: Int[AnyArray, "*shape n"],
     classes: int,
     noise: float,
     options: Any,
@@ -290,7 +292,7 @@ def _impossible_result(clash: tuple[int, int], run: _Run, classes: int, options:
             "contradict each other"
         ),
         ep=np.float64(-np.inf),
-        estimate=impossible(options.replicates, options.particles) if certified else None,
+        estimate=impossible_estimate(options.replicates, options.particles) if certified else None,
         sampling_error=np.float64(0.0),
         rounding_error=np.float64(0.0),
     )

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.volume.ep import Cavities, Sites
@@ -21,13 +22,15 @@ class Problem(NamedTuple):
         points: of each difference the input i, (n(C-1),).
     """
 
-    kernel: Any
-    own: Any
-    classes: Any
-    points: Any
+    kernel: Float[Any, "n n"]
+    own: Bool[Any, "C n"]
+    classes: Int[Any, " n*(C-1)"]
+    points: Int[Any, " n*(C-1)"]
 
 
-def class_problem(kernel: AnyArray, labels: np.ndarray, classes: int) -> Problem:
+def class_problem(
+    kernel: Float[AnyArray, "n n"], labels: Int[np.ndarray, " n"], classes: int
+) -> Problem:
     """Return the problem of labels 0..C-1, (n,)."""
     own = labels == np.arange(classes)[:, None]
     return Problem(kernel, own, *np.nonzero(~own))
@@ -53,7 +56,7 @@ def difference_variances(problem: Problem) -> Any:
     return 2.0 * problem.kernel.diagonal()[problem.points]
 
 
-def difference_covariance(problem: Problem) -> np.ndarray:
+def difference_covariance(problem: Problem) -> Float[np.ndarray, "d d"]:
     """Return Cov(g_ic, g_jd) = K_ij ([y_i = y_j] - [y_i = d] - [c = y_j] + [c = d]).
 
     With it V(f) = P(g > 0) is the volume of a binary function, of n(C-1) labels +1. It is the
@@ -103,9 +106,9 @@ class Scaled(NamedTuple):
         mean: ν/α and 0.
     """
 
-    root: Any
-    variance: Any
-    mean: Any
+    root: Float[Any, "C n"]
+    variance: Float[Any, "C n"]
+    mean: Float[Any, "C n"]
 
 
 def scaled_sites(problem: Problem, sites: Sites) -> Scaled:

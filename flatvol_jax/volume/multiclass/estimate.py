@@ -1,4 +1,4 @@
-"""Which sampler estimates V(f) of C classes: all differences together, or a block of inputs."""
+"""The sampler that estimates V(f) of C classes: all differences together, or input blocks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 import psutil
 
 from flatvol_jax.runtime import memory
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.volume.ep import EP
 from flatvol_jax.volume.multiclass.blocked import blocked_estimate
 from flatvol_jax.volume.multiclass.differences import Problem, difference_covariance
@@ -26,7 +27,7 @@ def class_estimate(
     problem: Problem,
     ep: EP,
     posterior: Callable[[], Posterior],
-    log_normaliser: float,
+    log_normaliser: AnyArray | np.float64 | float,
     options: Any,
     rounding: float,
 ) -> Estimate:

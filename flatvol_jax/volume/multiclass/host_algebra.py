@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dlauum, dpotrf, dpotrs, dtrtri
 
@@ -15,7 +16,7 @@ _UPPER = np.triu(np.ones((_BLOCK, _BLOCK)), 1) + 0.5 * np.eye(_BLOCK)
 
 
 class Pieces(NamedTuple):
-    """What one pass over the classes leaves behind.
+    """The results of one pass over the classes.
 
     Attributes:
         marginals: of the differences.
@@ -24,8 +25,8 @@ class Pieces(NamedTuple):
     """
 
     marginals: Marginals
-    rotated: np.ndarray
-    inverse_diagonals: np.ndarray
+    rotated: Float[np.ndarray, "C n n"]
+    inverse_diagonals: Float[np.ndarray, "C n"]
 
 
 class HostClasses:
@@ -104,7 +105,10 @@ class HostClasses:
 
 
 def write_precision(
-    kernel: np.ndarray, root: np.ndarray, own: np.ndarray, out: np.ndarray
+    kernel: Float[np.ndarray, "n n"],
+    root: Float[np.ndarray, " n"],
+    own: Bool[np.ndarray, " n"],
+    out: Float[np.ndarray, "n n"],
 ) -> float | None:
     """Write B_c to `out` and return ½ log|Ã_c|, or None where there is no factor."""
     factor = factor_of_class(kernel, root, own, out)
@@ -140,7 +144,10 @@ def invert_lower(factor: np.ndarray) -> None:
 
 
 def factor_of_class(
-    kernel: np.ndarray, root: np.ndarray, own: np.ndarray, out: np.ndarray
+    kernel: Float[np.ndarray, "n n"],
+    root: Float[np.ndarray, " n"],
+    own: Bool[np.ndarray, " n"],
+    out: Float[np.ndarray, "n n"],
 ) -> np.ndarray | None:
     """Return the lower factor of Ã_c, a view of `out` by columns; None where there is none."""
     np.multiply(kernel, root, out=out)

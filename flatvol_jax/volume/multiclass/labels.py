@@ -1,10 +1,12 @@
-"""What the volume of C classes asks of its labels, and what repeated inputs make of them."""
+"""Checks of labels 0..C-1, and of the labels that repeated inputs allow."""
 
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Int, Real
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.volume.repetitions import Repetitions, impossible_pair
 
 
@@ -19,7 +21,9 @@ def checked_classes(classes: int) -> int:
     return checks.count("classes", classes, least=2)
 
 
-def checked_class_labels(labels: np.ndarray, n: int, classes: int) -> np.ndarray:
+def checked_class_labels(
+    labels: Real[AnyArray, "*shape n"], n: int, classes: int
+) -> Int[np.ndarray, "*shape n"]:
     """Return labels of shape (..., n) as int64, every entry 0..C-1.
 
     A class need not have a point: V(f) is then the volume of the functions that never give it on

@@ -1,9 +1,10 @@
-"""What EP's Gaussian says of differences together: covariances, the correction, increments."""
+"""Joint moments of the differences under EP's Gaussian: covariances, correction, increments."""
 
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy.linalg.blas import dsyrk, dtrsm
 
 from flatvol_jax.volume.correction import Correction, judged_correction, tilted_cumulants
@@ -18,8 +19,11 @@ from flatvol_jax.volume.posterior import Posterior
 
 
 def covariance_given_winners(
-    kernel: np.ndarray, root: np.ndarray, own: np.ndarray, work: np.ndarray
-) -> np.ndarray:
+    kernel: Float[np.ndarray, "n n"],
+    root: Float[np.ndarray, " n"],
+    own: Bool[np.ndarray, " n"],
+    work: Float[np.ndarray, "n n"],
+) -> Float[np.ndarray, "n n"]:
     """Return K - K B_c K: the covariance of one class's outputs given those of the winners.
 
     As K - H'H with H = L_c^-1 T_c K, which keeps its digits where sites are all but flat.
@@ -31,7 +35,7 @@ def covariance_given_winners(
     return kernel - taken
 
 
-def weighted_rotations(problem: Problem, ep: EP, pieces: Pieces) -> np.ndarray:
+def weighted_rotations(problem: Problem, ep: EP, pieces: Pieces) -> Float[np.ndarray, "C n n"]:
     """Turn Y_c into Y_c N_c in place, (C, n, n): Cov(g_ic, g_jd) has the product of i and j.
 
     Cov(g_ic, g_jd) = [c = d] (K - K B_c K)_ij + (Y_c N_c)_·i' (Y_d N_d)_·j, with Y_c = L_P^-1 B_c.
@@ -40,7 +44,7 @@ def weighted_rotations(problem: Problem, ep: EP, pieces: Pieces) -> np.ndarray:
     return pieces.rotated
 
 
-def class_correction(problem: Problem, ep: EP, rotations: np.ndarray) -> Correction:
+def class_correction(problem: Problem, ep: EP, rotations: Float[np.ndarray, "C n n"]) -> Correction:
     """Return `correction.second_order_correction` over all pairs of differences.
 
     Pairs of one input are among them. One pair of classes at a time, C²/2 products of matrices.
@@ -72,7 +76,9 @@ def class_correction(problem: Problem, ep: EP, rotations: np.ndarray) -> Correct
     return judged_correction(jnp.asarray(0.5 * c3 / 6.0), jnp.asarray(0.5 * c4 / 24.0))
 
 
-def class_posterior(problem: Problem, ep: EP, pieces: Pieces, rotations: np.ndarray) -> Posterior:
+def class_posterior(
+    problem: Problem, ep: EP, pieces: Pieces, rotations: Float[np.ndarray, "C n n"]
+) -> Posterior:
     """Return the Gaussian of the sites over all n(C-1) differences, dense.
 
     Args:
@@ -100,7 +106,7 @@ def site_normaliser(ep: EP, pieces: Pieces) -> Any:
     return 0.5 * np.asarray(ep.sites.shift) @ mean - pieces.marginals.half_log_determinant
 
 
-def joint_uncertainty(problem: Problem, ep: EP, pieces: Pieces) -> np.ndarray:
+def joint_uncertainty(problem: Problem, ep: EP, pieces: Pieces) -> Float[np.ndarray, "n C C"]:
     """Return the blocks of (I + S^½ M S^½)^-1 of each input's differences, (n, C, C).
 
     Where the class is the label itself there is a row and column of the identity.
@@ -123,8 +129,11 @@ def joint_uncertainty(problem: Problem, ep: EP, pieces: Pieces) -> np.ndarray:
 
 
 def point_increments(
-    problem: Problem, ep: EP, mean: np.ndarray, uncertainty: np.ndarray
-) -> np.ndarray:
+    problem: Problem,
+    ep: EP,
+    mean: Float[np.ndarray, " d"],
+    uncertainty: Float[np.ndarray, "n C C"],
+) -> Float[np.ndarray, " n"]:
     """Return log P(y_i | all other labels) by EP, nats, (n,).
 
     Without the C-1 sites of input i, EP's Gaussian says of its differences what the other labels
