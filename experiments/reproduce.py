@@ -17,15 +17,18 @@ from experiments.flag_help import parse_flags
 from experiments.running import long_work, report_context
 from flatvol_jax.data.prepared import prepared_folder
 from flatvol_jax.paper.finished import is_finished, networks_so_far
+from flatvol_jax.paper.registry import part_of
 from flatvol_jax.paper.reproduction import write_reproduction
-from flatvol_jax.study.boolean import run_boolean
-from flatvol_jax.study.sweep import run_attack_sweep
-from flatvol_jax.study.temporal import run_temporal
 
 SCALE = flags.DEFINE_enum("scale", "cpu", reproduce.SCALES, "Which sizes.")
 WORKDIR = flags.DEFINE_string("workdir", None, "A folder a study; default runs/SCALE.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS data sets are prepared.")
 RUN = flags.DEFINE_bool("run", True, "Run what is missing; otherwise only report what is there.")
+RUNNERS = {
+    "attack_sweep": ("sweep", "run.run_attack_sweep"),
+    "temporal": ("temporal", "run.run_temporal"),
+    "boolean": ("boolean", "run.run_boolean"),
+}
 
 
 def main(_) -> None:
@@ -65,12 +68,13 @@ def _do(job: reproduce.Job, workdir: epath.Path, heading: str) -> tuple[str, boo
     print(f"{heading}: {job.command}")
     began = time.perf_counter()
     with long_work(folder) as work:
-        if job.experiment == "boolean":
-            run_boolean(config, folder, work.progress)
-        elif job.experiment == "temporal":
-            run_temporal(config, folder, DATA_DIR.value, work.progress)
-        else:
-            run_attack_sweep(config, folder, DATA_DIR.value, work.progress)
+        run = part_of(*RUNNERS[job.experiment])
+        run(
+            config,
+            folder,
+            progress=work.progress,
+            **({"data_dir": DATA_DIR.value} if job.data else {}),
+        )
     return f"run in {pd.Timedelta(seconds=round(time.perf_counter() - began))}", True
 
 

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from configs import reproduce
 from flatvol_jax.paper.finished import is_finished, networks_so_far
 from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.study import load_records
-from flatvol_jax.study.boolean.summary import complement_test, constants_share
 from flatvol_jax.study.engine.record_files import read_rows, record_files
 from flatvol_jax.study.engine.records import load_sweeps
 
@@ -63,25 +61,6 @@ def test_the_first_protocol_has_a_sweep_of_each_optimizer():
     assert {"train_and_attack"} == set(sweeps.get("hp.train.stop", ["train_and_attack"]))
     for optimizer, rows in sweeps.groupby("hp.train.optimizer"):
         assert set(rows["hp.train.loss"]) == {"sum" if optimizer == "sgd" else "mean"}
-
-
-def test_the_boolean_sample_is_whole():
-    config = json.loads((BOOLEAN / "config.json").read_text())["config"]
-    samples, kept = (config["sampling"][name] for name in ("samples", "functions"))
-    frame = load_records(BOOLEAN)
-    frequencies = frame[frame["meta.part"] == "frequency"]
-    assert (frequencies["frequency.count"] * frequencies["frequency.functions"]).sum() == samples
-    functions = frame[frame["meta.part"] == "function"].drop_duplicates("function.id")
-    assert len(functions) == kept
-    most = frequencies.sort_values("frequency.count", ascending=False)
-    counts = most["frequency.count"].repeat(most["frequency.functions"].astype(int)).head(kept)
-    assert sorted(functions["measure.count"], reverse=True) == counts.tolist()
-    share, error = constants_share(functions, samples)
-    assert abs(share - 0.17) < 0.005
-    assert error < 1e-4
-    square, pairs = complement_test(functions, 2 ** config["hp"]["bits"])
-    assert pairs > kept / 3
-    assert scipy.stats.chi2.sf(square, pairs) > 1e-4
 
 
 @pytest.mark.parametrize("folder", TEMPORAL, ids=lambda path: path.name)

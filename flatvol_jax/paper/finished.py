@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from flatvol_jax.study.analysis import selection
+from flatvol_jax.paper.registry import part_of
+from flatvol_jax.study.analysis.columns import numbers
 from flatvol_jax.study.engine.plan import NETWORKS, plan_runs, settings_label
 from flatvol_jax.study.engine.record_files import record_files
 from flatvol_jax.study.engine.records import load_records
 from flatvol_jax.study.engine.units import jsonable
 from flatvol_jax.study.measures.registry import chosen_measures
-from flatvol_jax.study.temporal.plan import temporal_runs
 
 # Entries of a config that say what is computed; measures may have been added to it since.
 DETERMINING = ("hp", "sweep", "event", "trajectory", "sampling", "widths", "minima", "posterior")
@@ -74,7 +74,7 @@ def _sweep(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
     for name, settings in chosen_measures(config).items():
         networks = settings.get(NETWORKS)
         rows = fitted if networks is None else fitted[fitted["hp.sample"] < networks]
-        measured &= bool(np.isfinite(selection.numbers(rows, SECONDS.format(name))).all())
+        measured &= bool(np.isfinite(numbers(rows, SECONDS.format(name))).all())
     return wanted <= found and measured and _as_asked(config, fitted)
 
 
@@ -93,12 +93,12 @@ def _temporal(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
     Each measure that is on must be in some row: an older study may lack one.
     """
     on = [name for name, settings in config["measures"].items() if settings["on"]]
-    if not all(np.isfinite(selection.numbers(frame, SECONDS.format(n))).any() for n in on):
+    if not all(np.isfinite(numbers(frame, SECONDS.format(n))).any() for n in on):
         return False
     cap, last = config["hp"]["train"]["max_epochs"], config["event"]["epochs"]
-    for run in temporal_runs(config):
+    for run in part_of("temporal", "plan.temporal_runs")(config):
         rows = frame[frame["run_id"] == run.run_id]
-        event = selection.numbers(rows, "measure.epochs.event")
+        event = numbers(rows, "measure.epochs.event")
         if not len(rows) or (np.isnan(event).all() and rows["epoch"].max() < cap):
             return False
         ends = rows.groupby("transform")["epoch"].max()

@@ -2,13 +2,15 @@
 
 from typing import NamedTuple
 
-from flatvol_jax.study.analysis import columns
-from flatvol_jax.study.analysis.columns import Axis
+from flatvol_jax.study.analysis.columns import (
+    FROBENIUS_NORM,
+    LOG_PRODUCT,
+    LOG_VOLUME,
+    SHARPNESS,
+    SPECTRAL_NORM,
+    Column,
+)
 from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
-from flatvol_jax.study.report.scatter import SHARPNESS, VOLUME
-
-SPECTRAL_NORM, LOG_PRODUCT = columns.SPECTRAL_NORM.axis, columns.LOG_PRODUCT.axis
-FROBENIUS_NORM = columns.FROBENIUS_NORM.axis
 
 
 class System(NamedTuple):
@@ -19,11 +21,11 @@ class System(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As a reader calls it."""
+        """Name it for a reader."""
         return f"{SYSTEMS[self.experiment]}, {OPTIMIZERS[self.optimizer]}"
 
     def command(self, scale: str | None = None) -> str:
-        """What makes its records; a config runs the paper's scale and SGD when left alone."""
+        """Return what makes its records; a config left alone runs the paper's scale and SGD."""
         words = [word for word in (scale, self.optimizer) if word not in (None, "paper", "sgd")]
         variant = ":" + ",".join(words) if words else ""
         return f"python -m experiments.attack_sweep --config=configs/{self.experiment}.py{variant}"
@@ -33,8 +35,8 @@ class Panel(NamedTuple):
     """One panel; `y` is None for the accuracy, `overtrain` in epochs after zero error."""
 
     system: System
-    x: Axis
-    y: Axis | None = None
+    x: Column
+    y: Column | None = None
     overtrain: int = 0
 
 
@@ -51,31 +53,31 @@ class Layout(NamedTuple):
 
     @property
     def systems(self) -> list[System]:
-        """Its systems, in the order of their first panel."""
+        """List its systems, in the order of their first panel."""
         return list(dict.fromkeys(panel.system for row in self.rows for panel in row))
 
     def at(self, epochs: list[int]) -> "Layout":
-        """The same with a column for each of `epochs` after zero error."""
+        """Return the same with a column for each of `epochs` after zero error."""
         rows = tuple(
             tuple(panel._replace(overtrain=epoch) for epoch in epochs) for (panel,) in self.rows
         )
         return self._replace(rows=rows)
 
 
-def _rows(systems: list[System], *axes: tuple[Axis, Axis | None]):
-    """A row for each pair of axes, a column for each system."""
+def _rows(systems: list[System], *axes: tuple[Column, Column | None]):
+    """Return a row for each pair of axes, a column for each system."""
     return tuple(tuple(Panel(system, x, y) for system in systems) for x, y in axes)
 
 
-def _columns(system: System, *axes: tuple[Axis, Axis | None]):
-    """One row: a column for each pair of axes."""
+def _columns(system: System, *axes: tuple[Column, Column | None]):
+    """Return one row: a column for each pair of axes."""
     return (tuple(Panel(system, x, y) for x, y in axes),)
 
 
-def _overtrained(optimizer: str, measure: Axis) -> Layout:
-    axes = (measure, None), (VOLUME, None), (VOLUME, measure)
+def _overtrained(optimizer: str, measure: Column) -> Layout:
+    axes = (measure, None), (LOG_VOLUME, None), (LOG_VOLUME, measure)
     rows = _rows([System("mnist_fcn_overtrain", optimizer)], *axes)
-    return Layout(f"{measure.label}, volume and accuracy upon overtraining", rows, True)
+    return Layout(f"{measure.axis_label}, volume and accuracy upon overtraining", rows, True)
 
 
 def _hessian_rows(optimizer: str):
@@ -91,7 +93,7 @@ _ADAM = [system._replace(optimizer="adam") for system in _SGD]
 _ENTROPY_SGD = System("mnist_fcn", "entropy_sgd")
 _OTHERS = [System("mnist_fcn", name) for name in ("gd", "adagrad", "momentum", "rmsprop")]
 _LARGER = [System("mnist_fcn_10k", name) for name in ("sgd", "adam")]
-_BOTH = (VOLUME, None), (SHARPNESS, None)
+_BOTH = (LOG_VOLUME, None), (SHARPNESS, None)
 
 FIGURES = {
     "3": Layout("volume, sharpness and accuracy, SGD", _rows(_SGD, *_BOTH)),
@@ -107,7 +109,7 @@ FIGURES = {
         tuple(
             row
             for systems in (_SGD, _ADAM, [_ENTROPY_SGD])
-            for row in _rows(systems, (VOLUME, SHARPNESS))
+            for row in _rows(systems, (LOG_VOLUME, SHARPNESS))
         ),
     ),
     "S10": _overtrained("sgd", SHARPNESS),
@@ -122,6 +124,8 @@ FIGURES = {
     "S17": Layout("volume, sharpness and accuracy, four optimizers", _rows(_OTHERS, *_BOTH)),
     "S18": Layout(
         "volume, sharpness and accuracy, 10,000 training digits",
-        tuple(row for system in _LARGER for row in _columns(system, *_BOTH, (VOLUME, SHARPNESS))),
+        tuple(
+            row for system in _LARGER for row in _columns(system, *_BOTH, (LOG_VOLUME, SHARPNESS))
+        ),
     ),
 }

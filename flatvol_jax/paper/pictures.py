@@ -8,14 +8,16 @@ from etils import epath
 from matplotlib.figure import Figure
 
 from flatvol_jax.paper.layout import FIGURES
-from flatvol_jax.paper.records import FOLDER, networks, sweep
+from flatvol_jax.paper.records import networks, sweep
 from flatvol_jax.paper.scatter_figures import paper_figure
 from flatvol_jax.paper.schematic import schematic_figure
 from flatvol_jax.paper.studies import STUDIES, study_figures
+from flatvol_jax.study.analysis.columns import SCALE, WORKDIR
 from flatvol_jax.study.engine.records import load_records
 from flatvol_jax.study.sweep.maximisation import maximisation_figure
 
-ORDER = ("1", "2", "3", "4", "5", *(f"S{number}" for number in range(1, 19)))
+PAPER = ("1", "2", "3", "4", "5", *(f"S{number}" for number in range(1, 19)))
+ORDER = tuple(name for name in PAPER if name in ("1", "S4") or name in {**FIGURES, **STUDIES})
 ASCENT = "how far the maximisation of the loss is from its end"
 
 
@@ -38,7 +40,7 @@ class PaperPicture(NamedTuple):
 
 
 def paper_pictures(frame: pd.DataFrame, scale: str) -> Iterator[PaperPicture]:
-    """All figures in the paper's order; a study that several folders have is drawn for each.
+    """Yield all figures in the paper's order; a study that several folders have is drawn for each.
 
     Args:
         frame: records of any studies, as `engine.records.load_sweeps` reads them.
@@ -48,25 +50,24 @@ def paper_pictures(frame: pd.DataFrame, scale: str) -> Iterator[PaperPicture]:
         if name == "1":
             yield PaperPicture(name, "volume and local flatness, a schematic", schematic_figure())
         elif name == "S4":
-            yield _ascent(frame)
+            yield _ascent_picture(frame)
         elif name in FIGURES:
-            yield _of_sweeps(frame, name, scale)
+            yield _sweeps_picture(frame, name, scale)
         else:
-            yield from _of_studies(frame, name, scale)
+            yield from _study_pictures(frame, name, scale)
 
 
-def _of_sweeps(frame: pd.DataFrame, name: str, scale: str) -> PaperPicture:
+def _sweeps_picture(frame: pd.DataFrame, name: str, scale: str) -> PaperPicture:
     layout, rows = FIGURES[name], networks(frame)
-    found = {system: sweep(rows[rows["meta.scale"] == scale], system) for system in layout.systems}
-    folders = [
-        path for part in found.values() if len(part) for path in part[FOLDER].unique().tolist()
-    ]
-    missing = tuple(system.command(scale) for system, part in found.items() if not len(part))
+    rows = rows[rows[SCALE] == scale]
+    found = {system: sweep(rows, system)[WORKDIR].unique().tolist() for system in layout.systems}
+    folders = tuple(path for paths in found.values() for path in paths)
+    missing = tuple(system.command(scale) for system, paths in found.items() if not paths)
     figure = paper_figure(frame, name, scale)[0] if folders else None
-    return PaperPicture(name, layout.shows, figure, tuple(folders), missing)
+    return PaperPicture(name, layout.shows, figure, folders, missing)
 
 
-def _of_studies(frame: pd.DataFrame, name: str, scale: str) -> Iterator[PaperPicture]:
+def _study_pictures(frame: pd.DataFrame, name: str, scale: str) -> Iterator[PaperPicture]:
     study = STUDIES[name]
     drawn = study_figures(frame, name, smoke=scale == "smoke")
     for folder, figure in drawn.items():
@@ -75,12 +76,12 @@ def _of_studies(frame: pd.DataFrame, name: str, scale: str) -> Iterator[PaperPic
         yield PaperPicture(name, study.shows, None, (), (study.command,))
 
 
-def _ascent(frame: pd.DataFrame) -> PaperPicture:
-    """Figure S4 wants arrays: the first folder that keeps them, few networks preferred."""
+def _ascent_picture(frame: pd.DataFrame) -> PaperPicture:
+    """Draw figure S4 of the first folder that keeps the arrays, few networks preferred."""
     column = "meta.arrays.sgd_sharpness"
     rows = frame[frame[column].notna()] if column in frame else frame[:0]
-    for folder in rows.groupby(FOLDER).size().sort_values().index:
-        kept = [epath.Path(folder) / path for path in rows[rows[FOLDER] == folder][column]]
+    for folder in rows.groupby(WORKDIR).size().sort_values().index:
+        kept = [epath.Path(folder) / path for path in rows[rows[WORKDIR] == folder][column]]
         if all(path.exists() for path in kept):
             figure = maximisation_figure(load_records(folder), folder)
             return PaperPicture("S4", ASCENT, figure, (folder,))

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.analysis.columns import RUN, numbers
 
 
 class Provenance(NamedTuple):
-    """Of the records in one folder.
+    """Where the records in one folder are from.
 
     Attributes:
         folder: its name.
@@ -35,15 +35,15 @@ class Provenance(NamedTuple):
 
 
 def provenance(workdir: epath.PathLike, frame: pd.DataFrame) -> Provenance:
-    """Of a folder with config.json, whose records are `frame`."""
+    """Describe a folder with config.json, whose records are `frame`."""
     path = epath.Path(workdir)
     file = path / "config.json"
     stored = json.loads(file.read_text()) if file.exists() else {"config": {}, "environment": {}}
     config, environment = stored["config"], stored["environment"]
-    if "run_id" in frame and frame["run_id"].notna().any():
-        networks = frame["run_id"].nunique()
+    if RUN in frame and frame[RUN].notna().any():
+        networks = frame[RUN].nunique()
     else:
-        networks = int(np.nansum(selection.numbers(frame, "measure.minima")))
+        networks = int(np.nansum(numbers(frame, "measure.minima")))
     return Provenance(
         path.name,
         config.get("name", path.name),
@@ -57,7 +57,7 @@ def provenance(workdir: epath.PathLike, frame: pd.DataFrame) -> Provenance:
 
 
 def _seconds(frame: pd.DataFrame) -> float:
-    """A unit's seconds stand in every row that it gave: equal ones of a network are one unit's."""
+    """Sum what units took; a unit's seconds stand in every row that it gave."""
     columns = frame.columns[frame.columns.str.fullmatch(r"meta\..*\.seconds")]
-    known = [pd.Series(selection.numbers(frame, column)).dropna() for column in columns]
+    known = [pd.Series(numbers(frame, column)).dropna() for column in columns]
     return float(sum(values.drop_duplicates().sum() for values in known)) if known else np.nan

@@ -7,14 +7,29 @@ import pandas as pd
 
 from flatvol_jax.paper.layout import System
 from flatvol_jax.runtime import checks
-from flatvol_jax.study.analysis import claims, selection
+from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.analysis.columns import (
+    CHANGED,
+    DRAW,
+    EXPERIMENT,
+    LOG_PRODUCT,
+    OPTIMIZER,
+    OVERTRAIN,
+    RUN,
+    SCALE,
+    SECOND_TEST_SIZE,
+    SYMMETRY,
+    TEST_SIZE,
+    TRAIN_SIZE,
+    TRANSFORM,
+    WORKDIR,
+    ZERO_ERROR,
+    flagged,
+    numbers,
+)
 from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
 
-EXPERIMENT, SCALE, FOLDER = "meta.experiment", "meta.scale", "meta.workdir"
-OVERTRAIN, CHANGED = "overtrain", "measure.function.changed"
-TRAIN_SIZE, TEST_SIZE = "hp.data.train_size", "hp.data.test_size"
-SECOND_TEST_SIZE = "hp.data.second_test_size"
-PRODUCT_COUNT = "measure.hessian.log_product.count"
+PRODUCT_COUNT = f"{LOG_PRODUCT.name}.count"
 # What a reader must know of a sweep, where the records say it.
 FACTS = {
     "hp.data.name": "{}",
@@ -27,22 +42,22 @@ FACTS = {
 
 
 def networks(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of networks as they were trained, `overtrain` 0 where it is not recorded.
+    """Return the rows of networks as they were trained, `overtrain` 0 where it is not recorded.
 
     Raises:
         ValueError: columns that are missing.
     """
-    selection.require(frame, EXPERIMENT, SCALE, claims.OPTIMIZER)
-    if "transform" in frame:
-        frame = frame[frame["transform"] == "none"]
-    if "transform.symmetry" in frame:  # a symmetry audit, whose one network is in a sweep as well
-        frame = frame[frame["transform.symmetry"].isna()]
-    epochs = np.nan_to_num(selection.numbers(frame, OVERTRAIN)).astype(int)
+    selection.require(frame, EXPERIMENT, SCALE, OPTIMIZER)
+    if TRANSFORM in frame:
+        frame = frame[frame[TRANSFORM] == "none"]
+    if SYMMETRY in frame:  # a symmetry audit, whose one network is in a sweep as well
+        frame = frame[frame[SYMMETRY].isna()]
+    epochs = np.nan_to_num(numbers(frame, OVERTRAIN)).astype(int)
     return frame.assign(**{OVERTRAIN: epochs})
 
 
 def sweep(frame: pd.DataFrame, system: System, scale: str | None = None) -> pd.DataFrame:
-    """The rows of the one sweep of a system, no row where the records have none.
+    """Return the rows of the one sweep of a system, no row where the records have none.
 
     Args:
         frame: what `networks` returned.
@@ -55,10 +70,8 @@ def sweep(frame: pd.DataFrame, system: System, scale: str | None = None) -> pd.D
     if scale is not None:
         checks.one_of("scale", scale, frame[SCALE].dropna().unique())
         frame = frame[frame[SCALE] == scale]
-    rows = frame[
-        (frame[EXPERIMENT] == system.experiment) & (frame[claims.OPTIMIZER] == system.optimizer)
-    ]
-    by = [column for column in (SCALE, FOLDER) if column in rows]
+    rows = frame[(frame[EXPERIMENT] == system.experiment) & (frame[OPTIMIZER] == system.optimizer)]
+    by = [column for column in (SCALE, WORKDIR) if column in rows]
     found = rows[by].drop_duplicates().values.tolist()
     if len(found) > 1:
         names = "; ".join(" in ".join(map(str, sweep)) for sweep in found)
@@ -73,17 +86,17 @@ def sweep(frame: pd.DataFrame, system: System, scale: str | None = None) -> pd.D
 
 
 def overtrained_epochs(sweeps: Mapping[System, pd.DataFrame]) -> list[int]:
-    """Every number of epochs after zero error in the records, 0 first."""
+    """List every number of epochs after zero error in the records, 0 first."""
     return sorted({0}.union(*(rows[OVERTRAIN].tolist() for rows in sweeps.values())))
 
 
 def overtrained_lines(rows: pd.DataFrame, epoch: int) -> list[str]:
-    """What happened to the functions of a sweep in `epoch` epochs after zero error."""
+    """Say what happened to the functions of a sweep in `epoch` epochs after zero error."""
     if epoch == 0:
         return ["at zero error"]
     lines = [f"{epoch} epochs after zero error"]
     then, now = (rows[rows[OVERTRAIN] == number] for number in (0, epoch))
-    changed = selection.numbers(now, CHANGED)
+    changed = numbers(now, CHANGED)
     changed = changed[np.isfinite(changed)]
     if len(changed):
         labels = int(now[TRAIN_SIZE].iloc[0] + now[TEST_SIZE].iloc[0])
@@ -91,14 +104,14 @@ def overtrained_lines(rows: pd.DataFrame, epoch: int) -> list[str]:
             f"labels changed of {labels}:",
             f"median {np.median(changed):g}, at most {changed.max():g}",
         ]
-    fitted, fits = (set(part["run_id"][part["is.zero_error"].eq(True)]) for part in (then, now))
-    lost = len(fitted.intersection(now["run_id"]) - fits)
+    fitted, fits = (set(part[RUN][flagged(part, ZERO_ERROR)]) for part in (then, now))
+    lost = len(fitted.intersection(now[RUN]) - fits)
     lines.append(f"zero error lost in {lost} of {len(now)} runs")
     return lines
 
 
 def fact_lines(sweeps: Mapping[System, pd.DataFrame], left_out: tuple[str, ...] = ()) -> list[str]:
-    """Scale, draws, sizes and error of each sweep; systems that share them in one line.
+    """Write scale, draws, sizes and error of each sweep; systems that share them in one line.
 
     Args:
         sweeps: system -> its rows; a system without rows is not mentioned.
@@ -108,7 +121,7 @@ def fact_lines(sweeps: Mapping[System, pd.DataFrame], left_out: tuple[str, ...] 
     for system, rows in sweeps.items():
         if not len(rows):
             continue
-        draws = rows[selection.DRAW].nunique()
+        draws = rows[DRAW].nunique()
         facts = [f"scale {rows[SCALE].iloc[0]}", f"{draws} draw{'s' * (draws > 1)}"]
         for column, text in FACTS.items():
             values = rows[column].dropna() if column in rows and column not in left_out else ()
@@ -121,10 +134,8 @@ def fact_lines(sweeps: Mapping[System, pd.DataFrame], left_out: tuple[str, ...] 
         error, note = selection.error_column(rows)[1], ""
         if error == "E1":
             note = ", which log V has seen"
-        elif not np.isfinite(selection.numbers(rows, SECOND_TEST_SIZE)).any():
-            disjoint = (
-                rows["hp.data.draws"].eq("disjoint").any() if "hp.data.draws" in rows else False
-            )
+        elif not np.isfinite(numbers(rows, SECOND_TEST_SIZE)).any():
+            disjoint = rows.get("hp.data.draws", rows[SCALE]).eq("disjoint").any()
             note = ", the data set's test split" if disjoint else ", all data that are left"
         facts.append(f"accuracy and error on {error}{note}")
         key = SYSTEMS[system.experiment], ", ".join(facts)

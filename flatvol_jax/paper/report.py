@@ -1,6 +1,7 @@
 """The paper as one page: every figure and table, every claim judged, where all of it is from."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,13 +10,13 @@ from matplotlib.figure import Figure
 
 from flatvol_jax.paper import sensitivity
 from flatvol_jax.paper.claims.claim import PaperClaim
-from flatvol_jax.paper.claims.paper_claims import overview
+from flatvol_jax.paper.claims.paper_claims import overview, span
 from flatvol_jax.paper.claims.sentences import SENTENCES
 from flatvol_jax.paper.pictures import PaperPicture
 from flatvol_jax.paper.provenance import Provenance
 from flatvol_jax.paper.table_1 import Row
-from flatvol_jax.runtime import files
 from flatvol_jax.study.report import page
+from flatvol_jax.study.report.formatting import DASH, number
 
 SUMMARY = (
     "How log V(f) and sharpness correlate with the error, by optimizer: pooled over |A|, as the "
@@ -51,37 +52,36 @@ def write_paper_report(
             `title`; `not_run`, pairs of a command and the reason.
         halves: of each sweep at zero error its name and `halves_table`.
     """
-    of_folder = {of.folder: (of, command, fate) for of, command, fate in studies}
-    text = page.render_page(
+    sources = {
+        source.folder: {**source._asdict(), "command": command, "fate": fate}
+        for source, command, fate in studies
+    }
+    page.write_page(
+        path,
         "paper/report.html.j2",
         {"title": "Why flatness correlates with generalisation: every figure and claim", **context},
         overview=overview(claims),
         sentences=SENTENCES,
-        claims=list(_by_sentence(claims)),
-        halves=[(name, table.to_dict("records")) for name, table in halves],
+        claims=[
+            (key, list(group))
+            for key, group in itertools.groupby(claims, key=lambda claim: claim.sentence)
+        ],
+        halves=halves,
         summary=None if summary is None else page.inline_figure(summary, "summary", SUMMARY),
         summary_text=SUMMARY,
-        pictures=[_picture(i, picture, of_folder) for i, picture in enumerate(pictures)],
-        table_1=[row._asdict() for row in table_1],
+        pictures=[_picture(i, picture, sources) for i, picture in enumerate(pictures)],
+        table_1=[_table_1_row(row) for row in table_1],
         sensitivities=_pivots(sensitivities),
-        changes=sensitivity.NAMES,
-        through_time=_through_time(through_time),
-        studies=[(of._asdict(), command, fate) for of, command, fate in studies],
+        through_time=list(through_time.groupby("study", sort=False)) if len(through_time) else [],
+        studies=list(sources.values()),
         not_run=list(context.get("not_run") or ()),
-        networks=sum(of.networks for of, _, _ in studies),
+        networks=sum(source["networks"] for source in sources.values()),
+        span=span,
     )
-    files.write_text(path, text)
 
 
-def _by_sentence(claims: Sequence[PaperClaim]) -> Iterator[tuple[str, list[PaperClaim]]]:
-    for key in SENTENCES:
-        if of_sentence := [claim for claim in claims if claim.sentence == key]:
-            yield key, of_sentence
-
-
-def _picture(i: int, picture: PaperPicture, of_folder: Mapping[str, tuple]) -> dict[str, Any]:
+def _picture(i: int, picture: PaperPicture, sources: Mapping[str, Any]) -> dict[str, Any]:
     named = [epath.Path(folder).name for folder in picture.folders]
-    sources = [of_folder[name] for name in named if name in of_folder]
     svg, width = None, 0.0
     if picture.figure is not None:
         svg = page.inline_figure(picture.figure, f"fig{i}", f"Figure {picture.name}")
@@ -91,29 +91,33 @@ def _picture(i: int, picture: PaperPicture, of_folder: Mapping[str, tuple]) -> d
         "svg": svg,
         "width": width,
         "study": named[0] if len(named) == 1 else "",
-        "sources": [(of._asdict(), command, fate) for of, command, fate in sources],
+        "sources": [sources[name] for name in named if name in sources],
     }
 
 
+def _table_1_row(row: Row) -> dict[str, Any]:
+    names = ("epsilon", "batch", "rate", "epochs")
+    ours = "not measured at this scale"
+    if row.ours is not None:
+        same = row.ours == row.paper
+        ours = "the same" if same else ", ".join(map(number, row.ours))
+    settled = DASH if row.converged is None else "{} of {}".format(*row.converged)
+    cells = dict(zip(names, row.paper, strict=True))
+    return {**row._asdict(), **cells, "ours": ours, "settled": settled}
+
+
 def _pivots(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each fact a table: a row a change, a cell an optimizer."""
+    """Return for each fact a table: a row a change, a cell an optimizer."""
     pivots = []
     for sentence, fact in sensitivity.FACTS.items():
         rows = table[table["sentence"] == sentence]
-        if not len(rows):
-            continue
         optimizers = list(dict.fromkeys(rows["optimizer"]))
-        cells = {
-            change: {row["optimizer"]: row for row in group.to_dict("records")}
+        changes = [
+            {row["optimizer"]: row for row in group.to_dict("records")}
+            | {"change": sensitivity.NAMES[change]}
             for change, group in rows.groupby("change", sort=False)
-        }
-        pivots.append(
-            {"sentence": sentence, "fact": fact, "optimizers": optimizers, "cells": cells}
-        )
+        ]
+        columns = [("change", "change", "wrap"), *((name, name, "both") for name in optimizers)]
+        if changes:
+            pivots.append({"sentence": sentence, "fact": fact, "rows": changes, "columns": columns})
     return pivots
-
-
-def _through_time(table: pd.DataFrame) -> list[tuple[str, list[dict[str, Any]]]]:
-    if not len(table):
-        return []
-    return [(study, rows.to_dict("records")) for study, rows in table.groupby("study", sort=False)]

@@ -7,14 +7,19 @@ import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
-from flatvol_jax.paper.claims.paper_claims import claims_frame, overview, paper_claims
-from flatvol_jax.paper.claims_markdown import claims_markdown
+from flatvol_jax.paper.claims.paper_claims import (
+    claims_frame,
+    claims_markdown,
+    overview_lines,
+    paper_claims,
+)
 from flatvol_jax.paper.pictures import PaperPicture, paper_pictures
 from flatvol_jax.paper.provenance import Provenance, provenance
 from flatvol_jax.paper.report import write_paper_report
 from flatvol_jax.paper.sensitivity import PREFIX, sensitivity_table, temporal_table
 from flatvol_jax.paper.table_1 import table_1
 from flatvol_jax.runtime import files
+from flatvol_jax.study.analysis.columns import EXPERIMENT, SCALE, WORKDIR
 from flatvol_jax.study.analysis.experiment_tables import (
     ExperimentTables,
     experiment_tables,
@@ -27,7 +32,6 @@ from flatvol_jax.study.report.scatter import png_bytes
 
 SENSITIVITY = "Sensitivity run"  # how the note of such a study begins
 JUDGED = ("draws", "smoke")  # variants of the temporal study that the claims are judged on
-FOLDER = "meta.workdir"
 FIRST_PROTOCOL = "first_protocol"  # a folder of sweeps, and a row of the sensitivities
 
 
@@ -53,8 +57,8 @@ def write_reproduction(
     """
     root = epath.Path(workdir)
     frame = load_sweeps(root)
-    frame = frame[[epath.Path(path).name in studies for path in frame[FOLDER]]]
-    records = {path: load_records(path) for path in frame[FOLDER].unique()}
+    frame = frame[[epath.Path(path).name in studies for path in frame[WORKDIR]]]
+    records = {path: load_records(path) for path in frame[WORKDIR].unique()}
     sources = {path: provenance(path, rows) for path, rows in records.items()}
     tables = _tables(frame, scale, seed)
     claims = paper_claims(tables, *_studies(records, sources), scale)
@@ -77,7 +81,7 @@ def write_reproduction(
         through_time,
         [(source, *studies[source.folder]) for source in sources.values()],
         {**context, "scale": scale},
-        [(SYSTEMS[of.experiment], of.halves) for of in tables if of.overtrain == 0],
+        [(SYSTEMS[one.experiment], one.halves) for one in tables if one.overtrain == 0],
     )
     files.write_text(root / "claims.csv", claims_frame(claims).to_csv(index=False))
     files.write_text(root / "claims.md", claims_markdown(claims))
@@ -86,7 +90,7 @@ def write_reproduction(
         files.write_bytes(root / "figures" / "summary.png", png_bytes(summary))
     _save(pictures, root / "figures")
     return [
-        *_summary(claims),
+        *overview_lines(claims),
         f"claims:      {root / 'claims.csv'}, claims.md",
         f"sensitivity: {root / 'sensitivity.csv'}",
         f"figures:     {root / 'figures'}",
@@ -98,19 +102,19 @@ def _first_protocol(root: epath.Path) -> Iterator[pd.DataFrame]:
     """Yield the sweeps of the protocol before the paper's, named as a sensitivity row."""
     folder = root / FIRST_PROTOCOL
     if folder.is_dir():
-        yield load_sweeps(folder).assign(**{"meta.experiment": f"{PREFIX}{FIRST_PROTOCOL}"})
+        yield load_sweeps(folder).assign(**{EXPERIMENT: f"{PREFIX}{FIRST_PROTOCOL}"})
 
 
 def _tables(frame: pd.DataFrame, scale: str, seed: int) -> list[ExperimentTables]:
-    """Of the sweeps of this scale, but those for sensitivity, which have a table of their own."""
-    known = frame["meta.experiment"].isin(SYSTEMS) & (frame["meta.scale"] == scale)
+    """Return the tables of the sweeps of this scale, without those for sensitivity."""
+    known = frame[EXPERIMENT].isin(SYSTEMS) & (frame[SCALE] == scale)
     return experiment_tables(of_scale(frame[known], scale), scale, seed) if known.any() else []
 
 
 def _studies(
     records: Mapping[str, pd.DataFrame], sources: Mapping[str, Provenance]
 ) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
-    """The records of the temporal study that claims are judged on, and of the Boolean one."""
+    """Return the records of the temporal study that is judged, and of the Boolean one."""
     temporal = [
         rows
         for path, rows in records.items()
@@ -123,16 +127,16 @@ def _studies(
 
 
 def _summary_figure(tables: Sequence[ExperimentTables]) -> Figure | None:
-    """The forest of the experiment with most optimizers."""
-    at_zero = [of for of in tables if of.overtrain == 0]
-    widest = max(at_zero, key=lambda of: of.claims["optimizer"].nunique(), default=None)
+    """Draw the forest of the experiment with most optimizers."""
+    at_zero = [one for one in tables if one.overtrain == 0]
+    widest = max(at_zero, key=lambda one: one.claims["optimizer"].nunique(), default=None)
     return None if widest is None else forest_figure(widest.claims)
 
 
 def _scaled(
     records: Mapping[str, pd.DataFrame], sources: Mapping[str, Provenance]
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The temporal studies with one or two scaled branches, those for verdicts first."""
+    """Yield the temporal studies with one or two scaled branches, those for verdicts first."""
     studies = [path for path in records if _is(sources[path], "temporal")]
     for path in sorted(studies, key=lambda path: sources[path].scale not in JUDGED):
         if 1 <= len(sources[path].settings["event"]["alphas"]) <= 2:
@@ -144,20 +148,10 @@ def _is(source: Provenance, experiment: str) -> bool:
 
 
 def _save(pictures: list[PaperPicture], folder: epath.Path) -> None:
-    """FOLDER/figure_NAME.png; of several studies of one figure with the study's name."""
+    """Write FOLDER/figure_NAME.png; of several studies of one figure with the study's name."""
     for picture in pictures:
         if picture.figure is None:
             continue
         several = sum(other.name == picture.name for other in pictures) > 1
         study = f"_{epath.Path(picture.folders[0]).name}" if several else ""
         files.write_bytes(folder / f"figure_{picture.name}{study}.png", png_bytes(picture.figure))
-
-
-def _summary(claims) -> Iterator[str]:
-    for line in overview(claims):
-        yield line.sentence.text
-        readings = {"as the paper measures it": line.paper, "within |A|": line.within}
-        for name, reading in readings.items():
-            verdicts = [f"{count} x {verdict}" for verdict, count in reading.verdicts.items()]
-            if verdicts:
-                yield f"    {name}: {', '.join(verdicts)}"

@@ -14,10 +14,7 @@ from matplotlib.figure import Figure
 
 from flatvol_jax.paper.layout import FIGURES, LOG_PRODUCT, Layout, Panel, System
 from flatvol_jax.paper.records import (
-    OVERTRAIN,
     PRODUCT_COUNT,
-    SCALE,
-    TRAIN_SIZE,
     fact_lines,
     networks,
     overtrained_epochs,
@@ -25,7 +22,7 @@ from flatvol_jax.paper.records import (
     sweep,
 )
 from flatvol_jax.runtime import checks
-from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.analysis.columns import ATTACK_SIZE, OVERTRAIN, SCALE, TRAIN_SIZE
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.scatter import (
     Look,
@@ -56,7 +53,7 @@ RULE = (
 def paper_figure(
     frame: pd.DataFrame, name: str, scale: str | None = None
 ) -> tuple[Figure, pd.DataFrame]:
-    """A figure of the paper and the numbers of its panels.
+    """Draw a figure of the paper; return it and the numbers of its panels.
 
     A panel without records says so, and which command makes them.
 
@@ -103,7 +100,7 @@ def paper_figure(
 def _new_figure(
     layout: Layout, headings: list[str], caption: list[str]
 ) -> tuple[Figure, list[Axes], Look]:
-    """An empty figure with its bottom line, its axes in the order of the letters, their look."""
+    """Return an empty figure with its bottom line, its axes by letter, their look."""
     lines, columns = len(layout.rows), max(map(len, layout.rows))
     page = PORTRAIT if columns < 4 else max(LANDSCAPE, NARROW * columns)
     width = min(style.COLUMN_WIDTH * columns, page)
@@ -131,7 +128,7 @@ def _draw(
     look: Look,
     scale: str | None,
 ) -> dict[str, Any]:
-    """Draw a panel; returns its row of the table."""
+    """Draw a panel; return its row of the table."""
     row = {**panel.system._asdict(), "scale": None, "overtrain": panel.overtrain}
     if not len(runs):
         where = "" if scale is None else f" at scale {scale}"
@@ -139,10 +136,10 @@ def _draw(
         text = f"no records of {panel.system.name}{where}\n\n{command}"
         write_title(axis, [heading], look)
         write_inside(axis, text, look)
-        y = "error" if panel.y is None else panel.y.column
+        y = "error" if panel.y is None else panel.y.name
         counts = dict.fromkeys(("draws", "n", "not_drawn"), 0)
-        return row | {"x": panel.x.column, "y": y, **counts, "left_out": f"no records: {command}"}
-    numbers = draw_panel(
+        return row | {"x": panel.x.name, "y": y, **counts, "left_out": f"no records: {command}"}
+    found = draw_panel(
         axis,
         runs,
         panel.x,
@@ -152,7 +149,7 @@ def _draw(
         look=look,
         empty=_not_measured(panel, runs),
     )
-    return row | {"scale": runs[SCALE].iloc[0]} | _table_cells(numbers)
+    return row | {"scale": runs[SCALE].iloc[0]} | _table_cells(found)
 
 
 def _table_cells(numbers: PanelNumbers) -> dict[str, Any]:
@@ -170,28 +167,26 @@ def _table_cells(numbers: PanelNumbers) -> dict[str, Any]:
 
 
 def _not_measured(panel: Panel, runs: pd.DataFrame) -> str | None:
-    """Which measure of a panel no run has, and the command that adds it."""
+    """Say which measure of a panel no run has, and the command that adds it."""
     for coordinate in (panel.x, panel.y):
-        if coordinate and not np.isfinite(selection.numbers(runs, coordinate.column)).any():
-            stage = coordinate.column.split(".")[1]
-            command = panel.system.command(runs[SCALE].iloc[0])
-            return (
-                f"not measured: {coordinate.column}\n\n{command} --config.measures.{stage}.on=True"
-            )
+        if coordinate and not np.isfinite(coordinate.values(runs)).any():
+            name, command = coordinate.name, panel.system.command(runs[SCALE].iloc[0])
+            stage = name.split(".")[1]
+            return f"not measured: {name}\n\n{command} --config.measures.{stage}.on=True"
     return None
 
 
 def _colours(
     sweeps: Mapping[System, pd.DataFrame],
 ) -> tuple[dict[System, Normalize], tuple[Normalize, str] | None]:
-    """|A| to colours for each system, and the bar: of |A| / |S| where the systems differ in |S|."""
+    """Map |A| to colours by system; return the bar, of |A| / |S| where systems differ in |S|."""
     sizes = {system: rows[TRAIN_SIZE].max() for system, rows in sweeps.items() if len(rows)}
     if not sizes:
         return {}, None
     if len(set(sizes.values())) == 1:
         norm = attack_size_norm(pd.concat(sweeps.values()))
         return dict.fromkeys(sizes, norm), (norm, "attack set size |A|")
-    share = max(sweeps[system][selection.ATTACK_SIZE].max() / sizes[system] for system in sizes)
+    share = max(sweeps[system][ATTACK_SIZE].max() / sizes[system] for system in sizes)
     norms = {system: Normalize(0, share * size) for system, size in sizes.items()}
     return norms, (Normalize(0, share), "attack set size |A| / |S|")
 
@@ -202,7 +197,7 @@ def _caption(panels: list[Panel], sweeps: Mapping[System, pd.DataFrame]) -> list
 
 
 def _join_rows(axes: list[Axes], panels: list[Panel]) -> None:
-    """In a row, one range for the accuracies of an experiment and no label twice in succession."""
+    """Give each row one range of accuracies an experiment, and no label twice in succession."""
     shared: dict[tuple[int, str], list[Axes]] = {}
     row, label = -1, ""
     for axis, panel in zip(axes, panels, strict=True):
@@ -222,10 +217,10 @@ def _join_rows(axes: list[Axes], panels: list[Panel]) -> None:
 
 
 def _letter(index: int) -> str:
-    """a to z, then aa, bb, ..."""
+    """Count a to z, then aa, bb, ..."""
     return string.ascii_lowercase[index % 26] * (1 + index // 26)
 
 
 def _characters(width: float) -> int:
-    """How many characters of a title stand in `width` inches."""
+    """Return how many characters of a title stand in `width` inches."""
     return int((width - 0.1) * 72 / (CHARACTER * FONT))

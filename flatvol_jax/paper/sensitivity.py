@@ -1,15 +1,23 @@
 """Do the claims depend on what the paper leaves open? Sweeps and studies with one change each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from flatvol_jax.paper.claims.sweeps import correlations, strengths
 from flatvol_jax.paper.claims.through_time import temporal_claims
-from flatvol_jax.study.analysis import comparison, selection, statistics
-from flatvol_jax.study.analysis.claims import OPTIMIZER, optimizer_names
-from flatvol_jax.study.analysis.columns import LOG_VOLUME, SHARPNESS, SPECTRAL_NORM
-from flatvol_jax.study.analysis.experiment_tables import EXPERIMENT, OVERTRAIN
+from flatvol_jax.study.analysis import comparison, selection
+from flatvol_jax.study.analysis.columns import (
+    EXPERIMENT,
+    LOG_VOLUME,
+    OPTIMIZER,
+    OVERTRAIN,
+    SHARPNESS,
+    SPECTRAL_NORM,
+    numbers,
+)
 from flatvol_jax.study.analysis.names import OPTIMIZERS
 from flatvol_jax.study.analysis.optimizer_table import SGD, paired_runs
 from flatvol_jax.study.analysis.statistics import READINGS
@@ -46,7 +54,7 @@ FACTS = {
 
 
 def sensitivity_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """What decides the claims on sweeps, for each change and optimizer.
+    """Give what decides the claims on sweeps, for each change and optimizer.
 
     Args:
         frame: records of any sweeps; those of experiments named sensitivity_CHANGE enter.
@@ -55,24 +63,27 @@ def sensitivity_table(frame: pd.DataFrame) -> pd.DataFrame:
         Columns change (a key of NAMES), optimizer, sentence (a key of FACTS); pooled and within,
         each with its ends at 95%, over draws: pooled_low, ...; networks.
     """
-    numbers = [f"{reading}{end}" for reading in READINGS for end in ("", "_low", "_high")]
-    columns = ["change", "optimizer", "sentence", *numbers, "networks"]
+    ends = [f"{reading}{end}" for reading in READINGS for end in ("", "_low", "_high")]
     rows: list[dict] = []
     ours = frame[frame[EXPERIMENT].astype(str).str.startswith(PREFIX)]
     for change in NAMES:
         runs = ours[ours[EXPERIMENT] == PREFIX + change]
         if not len(runs):
             continue
-        beyond = np.nan_to_num(selection.numbers(runs, OVERTRAIN))
+        beyond = np.nan_to_num(numbers(runs, OVERTRAIN))
         runs = runs[beyond == beyond.max()]
-        for optimizer in optimizer_names(runs):
-            for row in _facts(runs, optimizer):
-                rows.append({"change": change, "optimizer": OPTIMIZERS[optimizer], **row})
-    return pd.DataFrame(rows, columns=columns)
+        for optimizer in selection.optimizer_names(runs):
+            place = {"change": change, "optimizer": OPTIMIZERS[optimizer]}
+            for sentence, found, networks in _facts(runs, optimizer):
+                row = place | {"sentence": sentence, "networks": networks} | _cells(found)
+                if networks and np.isfinite(row["within"]):
+                    rows.append(row)
+    names = ["change", "optimizer", "sentence", *ends, "networks"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def temporal_table(studies: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    """The numbers that decide the claims on one network through time, study by study.
+    """Give what decides the claims on one network through time, study by study.
 
     Args:
         studies: what each is called, and its records.
@@ -98,55 +109,32 @@ def temporal_table(studies: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _facts(runs: pd.DataFrame, optimizer: str) -> list[dict]:
+def _facts(runs: pd.DataFrame, optimizer: str) -> Iterator[tuple[str, Mapping[str, Any], int]]:
+    """Yield the key of a sentence, what decides it in both readings, over how many networks."""
     own, error = runs[runs[OPTIMIZER] == optimizer], selection.error_column(runs)[0]
-    rows = [
-        _correlation(sentence, own, x, y)
-        for sentence, x, y in (
-            ("volume", LOG_VOLUME.column, error),
-            ("sharpness", SHARPNESS.column, error),
-            ("hessian", SHARPNESS.column, SPECTRAL_NORM.column),
-        )
-    ]
-    rows.append(_strengths(own, error))
+    yield "volume", *correlations(own, LOG_VOLUME.name, error)
+    yield "sharpness", *correlations(own, SHARPNESS.name, error)
+    yield "hessian", *correlations(own, SHARPNESS.name, SPECTRAL_NORM.name)
+    kept, _ = selection.usable(own, LOG_VOLUME.name, SHARPNESS.name, error)
+    differences = {}
+    for reading in READINGS:
+        volume, sharpness = strengths(kept, error, reading, LOG_VOLUME, SHARPNESS)
+        differences[reading] = comparison.mean_over_draws(volume - sharpness)
+    yield "looser", differences, len(own)
     if optimizer != SGD and SGD in set(runs[OPTIMIZER]):
         both = runs[runs[OPTIMIZER].isin((SGD, optimizer))]
-        pairs = paired_runs(both, optimizer, (SHARPNESS.column, error))
+        pairs = paired_runs(both, optimizer, (SHARPNESS.name, error))
+        columns = (SHARPNESS.name, error, SHARPNESS.sign)
         found = {
-            reading: comparison.paired_difference(
-                *(pairs.sgd, pairs.other, SHARPNESS.column, error, SHARPNESS.sign),
-                reading=reading,
-            )
+            reading: comparison.paired_difference(*pairs[:2], *columns, reading=reading)
             for reading in READINGS
         }
-        rows.append(_fact("breaks", found, len(pairs.sgd) + len(pairs.other)))
-    return [row for row in rows if row["networks"] and np.isfinite(row["within"])]
+        yield "breaks", found, len(pairs.sgd) + len(pairs.other)
 
 
-def _correlation(sentence: str, own: pd.DataFrame, x: str, y: str) -> dict:
-    kept, _ = selection.usable(own, x, y)
-    found = {reading: statistics.correlation(kept, x, y, reading) for reading in READINGS}
-    return _fact(sentence, found, len(kept))
-
-
-def _strengths(own: pd.DataFrame, error: str) -> dict:
-    """Strength of log V minus that of sharpness, on the same networks, draw by draw."""
-    kept, _ = selection.usable(own, LOG_VOLUME.column, SHARPNESS.column, error)
-    found = {}
-    for reading in READINGS:
-        one, other = (
-            m.sign
-            * statistics.draw_statistics(kept, m.column, error, reading=reading)["rho"].to_numpy()
-            for m in (LOG_VOLUME, SHARPNESS)
-        )
-        found[reading] = comparison.mean_over_draws(one - other)
-    return _fact("looser", found, len(own))
-
-
-def _fact(sentence: str, found: Mapping, networks: int) -> dict:
-    numbers = {
+def _cells(found: Mapping[str, Any]) -> dict[str, float]:
+    return {
         f"{reading}{end}": value
         for reading, one in found.items()
         for end, value in (("", one.estimate), ("_low", one.low), ("_high", one.high))
     }
-    return {"sentence": sentence, **numbers, "networks": networks}

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.analysis import selection
-from flatvol_jax.study.analysis.columns import ASCENT, SHARPNESS
+from flatvol_jax.study.analysis.columns import ASCENT, SHARPNESS, flagged, numbers
 
 
 class Row(NamedTuple):
@@ -37,11 +36,11 @@ PAPER = {
     "cifar_resnet": ("CIFAR-10, ResNet", (1e-5, 128, 1.0, 100)),
 }
 _ENTRIES = ("epsilon", "batch_size", "learning_rate", "epochs")
-SGD, FULL, BEST = ASCENT.column, f"{ASCENT.column}.full_batch", SHARPNESS.column
+FULL = f"{ASCENT.name}.full_batch"
 
 
 def table_1(studies: Iterable[tuple[Mapping[str, Any], pd.DataFrame]]) -> list[Row]:
-    """The table's four lines.
+    """Return the table's four lines.
 
     Args:
         studies: the config and the records of each folder.
@@ -53,17 +52,15 @@ def table_1(studies: Iterable[tuple[Mapping[str, Any], pd.DataFrame]]) -> list[R
 def _row(name: str, system: str, paper, studies) -> Row:
     for config, frame in studies:
         settings = _settings(config) if config.get("experiment") == name else None
-        value = selection.numbers(frame, SGD)
-        if settings is None or not np.isfinite(value).any():
+        if settings is None or not np.isfinite(ASCENT.values(frame)).any():
             continue
         ours = tuple(settings[entry] for entry in _ENTRIES)
-        status = [flag for flag in frame.get("is.sgd_sharpness_converged", ()) if not pd.isna(flag)]
-        best = selection.numbers(frame, BEST)
+        yes, no = (flagged(frame, "is.sgd_sharpness_converged", v).sum() for v in (True, False))
         full = settings.get("reading") == "full" or FULL not in frame
-        found = selection.numbers(frame, SGD if full else FULL)
+        found, best = numbers(frame, ASCENT.name if full else FULL), SHARPNESS.values(frame)
         known = np.isfinite(found) & (best > 0)
         ratio = float(np.median(found[known] / best[known])) if known.any() else np.nan
-        converged = (sum(map(bool, status)), len(status)) if status else None
+        converged = (int(yes), int(yes + no)) if yes + no else None
         return Row(system, paper, ours, _procedure(settings), converged, ratio)
     return Row(system, paper, None, "", None, np.nan)
 

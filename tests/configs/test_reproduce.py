@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from configs import base, measure, reproduce, sensitivity, temporal
+from configs import base, measure, reproduce, sensitivity
 from flatvol_jax.paper import sensitivity as table
 from flatvol_jax.paper.layout import FIGURES
 from flatvol_jax.study.analysis import names
@@ -15,6 +15,10 @@ from flatvol_jax.training import OPTIMIZERS
 def config_of(job):
     module = importlib.import_module(f"configs.{job.config}")
     return module.get_config(*filter(None, [job.variant]))
+
+
+def temporal_config(variant):
+    return pytest.importorskip("configs.temporal").get_config(variant)
 
 
 @pytest.mark.parametrize("scale", reproduce.SCALES)
@@ -65,17 +69,17 @@ def test_two_changes_at_once_and_unknown_words_are_refused():
             sensitivity.get_config(variant)
     for variant in ("draws,mean,sum", "draws,depth_1,depth_3", "draws,deep"):
         with pytest.raises(ValueError, match="after commas"):
-            temporal.get_config(variant)
+            temporal_config(variant)
 
 
 @pytest.mark.parametrize("change", [name for name in base.CHANGES if name != "protocol"])
 def test_a_temporal_study_takes_the_same_changes(change):
-    config = temporal.get_config(f"draws,mean,{change}")
+    config = temporal_config(f"draws,mean,{change}")
     entries = dict(flatten(config.to_dict()))
     for name, value in base.CHANGES[change].items():
         assert entries[name] == (list(value) if isinstance(value, tuple) else value)
     assert config.name == f"temporal_draws_mean_{change}"
-    assert temporal.get_config("draws,mean").sweep.draws == 10
+    assert temporal_config("draws,mean").sweep.draws == 10
 
 
 @pytest.mark.parametrize("variant", measure.VARIANTS)

@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from configs import boolean, measure, mnist_fcn, symmetry_audit, temporal
+from configs import measure, mnist_fcn, symmetry_audit
+from flatvol_jax.paper.registry import is_there, part_of
 from flatvol_jax.study.audit.run import run_symmetry_audit
-from flatvol_jax.study.boolean.run import run_boolean
 from flatvol_jax.study.single.checkpoint import measure_network
 from flatvol_jax.study.sweep.run import run_attack_sweep
-from flatvol_jax.study.temporal.run import run_temporal
 
 
 class Study(NamedTuple):
@@ -43,6 +42,8 @@ def small_sweep() -> dict:
 
 
 def small_temporal() -> dict:
+    from configs import temporal
+
     config = temporal.get_config("smoke")
     config.hp.data.update(train_size=12, test_size=8, second_test_size=9)
     config.hp.model.width = (4,)
@@ -57,6 +58,8 @@ def small_temporal() -> dict:
 
 
 def small_boolean() -> dict:
+    from configs import boolean
+
     config = boolean.get_config("smoke")
     config.hp.update(bits=2, model={"name": "fcn", "width": (6,), "sigma_w": 1.0, "sigma_b": 0.3})
     config.sampling.update(samples=4_000, chunk_size=2_048, functions=6)
@@ -105,18 +108,6 @@ STUDIES = {
     "sweep": Study(
         small_sweep(), lambda c, workdir, p=None: run_attack_sweep(c, workdir, progress=p), HP
     ),
-    "temporal": Study(
-        small_temporal(), lambda c, workdir, p=None: run_temporal(c, workdir, progress=p), HP
-    ),
-    "boolean": Study(
-        small_boolean(),
-        run_boolean,
-        (
-            ("minima", "train"),
-            ("posterior", "train", "sgd"),
-            ("posterior_mnist", "train", "sgd"),
-        ),
-    ),
     "audit": Study(
         small_audit(),
         lambda c, workdir, p=None: run_symmetry_audit(c, workdir, progress=p),
@@ -124,3 +115,18 @@ STUDIES = {
     ),
     "measure": Study(small_measure(), _measure, ()),
 }
+if is_there("temporal"):
+    run_temporal = part_of("temporal", "run.run_temporal")
+    STUDIES["temporal"] = Study(
+        small_temporal(), lambda c, workdir, p=None: run_temporal(c, workdir, progress=p), HP
+    )
+if is_there("boolean"):
+    STUDIES["boolean"] = Study(
+        small_boolean(),
+        part_of("boolean", "run.run_boolean"),
+        (
+            ("minima", "train"),
+            ("posterior", "train", "sgd"),
+            ("posterior_mnist", "train", "sgd"),
+        ),
+    )

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs import boolean, temporal
 from flatvol_jax.paper.finished import is_finished, networks_so_far
+from flatvol_jax.paper.registry import part_of
 from flatvol_jax.study.engine.plan import plan_runs
 from flatvol_jax.study.engine.units import jsonable
-from flatvol_jax.study.temporal.plan import temporal_runs
 
 
 def written(folder, config, rows):
@@ -71,7 +70,7 @@ def test_another_config_is_not_finished_by_these_records(tiny, tmp_path):
 
 @pytest.fixture
 def temporal_config():
-    return temporal.get_config("smoke").to_dict()
+    return pytest.importorskip("configs.temporal").get_config("smoke").to_dict()
 
 
 def measured(config):
@@ -80,7 +79,7 @@ def measured(config):
 
 
 def temporal_rows(config, end):
-    (run,) = temporal_runs(config)
+    (run,) = part_of("temporal", "plan.temporal_runs")(config)
     common = {"run_id": run.run_id, "measure.epochs.event": 30, "is.diverged": False}
     common |= measured(config)
     return [
@@ -101,7 +100,7 @@ def test_a_temporal_study_is_finished_when_its_branches_are_at_their_end(tempora
 
 
 def test_a_network_that_never_fits_is_followed_to_its_cap(temporal_config, tmp_path):
-    (run,) = temporal_runs(temporal_config)
+    (run,) = part_of("temporal", "plan.temporal_runs")(temporal_config)
     cap = temporal_config["hp"]["train"]["max_epochs"]
     for epoch, finished in ((cap, True), (cap - 1, False)):
         row = {
@@ -117,7 +116,7 @@ def test_a_network_that_never_fits_is_followed_to_its_cap(temporal_config, tmp_p
 
 
 def test_the_boolean_experiment_ends_with_the_posteriors(tmp_path):
-    config = boolean.get_config("smoke").to_dict()
+    config = pytest.importorskip("configs.boolean").get_config("smoke").to_dict()
     wanted = len(config["posterior"]["targets"]) * len(config["posterior"]["optimizers"])
     parts = ["function"] + ["posterior_summary"] * wanted
     rows = [{"meta.experiment": "boolean", "meta.part": part} for part in parts]

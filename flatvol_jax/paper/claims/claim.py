@@ -6,10 +6,11 @@ import numpy as np
 
 from flatvol_jax.study.analysis import verdicts
 from flatvol_jax.study.analysis.comparison import Difference
-from flatvol_jax.study.analysis.statistics import CONDITIONAL, Correlation
+from flatvol_jax.study.analysis.statistics import CONDITIONAL, POOLED, WITHIN, Correlation
 
 ONE_SYSTEM = "conditional on this system"
 NO_VERDICT = "no verdict"
+WHERE = {POOLED: "pooled over |A|", WITHIN: "within |A|"}
 
 
 class Evidence(NamedTuple):
@@ -81,74 +82,33 @@ class PaperClaim(NamedTuple):
         return {"paper": self.paper} | ({"within": self.within} if self.within else {})
 
 
-def of_correlation(label: str, found: Correlation, what: str = "networks") -> Evidence:
-    """A correlation as evidence; `what` are the rows that are correlated."""
-    over = f"{found.runs} {what}, {found.basis}"
+def evidence(label: str, found: Correlation | Difference, what: str = "networks") -> Evidence:
+    """Return a correlation or a difference as evidence; `what` are the rows that are correlated."""
+    if isinstance(found, Correlation):
+        over = f"{found.runs} {what}, {found.basis}"
+    else:
+        over = f"{found.draws} draw{'s' * (found.draws != 1)}"
     return Evidence(label, found.estimate, found.low, found.high, over)
 
 
-def of_difference(label: str, found: Difference, note: str = "") -> Evidence:
-    """A difference as evidence."""
-    over = f"{found.draws} draw{'s' * (found.draws != 1)}" + f"; {note}" * bool(note)
-    return Evidence(label, found.estimate, found.low, found.high, over)
-
-
-def correlates(
+def judged(
+    criterion: verdicts.Criterion,
     label: str,
-    found: Correlation,
-    sign: int,
+    found: Correlation | Difference,
     scale: str | None,
+    note: str = "",
+    ceiling: float | None = None,
     what: str = "networks",
-    note: str = "",
 ) -> Reading:
-    """Is a correlation of the given sign beyond 0.3, by the rules?"""
-    judged = verdicts.correlates(label, found, sign, scale, note)
-    met = bool(sign * found.estimate > verdicts.CORRELATES_BEYOND) if known(found) else None
-    return Reading(
-        of_correlation(label, found, what), found.draws, met, judged.verdict, judged.reason
-    )
-
-
-def unchanged(
-    label: str,
-    found: Difference,
-    margin: float,
-    scale: str | None,
-    note: str = "",
-    ceiling: float | None = None,
-) -> Reading:
-    """Does nothing change, by more than a stated margin?"""
-    judged = verdicts.unchanged(label, found, margin, scale, note, ceiling)
-    met = bool(abs(found.estimate) < margin) if known(found) else None
-    return Reading(of_difference(label, found), found.draws, met, judged.verdict, judged.reason)
-
-
-def exceeds(
-    label: str,
-    found: Difference,
-    limit: float,
-    scale: str | None,
-    note: str = "",
-    ceiling: float | None = None,
-) -> Reading:
-    """Is a difference above `limit`; 0.2 of the rules for correlations, 0 for a mere sign?"""
-    judged = verdicts.exceeds(label, found, limit, scale, note, ceiling)
-    met = bool(found.estimate > limit) if known(found) else None
-    return Reading(of_difference(label, found), found.draws, met, judged.verdict, judged.reason)
+    """Judge a number by the rules."""
+    verdict = verdicts.judge(criterion, found, scale, note, ceiling)
+    met = criterion.met(found.estimate) if np.isfinite(found.estimate) else None
+    number = evidence(label, found, what)
+    return Reading(number, found.draws, met, verdict.verdict, verdict.reason)
 
 
 def conditional(
-    judged: Evidence, met: bool | None, reason: str, verdict: str = CONDITIONAL
+    number: Evidence, met: bool | None, reason: str, verdict: str = CONDITIONAL
 ) -> Reading:
-    """A number that the rules allow no verdict on: too few draws, or none by its nature."""
-    return Reading(judged, int(verdict == CONDITIONAL), met, verdict, reason)
-
-
-def correlates_criterion(sign: int) -> str:
-    """What the rules ask of a correlation of this sign, in a few characters."""
-    return f"ρ {'<' if sign < 0 else '>'} {sign * verdicts.CORRELATES_BEYOND:+.1f}"
-
-
-def known(found: Correlation | Difference | Evidence) -> bool:
-    """Whether there is an estimate."""
-    return bool(np.isfinite(found.estimate))
+    """State a number that the rules allow no verdict on: too few draws, or none by its nature."""
+    return Reading(number, int(verdict == CONDITIONAL), met, verdict, reason)

@@ -1,189 +1,163 @@
 """Claims on what training beyond zero error does to flatness, volume and their correlations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.paper.claims.claim import (
-    Evidence,
-    PaperClaim,
-    correlates,
-    correlates_criterion,
-    of_correlation,
-    of_difference,
-    unchanged,
-)
-from flatvol_jax.paper.claims.sweeps import subject
+from flatvol_jax.paper.claims.claim import WHERE, Evidence, PaperClaim, evidence, judged
+from flatvol_jax.paper.claims.sweeps import OVERTRAINED, subject
 from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
-from flatvol_jax.study.analysis.claims import OPTIMIZER
 from flatvol_jax.study.analysis.columns import (
+    ATTACK_SIZE,
+    CHANGED,
+    DRAW,
     LOG_PRODUCT,
     LOG_VOLUME,
-    MEASURES,
+    OPTIMIZER,
+    OVERTRAIN,
+    RUN,
     SHARPNESS,
     SPECTRAL_NORM,
-    Measure,
+    Column,
+    numbers,
 )
-from flatvol_jax.study.analysis.experiment_tables import CHANGED, OVERTRAIN, ExperimentTables
-from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW
-from flatvol_jax.study.analysis.statistics import POOLED, WITHIN
-from flatvol_jax.study.temporal.summary import RELAXED
+from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
+from flatvol_jax.study.analysis.statistics import POOLED
+from flatvol_jax.study.analysis.verdicts import RELAXED, UNCHANGED
 
-EXPERIMENT = "mnist_fcn_overtrain"
-FOLLOWED = (
-    LOG_VOLUME.column,
-    SHARPNESS.column,
-    SPECTRAL_NORM.column,
-    LOG_PRODUCT.column,
-)
-RUN = "run_id"
+FOLLOWED = (LOG_VOLUME, SHARPNESS, SPECTRAL_NORM, LOG_PRODUCT)
 
 
 def overtraining_claims(
     tables: Sequence[ExperimentTables], scale: str | None
 ) -> Iterator[PaperClaim]:
-    """Claims on the networks that were measured again after zero error.
+    """Yield the claims on the networks that were measured again after zero error.
 
     Args:
         tables: of all experiments at one scale, at all epochs.
         scale: of the study; without "cpu" or "paper" there is no verdict.
     """
-    frames = [of.frame for of in tables if of.experiment == EXPERIMENT]
-    epochs = sorted({of.overtrain for of in tables if of.experiment == EXPERIMENT})
+    sweeps = {one.overtrain: one.frame for one in tables if one.experiment == OVERTRAINED}
+    epochs = sorted(sweeps)
     if len(epochs) < 2:
         return
-    frame = pd.concat(frames, ignore_index=True)
-    optimizers = list(dict.fromkeys(frame[OPTIMIZER].dropna()))
-    for optimizer in sorted(optimizers, key=lambda name: name != "sgd"):
+    frame = pd.concat(sweeps.values(), ignore_index=True)
+    optimizers = selection.optimizer_names(frame)
+    for optimizer in optimizers:
         rows = frame[frame[OPTIMIZER] == optimizer]
-        yield from _falls_and_stays(rows, optimizer, epochs, len(optimizers), scale)
-        yield from _same_correlations(rows, optimizer, epochs, len(optimizers), scale)
+        at = {epoch: rows[rows[OVERTRAIN] == epoch] for epoch in epochs}
+        yield from _course_claims(at, optimizer, len(optimizers), scale)
+        yield from _correlation_claims(at, optimizer, len(optimizers), scale)
 
 
-def _falls_and_stays(rows, optimizer, epochs, optimizers, scale) -> Iterator[PaperClaim]:
-    last, who = epochs[-1], subject(EXPERIMENT, optimizer)
-    confidence = comparison.simultaneous_confidence(2 * optimizers)
+def _course_claims(
+    at: dict[int, pd.DataFrame], optimizer: str, optimizers: int, scale: str | None
+) -> Iterator[PaperClaim]:
+    """Judge that sharpness falls and log V stays."""
+    last, who, family = max(at), subject(OVERTRAINED, optimizer), 2 * optimizers
+    confidence = comparison.simultaneous_confidence(family)
     usable = pd.concat(
-        [
-            selection.usable(rows[rows[OVERTRAIN] == epoch], SHARPNESS.column, LOG_VOLUME.column)[0]
-            for epoch in epochs
-        ]
+        [selection.usable(rows, SHARPNESS.name, LOG_VOLUME.name)[0] for rows in at.values()]
     )
     # Each network is a level: what is ranked is its own epochs.
     by_run = usable.assign(**{ATTACK_SIZE: usable.groupby(RUN).ngroup()})
-    falls = statistics.correlation(by_run, SHARPNESS.column, OVERTRAIN, confidence=confidence)
-    ratio = _change(usable, SHARPNESS.column, last, np.log10)
-    label = "sharpness and epoch: Spearman's ρ within each network"
+    falls = statistics.correlation(by_run, SHARPNESS.name, OVERTRAIN, confidence=confidence)
+    label, falling = (
+        "sharpness and epoch: Spearman's ρ within each network",
+        verdicts.correlates(-1),
+    )
+    ratio = _mean_by_draw(usable, SHARPNESS, last, lambda first, then: np.log10(then / first))
     yield PaperClaim(
         "overtraining",
         who,
         f"sharpness falls over the {last} epochs after zero error",
-        correlates_criterion(-1),
-        2 * optimizers,
-        correlates(label, falls, -1, scale, "measurements"),
+        falling.text,
+        family,
+        judged(falling, label, falls, scale, what="measurements"),
         evidence=(
-            of_difference(
+            evidence(
                 f"log10 of sharpness after {last} epochs over that at zero error",
-                comparison.mean_over_draws(ratio["change"].to_numpy()),
+                comparison.mean_over_draws(ratio),
             ),
         ),
     )
-    volume = _change(usable, LOG_VOLUME.column, last)
-    moved = selection.numbers(usable[usable[OVERTRAIN] == last], CHANGED)
+    change = _mean_by_draw(usable, LOG_VOLUME, last, lambda first, then: then / first - 1)
+    stays, found = verdicts.within(RELAXED), comparison.mean_over_draws(change, confidence)
+    moved = numbers(usable[usable[OVERTRAIN] == last], CHANGED)
+    most = f"at most {np.max(moved):.0f}, of {len(moved)} networks" if len(moved) else "no network"
+    median = float(np.median(moved)) if len(moved) else np.nan
     yield PaperClaim(
         "stays",
         who,
         f"log V is the same after {last} epochs",
-        f"within ±{RELAXED:g}",
-        2 * optimizers,
-        unchanged(
-            "log V then over log V at zero error, minus 1",
-            comparison.mean_over_draws(volume["change"].to_numpy(), confidence),
-            RELAXED,
-            scale,
-        ),
-        evidence=(
-            Evidence(
-                "labels of f on S + E1 that changed, median",
-                float(np.median(moved)) if len(moved) else np.nan,
-                note=f"at most {np.max(moved):.0f}, of {len(moved)} networks"
-                if len(moved)
-                else "no network",
-            ),
-        ),
+        stays.text,
+        family,
+        judged(stays, "log V then over log V at zero error, minus 1", found, scale),
+        evidence=(Evidence("labels of f on S + E1 that changed, median", median, note=most),),
     )
 
 
-def _change(usable: pd.DataFrame, column: str, last: int, scale=None) -> pd.DataFrame:
-    """By draw, the mean over its networks of last / first - 1, or of scale(last / first)."""
-    values = usable.pivot_table(index=[DRAW, RUN], columns=OVERTRAIN, values=column)
+def _mean_by_draw(usable: pd.DataFrame, measure: Column, last: int, change: Callable) -> np.ndarray:
+    """Average over the networks of each draw change(at zero error, at the last epoch)."""
+    values = usable.pivot_table(index=[DRAW, RUN], columns=OVERTRAIN, values=measure.name)
     if not {0, last} <= set(values):
-        return pd.DataFrame({"change": []}, dtype=float)
-    first, final = values[0], values[last]
-    change = scale(final / first) if scale else final / first - 1
-    return change.groupby(DRAW).mean().to_frame("change")
+        return np.zeros(0)
+    return change(values[0], values[last]).groupby(DRAW).mean().to_numpy()
 
 
-def _same_correlations(rows, optimizer, epochs, optimizers, scale) -> Iterator[PaperClaim]:
-    """The correlation with the error at zero error minus that at the last epoch, same networks."""
-    present = [m for m in MEASURES if m.column in FOLLOWED]
-    confidence = comparison.simultaneous_confidence(len(present) * optimizers)
-    error, who = selection.error_column(rows)[0], subject(EXPERIMENT, optimizer)
-    for measure in present:
-        first, *later = (_usable_everywhere(rows, measure, error, epochs)[e] for e in epochs)
-        if not len(first):
+def _correlation_claims(
+    at: dict[int, pd.DataFrame], optimizer: str, optimizers: int, scale: str | None
+) -> Iterator[PaperClaim]:
+    """Take the correlation with the error at zero error minus that at the last epoch."""
+    family, who = len(FOLLOWED) * optimizers, subject(OVERTRAINED, optimizer)
+    zero, last = min(at), max(at)
+    confidence = comparison.simultaneous_confidence(family)
+    error = selection.error_column(pd.concat(at.values()))[0]
+    for measure in FOLLOWED:
+        networks = _usable_at_every_epoch(at, measure, error)
+        if not len(networks[zero]):
             continue
-        sign, column = measure.sign, measure.column
-        differences = {
-            reading: [
-                comparison.paired_difference(
-                    first, then, column, error, sign, confidence, reading=reading
-                )
-                for then in later
+        readings, beside = [], []
+        for reading, where in (("pooled", "pooled"), ("within", WHERE["within"])):
+            tables = {
+                epoch: statistics.draw_statistics(rows, measure.name, error, reading=reading)
+                for epoch, rows in networks.items()
+            }
+            found = {
+                epoch: comparison.difference_of_draws(tables[zero], then, measure.sign, confidence)
+                for epoch, then in tables.items()
+                if epoch > zero
+            }
+            label = f"its strength at zero error minus that then, {where}"
+            readings.append(judged(UNCHANGED, label, found.pop(last), scale))
+            beside += [
+                evidence(f"difference after {epoch} epochs, {reading}", difference)
+                for epoch, difference in found.items()
             ]
-            for reading in statistics.READINGS
-        }
-        paper, within = (
-            unchanged(
-                f"its strength at zero error minus that then, {where}",
-                differences[reading][-1],
-                verdicts.UNCHANGED_WITHIN,
-                scale,
+        pooled = [
+            evidence(
+                f"pooled ρ after {epoch} epochs",
+                statistics.correlation(rows, measure.name, error, POOLED),
             )
-            for reading, where in ((POOLED, "pooled"), (WITHIN, "within |A|"))
-        )
-        found = [statistics.correlation(then, column, error, POOLED) for then in (first, *later)]
+            for epoch, rows in networks.items()
+        ]
         yield PaperClaim(
             "correlations",
             who,
-            f"the correlation of {measure.label} with the error is the same {epochs[-1]} epochs "
+            f"the correlation of {measure.label} with the error is the same {last} epochs "
             "after zero error",
-            f"within ±{verdicts.UNCHANGED_WITHIN:g}",
-            len(present) * optimizers,
-            paper,
-            within,
-            evidence=(
-                *(
-                    of_difference(f"difference after {epoch} epochs, {reading}", difference)
-                    for reading, of_reading in differences.items()
-                    for epoch, difference in zip(epochs[1:-1], of_reading[:-1], strict=True)
-                ),
-                *(
-                    of_correlation(f"pooled ρ after {epoch} epochs", one)
-                    for epoch, one in zip(epochs, found, strict=True)
-                ),
-            ),
+            UNCHANGED.text,
+            family,
+            *readings,
+            evidence=(*beside, *pooled),
         )
 
 
-def _usable_everywhere(
-    rows: pd.DataFrame, measure: Measure, error: str, epochs: Sequence[int]
+def _usable_at_every_epoch(
+    at: dict[int, pd.DataFrame], measure: Column, error: str
 ) -> dict[int, pd.DataFrame]:
-    """By epoch, the networks that are usable at every epoch."""
-    at = {
-        epoch: selection.usable(rows[rows[OVERTRAIN] == epoch], measure.column, error)[0]
-        for epoch in epochs
-    }
-    everywhere = set.intersection(*(set(found[RUN]) for found in at.values()))
-    return {epoch: found[found[RUN].isin(everywhere)] for epoch, found in at.items()}
+    """Return by epoch the networks that are usable at every epoch."""
+    usable = {epoch: selection.usable(rows, measure.name, error)[0] for epoch, rows in at.items()}
+    everywhere = set.intersection(*(set(found[RUN]) for found in usable.values()))
+    return {epoch: found[found[RUN].isin(everywhere)] for epoch, found in usable.items()}

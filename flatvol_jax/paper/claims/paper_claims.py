@@ -1,7 +1,7 @@
-"""All claims of the paper, judged from the records of all studies at one scale."""
+"""All claims of the paper, judged from the records of all studies at one scale, and in short."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from flatvol_jax.paper.claims.sentences import SENTENCES, Sentence
 from flatvol_jax.paper.claims.sweeps import sweep_claims
 from flatvol_jax.paper.claims.through_time import temporal_claims
 from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
+from flatvol_jax.study.report.formatting import DASH, signed
 
 
 class OverviewReading(NamedTuple):
@@ -36,6 +37,13 @@ class OverviewReading(NamedTuple):
     met: int
     claims: int
 
+    def counted(self, times: str = "×") -> list[str]:
+        """Write each verdict with how many claims have it."""
+        return [
+            f"{count} {times} {verdict}" if self.claims > 1 or times != "×" else verdict
+            for verdict, count in self.verdicts.items()
+        ]
+
 
 class Overview(NamedTuple):
     """A sentence of the paper in a line: its key and text, and both readings."""
@@ -52,7 +60,7 @@ def paper_claims(
     boolean: pd.DataFrame | None,
     scale: str | None,
 ) -> list[PaperClaim]:
-    """Every claim, in the order of the paper's sentences.
+    """Return every claim, in the order of the paper's sentences.
 
     Args:
         tables: of the sweeps at the scale (`analysis.experiment_tables`).
@@ -72,7 +80,7 @@ def paper_claims(
 
 
 def overview(claims: Iterable[PaperClaim]) -> list[Overview]:
-    """A line for every sentence that has a claim."""
+    """Return a line for every sentence that has a claim."""
     claims = list(claims)
     lines = []
     for key, sentence in SENTENCES.items():
@@ -85,7 +93,7 @@ def overview(claims: Iterable[PaperClaim]) -> list[Overview]:
 
 
 def claims_frame(claims: Iterable[PaperClaim]) -> pd.DataFrame:
-    """A row a claim, for a .csv: columns paper_ of the paper's own reading, within_ within |A|."""
+    """Return a row a claim: columns paper_ of the paper's own reading, within_ within |A|."""
     rows = []
     for claim in claims:
         row = {
@@ -111,6 +119,48 @@ def claims_frame(claims: Iterable[PaperClaim]) -> pd.DataFrame:
             }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def claims_markdown(claims: Sequence[PaperClaim]) -> str:
+    """Write a row a sentence of the paper: both readings with verdicts and numbers, the null."""
+    lines = [
+        "| the paper says | as the paper measures it | number | within \\|A\\| | number | null |",
+        "|---|---|---|---|---|---|",
+    ]
+    for line in overview(claims):
+        paper, within = line.paper, line.within
+        numbers, null = span(paper.estimates), span(paper.null)
+        if np.isfinite(paper.probit[0]):  # the authors' link first
+            numbers = f"probit {span(paper.probit)}, Heaviside {numbers}"
+        cells = [
+            line.sentence.text,
+            ", ".join(paper.counted()) or DASH,
+            f"{numbers} ({line.sentence.quantity})",
+            ", ".join(within.counted()) or DASH,
+            span(within.estimates),
+            null if null == DASH else f"{null}; within {span(within.null)}",
+        ]
+        escaped = [cell.replace("|", "\\|") for cell in cells]
+        lines.append(f"| {' | '.join(escaped)} |")
+    return "\n".join(lines) + "\n"
+
+
+def overview_lines(claims: Iterable[PaperClaim]) -> Iterator[str]:
+    """Write the verdicts of each sentence in plain text."""
+    for line in overview(claims):
+        yield line.sentence.text
+        for name, reading in (
+            ("as the paper measures it", line.paper),
+            ("within |A|", line.within),
+        ):
+            if reading.claims:
+                yield f"    {name}: {', '.join(reading.counted('x'))}"
+
+
+def span(ends: tuple[float, float]) -> str:
+    """Write a range of numbers; one where both ends read the same."""
+    low, high = (signed(end) for end in ends)
+    return low if low == high else f"{low} to {high}"
 
 
 def _over_claims(readings: Sequence[Reading]) -> OverviewReading:

@@ -1,47 +1,54 @@
 """Claims on attack-set sweeps: what correlates with the error, for whom, and how strongly."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from flatvol_jax.paper.claims.claim import (
+    WHERE,
     Evidence,
     PaperClaim,
     Reading,
     conditional,
-    correlates,
-    correlates_criterion,
-    exceeds,
-    of_difference,
+    evidence,
+    judged,
 )
 from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
-from flatvol_jax.study.analysis.claims import OPTIMIZER, ceilings
+from flatvol_jax.study.analysis.claims import ceilings
 from flatvol_jax.study.analysis.columns import (
     FROBENIUS_NORM,
     LOG_PRODUCT,
     LOG_VOLUME,
-    MEASURES,
     NULL,
+    OPTIMIZER,
     PROBIT,
     SHARPNESS,
     SPECTRAL_NORM,
-    Measure,
+    Column,
 )
 from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
 from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
-from flatvol_jax.study.analysis.optimizer_table import NOT_BROKEN, SGD
+from flatvol_jax.study.analysis.optimizer_table import EVERYWHERE, NOT_BROKEN, SGD
 from flatvol_jax.study.analysis.statistics import POOLED, READINGS, WITHIN
+from flatvol_jax.study.analysis.verdicts import BREAKS, LEAST_DRAWS, UNCHANGED
 
-FOLLOWED = tuple(m.column for m in (SPECTRAL_NORM, LOG_PRODUCT, FROBENIUS_NORM))
+HESSIAN_MEASURES = (SPECTRAL_NORM, LOG_PRODUCT, FROBENIUS_NORM)
 LARGER, SMALLER, NARROW = "mnist_fcn_10k", "mnist_fcn", "cifar_resnet"
-WHERE = {POOLED: "pooled over |A|", WITHIN: "within |A|"}
+OVERTRAINED = "mnist_fcn_overtrain"
 CLAIMED = (SGD, *NOT_BROKEN)  # for whom the paper says that sharpness correlates
-_LABELS = {measure.column: measure.label for measure in MEASURES}
+# What stands beside a claim on a correlation, and beside one against SGD: families of rows.
+BESIDE = {
+    LOG_VOLUME: ("other link", "ceiling", "estimator", "increment", "baseline"),
+    SHARPNESS: ("flatness", "baseline"),
+}
+BESIDE_SGD = {LOG_VOLUME: ("other link", "estimator"), SHARPNESS: ("flatness", "invariant")}
+Row = Mapping[str, Any]
 
 
 def sweep_claims(tables: Sequence[ExperimentTables], scale: str | None) -> list[PaperClaim]:
-    """All claims on networks at zero error.
+    """Return all claims on networks at zero error.
 
     Each has two readings. The primary claims (correlates, breaks, unchanged) are those of
     `experiment_tables`, with its intervals, which hold together for an experiment in each reading;
@@ -51,220 +58,172 @@ def sweep_claims(tables: Sequence[ExperimentTables], scale: str | None) -> list[
         tables: of the sweeps at one scale, those of later epochs are left out.
         scale: of the study; without "cpu" or "paper" there is no verdict.
     """
-    at_zero = [of for of in tables if of.overtrain == 0 and of.experiment in SYSTEMS]
+    at_zero = [sweep for sweep in tables if not sweep.overtrain and sweep.experiment in SYSTEMS]
     # The overtrained networks at zero error are the plain sweep's once more, fewer of them.
-    sweeps = [of for of in at_zero if of.experiment != "mnist_fcn_overtrain"] or at_zero
-    sweeps = sorted(sweeps, key=lambda of: list(SYSTEMS).index(of.experiment))
+    sweeps = [sweep for sweep in at_zero if sweep.experiment != OVERTRAINED] or at_zero
+    sweeps = sorted(sweeps, key=lambda sweep: list(SYSTEMS).index(sweep.experiment))
+    by_name = {sweep.experiment: sweep for sweep in sweeps}
     return [
-        *(claim for of in sweeps for claim in _correlations(of)),
-        *_looser(sweeps, scale),
-        *(claim for of in sweeps for claim in _against_sgd(of)),
-        *_resnet(sweeps),
-        *_follows(sweeps, scale),
-        *_larger(sweeps),
+        *(claim for sweep in sweeps for claim in _correlation_claims(sweep)),
+        *_weaker_sharpness_claims(sweeps, scale),
+        *(claim for sweep in sweeps for claim in _claims_against_sgd(sweep)),
+        *_resnet_claims(by_name),
+        *_hessian_claims(sweeps, scale),
+        *_larger_set_claims(by_name),
     ]
 
 
 def subject(experiment: str, optimizer: str) -> str:
-    """How a reader calls the networks of a sweep."""
-    return f"{SYSTEMS[experiment]}, {OPTIMIZERS[optimizer]}" + (
-        ", |S| = 10,000" if experiment == LARGER else ""
-    )
+    """Name the networks of a sweep for a reader."""
+    size = ", |S| = 10,000" if experiment == LARGER else ""
+    return f"{SYSTEMS[experiment]}, {OPTIMIZERS[optimizer]}{size}"
 
 
-def _correlations(of: ExperimentTables) -> Iterator[PaperClaim]:
-    """Volume for everybody, sharpness for SGD and GD, from the claims table."""
-    for optimizer, rows in of.claims.groupby("optimizer", sort=False):
-        for measure, sentence in ((LOG_VOLUME, "volume"), (SHARPNESS, "sharpness")):
+def correlations(
+    runs: pd.DataFrame, x: str, y: str, confidence: float = 0.95
+) -> tuple[dict[str, statistics.Correlation], int]:
+    """Correlate two columns in both readings; also return over how many networks."""
+    kept, _ = selection.usable(runs, x, y)
+    found = {
+        reading: statistics.correlation(kept, x, y, reading, confidence=confidence)
+        for reading in READINGS
+    }
+    return found, len(kept)
+
+
+def strengths(runs: pd.DataFrame, error: str, reading: str, *measures: Column) -> list[pd.Series]:
+    """Return of each measure, by draw, ρ with the error times its claimed sign."""
+    tables = [statistics.draw_statistics(runs, m.name, error, reading=reading) for m in measures]
+    rhos = [table.set_index("draw")["rho"] for table in tables]
+    return [measure.sign * rho for measure, rho in zip(measures, rhos, strict=True)]
+
+
+def _correlation_claims(sweep: ExperimentTables) -> Iterator[PaperClaim]:
+    """Yield volume for all optimizers, sharpness for SGD and GD, from the claims table."""
+    for optimizer, rows in sweep.claims.groupby("optimizer", sort=False):
+        for measure, kinds in BESIDE.items():
             if measure == SHARPNESS and optimizer not in CLAIMED:
                 continue
-            null, probit = (
-                _claim_row(of.claims, optimizer, other.column) if measure == LOG_VOLUME else None
-                for other in (NULL, PROBIT)
-            )
-            row = _claim_row(of.claims, optimizer, measure.column)
+            row, criterion = _row(rows, measure), verdicts.correlates(measure.sign)
             yield PaperClaim(
-                sentence,
-                subject(of.experiment, optimizer),
+                "volume" if measure == LOG_VOLUME else "sharpness",
+                subject(sweep.experiment, optimizer),
                 f"{measure.label} correlates with the error on {row['error']}",
-                correlates_criterion(measure.sign),
-                of.family,
-                *(_reading(row, measure.sign, reading, null, probit) for reading in READINGS),
-                evidence=tuple(_beside(rows, measure)),
+                criterion.text,
+                sweep.family,
+                *_readings(row, rows, criterion, _correlation_evidence),
+                evidence=tuple(_beside(rows, kinds, _correlation_evidence)),
             )
 
 
-def _reading(row, sign: int, reading: str, null, probit) -> Reading:
-    """A row of the claims table in one reading, with its null, pooled also by the other link."""
-    return Reading(
-        _evidence(row, reading),
-        int(row[f"{reading}_draws"]),
-        bool(sign * row[reading] > verdicts.CORRELATES_BEYOND),
-        row[f"{reading}_verdict"],
-        row[f"{reading}_reason"],
-        None if null is None else _evidence(null, reading),
-        None if probit is None or reading != POOLED else _evidence(probit, reading),
-    )
+def _claims_against_sgd(sweep: ExperimentTables) -> Iterator[PaperClaim]:
+    """Judge, from the optimizers' table, that sharpness breaks (with GD not), log V does not."""
+    table = sweep.differences
+    for row in table[table["family"] == "primary"].to_dict("records"):
+        optimizer, volume = row["optimizer"], row["column"] == LOG_VOLUME.name
+        measure = LOG_VOLUME if volume else SHARPNESS
+        sentence = "intact" if volume else "gd" if optimizer in NOT_BROKEN else "breaks"
+        criterion = BREAKS if sentence == "breaks" else UNCHANGED
+        rows = table[table["optimizer"] == optimizer]
+        other = (rows["family"] == EVERYWHERE) & (rows["column"] != measure.name)
+        says = "is weaker than SGD's" if sentence == "breaks" else "is that of SGD"
+        yield PaperClaim(
+            sentence,
+            subject(sweep.experiment, optimizer),
+            f"its correlation of {row['measure']} {says}",
+            criterion.text,
+            sweep.family,
+            *_readings(row, rows, criterion, _difference_evidence),
+            evidence=tuple(
+                _beside(rows[~other], (*BESIDE_SGD[measure], EVERYWHERE), _difference_evidence)
+            ),
+        )
 
 
-def _beside(rows: pd.DataFrame, measure) -> Iterator[Evidence]:
-    """The same of other links and estimators, of rivals, baselines and the ceiling."""
-    wanted = (
-        ("other link", "ceiling", "estimator", "increment", "baseline")
-        if measure == LOG_VOLUME
-        else ("flatness", "baseline")
-    )
-    for family in wanted:
-        for _, row in rows[rows["family"] == family].iterrows():
-            yield from (_evidence(row, reading) for reading in READINGS if _is_known(row, reading))
-
-
-def _is_known(row, reading: str) -> bool:
-    """Whether a row of a table has an estimate in a reading."""
-    return bool(np.isfinite(row[reading]))
-
-
-def _looser(sweeps: Sequence[ExperimentTables], scale: str | None) -> Iterator[PaperClaim]:
-    """The strength of log V minus that of sharpness, on the same networks, draw by draw."""
-    every = [(of, optimizer) for of in sweeps for optimizer in dict.fromkeys(of.claims.optimizer)]
+def _weaker_sharpness_claims(
+    sweeps: Sequence[ExperimentTables], scale: str | None
+) -> Iterator[PaperClaim]:
+    """Judge the strength of log V minus that of sharpness, on the same networks, draw by draw."""
+    every = [(sweep, name) for sweep in sweeps for name in dict.fromkeys(sweep.claims.optimizer)]
     family = max(len(every), 1)
     confidence = comparison.simultaneous_confidence(family)
-    for of, optimizer in every:
-        runs = of.frame[of.frame[OPTIMIZER] == optimizer]
-        error = selection.error_column(of.frame)[0]
-        both, _ = selection.usable(runs, LOG_VOLUME.column, SHARPNESS.column, error)
-        readings, evidence = {}, []
-        for reading in READINGS:
-            strengths = {m: _strengths(both, m, error, reading) for m in (LOG_VOLUME, SHARPNESS)}
-            found = comparison.mean_over_draws(
-                (strengths[LOG_VOLUME] - strengths[SHARPNESS]).to_numpy(), confidence
-            )
-            readings[reading] = exceeds(
-                f"-ρ of log V minus ρ of sharpness, {WHERE[reading]}",
-                found,
-                verdicts.BREAKS_BEYOND,
-                scale,
-                ceiling=ceilings(of.claims).get(optimizer) if reading == WITHIN else None,
-            )._replace(null=_looser_null(both, error, reading, strengths[SHARPNESS]))
-            evidence += [
-                Evidence(f"{m.label}: mean strength over draws, {WHERE[reading]}", values.mean())
-                for m, values in strengths.items()
+    for sweep, optimizer in every:
+        runs = sweep.frame[sweep.frame[OPTIMIZER] == optimizer]
+        error = selection.error_column(sweep.frame)[0]
+        both, _ = selection.usable(runs, LOG_VOLUME.name, SHARPNESS.name, error)
+        known = both[np.isfinite(NULL.values(both))]
+        readings, beside = [], []
+        for reading, where in WHERE.items():
+            volume, sharpness = strengths(both, error, reading, LOG_VOLUME, SHARPNESS)
+            found = comparison.mean_over_draws(volume - sharpness, confidence)
+            ceiling = ceilings(sweep.claims).get(optimizer) if reading == WITHIN else None
+            label = f"-ρ of log V minus ρ of sharpness, {where}"
+            null = None
+            if len(known):
+                (random,) = strengths(known, error, reading, NULL)
+                null = comparison.mean_over_draws(random - sharpness)
+                null = evidence(f"{NULL.label}, {where}", null)
+            decided = judged(BREAKS, label, found, scale, ceiling=ceiling)
+            readings.append(decided._replace(null=null))
+            beside += [
+                Evidence(f"{measure.label}: mean strength over draws, {where}", values.mean())
+                for measure, values in ((LOG_VOLUME, volume), (SHARPNESS, sharpness))
             ]
         yield PaperClaim(
             "looser",
-            subject(of.experiment, optimizer),
+            subject(sweep.experiment, optimizer),
             "the correlation of sharpness is weaker than that of log V",
-            f"> {verdicts.BREAKS_BEYOND:g}",
+            BREAKS.text,
             family,
-            *readings.values(),
-            evidence=tuple(evidence),
-        )
-
-
-def _strengths(runs: pd.DataFrame, measure: Measure, error: str, reading: str) -> pd.Series:
-    """By draw, ρ of a measure with the error times its claimed sign."""
-    table = statistics.draw_statistics(runs, measure.column, error, reading=reading)
-    return measure.sign * table.set_index("draw")["rho"]
-
-
-def _looser_null(both, error: str, reading: str, sharpness: pd.Series) -> Evidence | None:
-    known = both[np.isfinite(selection.numbers(both, NULL.column))]
-    if not len(known):
-        return None
-    found = comparison.mean_over_draws(
-        (_strengths(known, NULL, error, reading) - sharpness).to_numpy()
-    )
-    return of_difference(f"{NULL.label}, {WHERE[reading]}", found)
-
-
-def _against_sgd(of: ExperimentTables) -> Iterator[PaperClaim]:
-    """Sharpness breaks, or with GD does not; log V is unchanged: from the optimizers' table."""
-    table = of.differences
-    for _, row in table[table["family"] == "primary"].iterrows():
-        optimizer, volume = row["optimizer"], row["column"] == LOG_VOLUME.column
-        sentence = "intact" if volume else "gd" if optimizer in NOT_BROKEN else "breaks"
-        breaks, limit = sentence == "breaks", verdicts.BREAKS_BEYOND
-        own = table[table["optimizer"] == optimizer]
-        null, probit = (
-            _first(own[own["column"] == other.column]) if volume else None
-            for other in (NULL, PROBIT)
-        )
-        readings = []
-        for reading in READINGS:
-            estimate = row[reading]
-            readings.append(
-                Reading(
-                    _difference(row, reading),
-                    int(row[f"{reading}_draws"]),
-                    bool(estimate > limit if breaks else abs(estimate) < limit),
-                    row[f"{reading}_verdict"],
-                    row[f"{reading}_reason"],
-                    None if null is None else _difference(null, reading),
-                    None if probit is None or reading != POOLED else _difference(probit, reading),
-                )
-            )
-        yield PaperClaim(
-            sentence,
-            subject(of.experiment, optimizer),
-            f"its correlation of {row['measure']} "
-            + ("is weaker than SGD's" if breaks else "is that of SGD"),
-            f"> {limit:g}" if breaks else f"within ±{limit:g}",
-            of.family,
             *readings,
-            evidence=tuple(_differences(own, volume)),
+            evidence=tuple(beside),
         )
 
 
-def _differences(rows: pd.DataFrame, volume: bool) -> Iterator[Evidence]:
-    families = ("other link", "estimator") if volume else ("flatness", "invariant")
-    everywhere = rows["family"] == "levels that all optimizers complete"
-    of_measure = rows["column"] == (LOG_VOLUME if volume else SHARPNESS).column
-    for _, row in rows[rows["family"].isin(families) | (everywhere & of_measure)].iterrows():
-        where = ", levels that all complete" if everywhere[row.name] else ""
-        yield from (_difference(row, reading, where) for reading in READINGS)
+def _hessian_claims(sweeps: Sequence[ExperimentTables], scale: str | None) -> Iterator[PaperClaim]:
+    """Correlate sharpness with each Hessian measure of the same network."""
+    every = [
+        (sweep, optimizer, measure)
+        for sweep in sweeps
+        for optimizer, rows in sweep.claims.groupby("optimizer", sort=False)
+        for measure in HESSIAN_MEASURES
+        if _row(rows, measure) is not None
+    ]
+    family, criterion = max(len(every), 1), verdicts.correlates(1)
+    confidence = comparison.simultaneous_confidence(family)
+    for sweep, optimizer, measure in every:
+        runs = sweep.frame[sweep.frame[OPTIMIZER] == optimizer]
+        found, _ = correlations(runs, SHARPNESS.name, measure.name, confidence)
+        label = f"sharpness and {measure.label}: Spearman's ρ"
+        yield PaperClaim(
+            "hessian",
+            subject(sweep.experiment, optimizer),
+            f"sharpness follows the {measure.label}",
+            criterion.text,
+            family,
+            *(judged(criterion, f"{label} {WHERE[r]}", found[r], scale) for r in READINGS),
+        )
 
 
-def _difference(row, reading: str, where: str = "") -> Evidence:
-    """A row of the optimizers' table in one reading."""
-    sgd, other = row[f"{reading}_sgd"], row[f"{reading}_other"]
-    return Evidence(
-        f"{row['measure']}: strength of SGD's minus {OPTIMIZERS[row['optimizer']]}'s, "
-        f"{WHERE[reading]}{where}",
-        row[reading],
-        row[f"{reading}_low"],
-        row[f"{reading}_high"],
-        f"ρ {sgd:+.2f} and {other:+.2f}, {row['runs']} networks, {row[f'{reading}_draws']} draws",
-    )
-
-
-def _resnet(sweeps: Sequence[ExperimentTables]) -> Iterator[PaperClaim]:
-    """SGD minus Adam on the FCN of MNIST, minus the same on the ResNet of CIFAR-10."""
-    of = {tables.experiment: tables for tables in sweeps}
-    if not of.keys() >= {SMALLER, NARROW}:
-        return
-    rows = {
-        name: [_claim_row(of[name].claims, o, SHARPNESS.column) for o in (SGD, "adam")]
+def _resnet_claims(sweeps: Mapping[str, ExperimentTables]) -> Iterator[PaperClaim]:
+    """Take SGD minus Adam on the FCN of MNIST, minus the same on the ResNet of CIFAR-10."""
+    rows = [
+        _row(sweeps[name].claims, SHARPNESS, optimizer) if name in sweeps else None
         for name in (SMALLER, NARROW)
-    }
-    if any(row is None for pair in rows.values() for row in pair):
+        for optimizer in (SGD, "adam")
+    ]
+    if None in rows:
         return
     readings = []
-    for reading in READINGS:
-        drops = {name: sgd[reading] - adam[reading] for name, (sgd, adam) in rows.items()}
-        weaker, draws = drops[SMALLER] - drops[NARROW], int(rows[NARROW][0][f"{reading}_draws"])
-        readings.append(
-            conditional(
-                Evidence(
-                    f"SGD - Adam, {WHERE[reading]}, FCN on MNIST minus ResNet on CIFAR-10",
-                    weaker,
-                    note=f"{drops[SMALLER]:+.2f} and {drops[NARROW]:+.2f}",
-                ),
-                bool(weaker > 0),
-                f"{draws} draw of the ResNet, {verdicts.LEAST_DRAWS} wanted for a verdict"
-                if draws == 1
-                else "no interval",
-            )
-        )
+    for reading, where in WHERE.items():
+        numbers = [row[reading] for row in rows]
+        fcn, resnet = numbers[0] - numbers[1], numbers[2] - numbers[3]
+        draws = int(rows[2][f"{reading}_draws"])
+        few = f"{draws} draw of the ResNet, {LEAST_DRAWS} wanted for a verdict"
+        label = f"SGD - Adam, {where}, FCN on MNIST minus ResNet on CIFAR-10"
+        number = Evidence(label, fcn - resnet, note=f"{fcn:+.2f} and {resnet:+.2f}")
+        reason = few if draws == 1 else "no interval"
+        readings.append(conditional(number, bool(fcn > resnet), reason))
     yield PaperClaim(
         "resnet",
         f"{SYSTEMS[NARROW]} against {SYSTEMS[SMALLER]}",
@@ -275,66 +234,25 @@ def _resnet(sweeps: Sequence[ExperimentTables]) -> Iterator[PaperClaim]:
     )
 
 
-def _follows(sweeps: Sequence[ExperimentTables], scale: str | None) -> Iterator[PaperClaim]:
-    """Sharpness against each Hessian measure of the same network."""
-    every = [
-        (of, optimizer, column)
-        for of in sweeps
-        for optimizer in dict.fromkeys(of.claims.optimizer)
-        for column in FOLLOWED
-        if _claim_row(of.claims, optimizer, column) is not None
-    ]
-    family = max(len(every), 1)
-    confidence = comparison.simultaneous_confidence(family)
-    for of, optimizer, column in every:
-        runs = of.frame[of.frame[OPTIMIZER] == optimizer]
-        both, _ = selection.usable(runs, SHARPNESS.column, column)
-        label = f"sharpness and {_LABELS[column]}: Spearman's ρ"
-        yield PaperClaim(
-            "hessian",
-            subject(of.experiment, optimizer),
-            f"sharpness follows the {_LABELS[column]}",
-            correlates_criterion(1),
-            family,
-            *(
-                correlates(
-                    f"{label} {WHERE[reading]}",
-                    statistics.correlation(
-                        both, SHARPNESS.column, column, reading, confidence=confidence
-                    ),
-                    1,
-                    scale,
-                )
-                for reading in READINGS
-            ),
-        )
-
-
-def _larger(sweeps: Sequence[ExperimentTables]) -> Iterator[PaperClaim]:
-    """|ρ| of log V with 10,000 training digits minus that with 500."""
-    of = {tables.experiment: tables for tables in sweeps}
-    if not of.keys() >= {SMALLER, LARGER}:
+def _larger_set_claims(sweeps: Mapping[str, ExperimentTables]) -> Iterator[PaperClaim]:
+    """Take |ρ| of log V with 10,000 training digits minus that with 500."""
+    if not sweeps.keys() >= {SMALLER, LARGER}:
         return
-    for optimizer in dict.fromkeys(of[LARGER].claims.optimizer):
-        rows = [_claim_row(of[n].claims, optimizer, LOG_VOLUME.column) for n in (LARGER, SMALLER)]
-        if any(row is None for row in rows):
+    for optimizer in dict.fromkeys(sweeps[LARGER].claims.optimizer):
+        rows = [_row(sweeps[n].claims, LOG_VOLUME, optimizer) for n in (LARGER, SMALLER)]
+        if None in rows:
             continue
         readings = []
-        for reading in READINGS:
+        for reading, where in WHERE.items():
             large, small = (abs(row[reading]) for row in rows)
-            readings.append(
-                conditional(
-                    Evidence(
-                        f"|ρ| {WHERE[reading]}, |S| = 10,000 minus |S| = 500",
-                        large - small,
-                        note=f"{large:.2f} of {rows[0]['runs']} networks, "
-                        f"{small:.2f} of {rows[1]['runs']}",
-                    ),
-                    bool(large > small),
-                    f"{int(rows[0][f'{reading}_draws'])} draw of |S| = 10,000, "
-                    f"{verdicts.LEAST_DRAWS} wanted for a verdict",
-                )
+            number = Evidence(
+                f"|ρ| {where}, |S| = 10,000 minus |S| = 500",
+                large - small,
+                note=f"{large:.2f} of {rows[0]['runs']} networks, {small:.2f} of {rows[1]['runs']}",
             )
+            draws = int(rows[0][f"{reading}_draws"])
+            reason = f"{draws} draw of |S| = 10,000, {LEAST_DRAWS} wanted for a verdict"
+            readings.append(conditional(number, bool(large > small), reason))
         yield PaperClaim(
             "larger",
             subject(LARGER, optimizer),
@@ -345,26 +263,60 @@ def _larger(sweeps: Sequence[ExperimentTables]) -> Iterator[PaperClaim]:
         )
 
 
-def _claim_row(claims: pd.DataFrame, optimizer: str, column: str) -> Mapping | None:
-    return _first(
-        claims[
-            (claims["optimizer"] == optimizer)
-            & (claims["column"] == column)
-            & (claims["family"] != "increment")
-        ]
+def _row(rows: pd.DataFrame, measure: Column, optimizer: str | None = None) -> Row | None:
+    """Return a measure's own row of a table; None where it has none."""
+    own = (rows["column"] == measure.name) & (rows["family"] == measure.family)
+    if optimizer is not None:
+        own &= rows["optimizer"] == optimizer
+    return next(iter(rows[own].to_dict("records")), None)
+
+
+def _readings(
+    row: Row,
+    rows: pd.DataFrame,
+    criterion: verdicts.Criterion,
+    describe: Callable[[Row, str], Evidence],
+) -> Iterator[Reading]:
+    """Yield a judged row of a table in both readings, log V with its null and the other link."""
+    volume = row["column"] == LOG_VOLUME.name
+    null, probit = (_row(rows, other) if volume else None for other in (NULL, PROBIT))
+    for reading in READINGS:
+        yield Reading(
+            describe(row, reading),
+            int(row[f"{reading}_draws"]),
+            criterion.met(row[reading]),
+            row[f"{reading}_verdict"],
+            row[f"{reading}_reason"],
+            describe(null, reading) if null else None,
+            describe(probit, reading) if probit and reading == POOLED else None,
+        )
+
+
+def _beside(
+    rows: pd.DataFrame, kinds: Sequence[str], describe: Callable[[Row, str], Evidence]
+) -> Iterator[Evidence]:
+    """Yield the same of other links and estimators, of rivals, baselines and the ceiling."""
+    for kind in kinds:
+        for row in rows[rows["family"] == kind].to_dict("records"):
+            yield from (describe(row, reading) for reading in READINGS if np.isfinite(row[reading]))
+
+
+def _correlation_evidence(row: Row, reading: str) -> Evidence:
+    """Return a row of the claims table in one reading."""
+    return Evidence(
+        f"{row['measure']}: Spearman's ρ {WHERE[reading]}",
+        *(row[f"{reading}{end}"] for end in ("", "_low", "_high")),
+        f"{int(row[f'{reading}_runs'])} networks, {row[f'{reading}_basis']}",
     )
 
 
-def _first(rows: pd.DataFrame) -> Mapping | None:
-    return rows.iloc[0].to_dict() if len(rows) else None
-
-
-def _evidence(row, reading: str) -> Evidence:
-    """A row of the claims table in one reading."""
+def _difference_evidence(row: Row, reading: str) -> Evidence:
+    """Return a row of the optimizers' table in one reading."""
+    sgd, other = row[f"{reading}_sgd"], row[f"{reading}_other"]
+    everywhere = ", levels that all complete" if row["family"] == EVERYWHERE else ""
     return Evidence(
-        f"{row['measure']}: Spearman's ρ {WHERE[reading]}",
-        row[reading],
-        row[f"{reading}_low"],
-        row[f"{reading}_high"],
-        f"{int(row[f'{reading}_runs'])} networks, {row[f'{reading}_basis']}",
+        f"{row['measure']}: strength of SGD's minus {OPTIMIZERS[row['optimizer']]}'s, "
+        f"{WHERE[reading]}{everywhere}",
+        *(row[f"{reading}{end}"] for end in ("", "_low", "_high")),
+        f"ρ {sgd:+.2f} and {other:+.2f}, {row['runs']} networks, {row[f'{reading}_draws']} draws",
     )

@@ -9,33 +9,29 @@ import pandas as pd
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.analysis import comparison, statistics, verdicts
 from flatvol_jax.study.analysis.columns import (
+    ATTACK_SIZE,
     CEILING,
+    DRAW,
     LOG_VOLUME,
     MEASURES,
+    OPTIMIZER,
     PROBIT,
     SHARPNESS,
-    Measure,
+    Column,
 )
-from flatvol_jax.study.analysis.faults import fault_lines
+from flatvol_jax.study.analysis.run_tables import fault_lines
 from flatvol_jax.study.analysis.selection import (
-    ATTACK_SIZE,
-    STATUS,
     error_column,
     narrowed,
-    numbers,
+    optimizer_names,
     require,
     usable,
 )
 from flatvol_jax.study.analysis.statistics import POOLED, READINGS, WITHIN
 
-OPTIMIZER = "hp.train.optimizer"
-BOUNDS = {
-    "measure.bound.printed": "as printed (eq. 4)",
-    "measure.bound.random_split": "random split of S and E",
-}
-INFORMATIVE_BELOW = 0.5
 JUDGEMENT = ("p", "verdict", "reason", "half_width", "decidable")  # columns of a judged reading
-LINKS = ("heaviside", "probit")
+PRIMARY = (LOG_VOLUME, SHARPNESS)
+SEEN = "E2 is empty: error on E1, which log V has seen"
 
 
 def claims_table(
@@ -44,10 +40,10 @@ def claims_table(
     seed: int = 0,
     primary_claims: int | None = None,
     error: tuple[str, str] | None = None,
-    measures: Sequence[Measure] = MEASURES,
+    measures: Sequence[Column] = MEASURES,
     permutations: int = 4999,
 ) -> pd.DataFrame:
-    """One row for each optimizer and measure: its correlation with the error in two readings.
+    """Correlate each measure with the error in two readings: a row an optimizer and measure.
 
     Pooled is over all |A| of a draw, as the paper measures it; within is between runs of one
     |A|. The primary claims, per optimizer: log V (Heaviside) correlates negatively with the
@@ -79,30 +75,31 @@ def claims_table(
     if not len(frame):
         raise ValueError("frame: got no records, wanted at least one finished run.")
     optimizers = optimizer_names(frame)
-    own = 2 * len(optimizers)
+    own = len(PRIMARY) * len(optimizers)
     claims = own if primary_claims is None else checks.count("primary_claims", primary_claims, own)
     confidence = comparison.simultaneous_confidence(claims)
     error, error_name = error or error_column(frame)
-    frame = narrowed(frame, error, *(m.column for m in (*MEASURES, *measures)))
+    frame = narrowed(frame, error, *(m.name for m in (*MEASURES, *measures)))
     rows = []
     for optimizer in optimizers:
         group = frame[frame[OPTIMIZER] == optimizer]
-        present = [
-            m for m in measures if m.column != error and np.isfinite(numbers(group, m.column)).any()
-        ]
-        ceiling = _ceiling(group, error, confidence)
-        place = {"optimizer": optimizer, "error": error_name}
-        for measure in dict.fromkeys((LOG_VOLUME, SHARPNESS, *present)):
-            together = measure in (LOG_VOLUME, SHARPNESS, PROBIT, CEILING)
-            level = confidence if together else 0.95
-            row, found = _row(group, measure, error, level)
+        known = [m for m in measures if m.name != error and np.isfinite(m.values(group)).any()]
+        correlated, cells = {}, {}
+        for measure in dict.fromkeys((*PRIMARY, *known)):
+            together = measure in (*PRIMARY, PROBIT, CEILING)
+            found = _correlated(group, measure, error, confidence if together else 0.95)
+            correlated[measure], cells[measure], runs = found
             if permutations:
-                runs = usable(group, measure.column, error)[0]
-                p = statistics.within_p_value(seed, runs, measure.column, error, permutations)
-                row["permutation_p"] = p
-            rows.append(place | row | _judge(optimizer, found, measure, scale, error_name, ceiling))
-        baselines = [m.column for m in present if m.family == "baseline"]
-        if baselines and LOG_VOLUME in present:
+                cells[measure]["permutation_p"] = statistics.within_p_value(
+                    seed, runs, measure.name, error, permutations
+                )
+        ceiling = _ceiling(group, correlated, error, confidence)
+        place = {"optimizer": optimizer, "error": error_name}
+        for measure, row in cells.items():
+            judged = _judged(place, correlated[measure], measure, scale, ceiling)
+            rows.append(place | row | judged)
+        baselines = [m.name for m in known if m.family == "baseline"]
+        if baselines and LOG_VOLUME in known:
             rows.append(place | _increment(group, error, baselines))
     columns = [f"{reading}_{name}" for reading in READINGS for name in JUDGEMENT]
     table = pd.DataFrame(rows)
@@ -111,7 +108,7 @@ def claims_table(
 
 
 def holm_together(tables: Sequence[pd.DataFrame], claims: int) -> list[pd.DataFrame]:
-    """The tables with R_p_holm: Holm's adjustment over the primary rows of all of them, by reading.
+    """Add R_p_holm: Holm's adjustment over the primary rows of all the tables, by reading.
 
     `claims` beyond those rows count as made and not shown, which only makes R_p_holm larger.
     """
@@ -132,70 +129,12 @@ def holm_together(tables: Sequence[pd.DataFrame], claims: int) -> list[pd.DataFr
 
 
 def ceilings(claims: pd.DataFrame) -> dict[str, float]:
-    """By optimizer, the lower end of the interval of the E1 error's own correlation within |A|.
+    """Give by optimizer the lower end of the interval of the E1 error's own within-|A| correlation.
 
     Optimizers of which it is not recorded, or whose error is E1's, are not there.
     """
-    rows = claims[claims["column"] == CEILING.column]
+    rows = claims[claims["column"] == CEILING.name]
     return dict(zip(rows["optimizer"], rows["within_low"].astype(float), strict=True))
-
-
-def optimizer_names(frame: pd.DataFrame) -> list[str]:
-    """The optimizers of a frame, SGD first."""
-    names = {str(name) for name in frame[OPTIMIZER].dropna()}
-    return sorted(names, key=lambda name: (name != "sgd", name))
-
-
-def bound_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of the usable runs, the fraction where each form of the bound says anything (< 0.5)."""
-    rows = []
-    for column, form in BOUNDS.items():
-        values = numbers(usable(frame, column)[0], column)
-        informative = float(np.mean(values < INFORMATIVE_BELOW)) if len(values) else np.nan
-        least, median = (np.min(values), np.median(values)) if len(values) else (np.nan,) * 2
-        rows.append((form, len(values), informative, float(least), float(median)))
-    return pd.DataFrame(rows, columns=["form", "runs", "informative", "least", "median"])
-
-
-def volume_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """For each link, how far EP and corrected EP lie from the sampling estimate, nats."""
-    rows = []
-    for link in LINKS:
-        name = f"measure.log_volume.{link}"
-        estimate, error = numbers(frame, f"{name}.estimate"), numbers(frame, f"{name}.estimate.se")
-        known = np.isfinite(estimate + error)
-        if not known.any():
-            continue
-        row = {"link": link, "runs": int(known.sum()), "se": float(np.median(error[known]))}
-        for label, column in (("ep", name), ("corrected", f"{name}.corrected")):
-            distance = np.abs(numbers(frame, column) - estimate)[known]
-            row |= {label: float(np.median(distance)), f"{label}_most": float(distance.max())}
-        certified = [flag for flag in frame[f"is.certified.{link}"] if not pd.isna(flag)]
-        rows.append(row | {"certified": sum(map(bool, certified))})
-    return pd.DataFrame(rows)
-
-
-def status_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """How many runs reached zero error and how many of their measures converged."""
-    flags = {"is.zero_error": "zero training error"}
-    names = {
-        "is.ep_converged": "EP converged",
-        "is.correction_reliable.heaviside": "EP's correction reliable (Heaviside)",
-        "is.certified.heaviside": "sampling estimate certified (Heaviside)",
-        "is.sharpness_converged": "sharpness converged",
-        "is.sgd_sharpness_converged": "SGD ascent converged",
-        "is.adaptive_sharpness_converged.inf": "adaptive sharpness converged",
-        "is.normalized_sharpness_converged": "normalised sharpness converged",
-        "is.learning_coefficient_ok": "learning coefficient settled",
-        "is.hessian_converged": "Hessian measures converged",
-    }
-    flags |= {status: names[status] for status, _ in STATUS.values()}
-    rows = []
-    for column, name in flags.items():
-        values = [v for v in frame.get(column, ()) if not pd.isna(v)]
-        yes = sum(bool(v) for v in values)
-        rows.append((name, yes, len(values) - yes, len(frame) - len(values)))
-    return pd.DataFrame(rows, columns=["status", "yes", "no", "not recorded"])
 
 
 def records_summary(
@@ -204,7 +143,7 @@ def records_summary(
     seed: int = 0,
     claims: pd.DataFrame | None = None,
 ) -> list[str]:
-    """Lines of plain text for the end of a run: correlations, intervals, n and verdicts."""
+    """Write the end of a run in plain text: correlations, intervals, n and verdicts."""
     claims = claims_table(frame, scale, seed) if claims is None else claims
     lines = []
     for optimizer, rows in claims.groupby("optimizer", sort=False):
@@ -212,7 +151,7 @@ def records_summary(
         lines.append(f"{'':34}{'pooled over |A|':25}{'within |A|':25}{'n':>5}")
         for _, row in rows.iterrows():
             pooled, within = (
-                _interval(row[reading], row[f"{reading}_low"], row[f"{reading}_high"])
+                verdicts.interval_text(row[reading], row[f"{reading}_low"], row[f"{reading}_high"])
                 for reading in READINGS
             )
             lines.append(f"  {row['measure']:32}{pooled:25}{within:25}{row['runs']:5d}")
@@ -221,107 +160,95 @@ def records_summary(
             for reading in READINGS:
                 verdict, reason = row[f"{reading}_verdict"], row[f"{reading}_reason"]
                 lines.append(f"    {reading}: {verdict} ({reason})")
-    sizes = frame[ATTACK_SIZE].nunique()
-    used = len(usable(frame)[0])
     lines.append(
-        f"{used} of {len(frame)} runs reached zero training error; "
-        f"{frame['hp.draw'].nunique()} draw(s), {sizes} sizes of A"
+        f"{len(usable(frame)[0])} of {len(frame)} runs reached zero training error; "
+        f"{frame[DRAW].nunique()} draw(s), {frame[ATTACK_SIZE].nunique()} sizes of A"
     )
     return lines + fault_lines(frame)
 
 
-def _row(
-    group: pd.DataFrame, measure: Measure, error: str, confidence: float
-) -> tuple[dict[str, Any], dict[str, statistics.Correlation]]:
-    runs, left_out = usable(group, measure.column, error)
-    values = numbers(runs, measure.column)
+def reading_cells(reading: str, found: Any, *more: str) -> dict[str, Any]:
+    """Write a correlation or difference in one reading as cells of a table."""
+    names = ("low", "high", "draws", "undefined", *more)
+    cells = {f"{reading}_{name}": getattr(found, name) for name in names}
+    return {reading: found.estimate} | cells
+
+
+def judgement_cells(reading: str, judged: verdicts.Verdict, p: float) -> dict[str, Any]:
+    """Write a verdict in one reading as cells of a table."""
+    return {f"{reading}_p": p} | {
+        f"{reading}_{name}": value for name, value in judged._asdict().items()
+    }
+
+
+def _correlated(
+    group: pd.DataFrame, measure: Column, error: str, confidence: float
+) -> tuple[dict[str, statistics.Correlation], dict[str, Any], pd.DataFrame]:
+    """Correlate one measure in both readings: the correlations, its row, the runs behind both."""
+    runs, left_out = usable(group, measure.name, error)
+    values = measure.values(runs)
     logs = np.log10(np.where(values > 0, values, np.nan)) if measure.scale == "log" else values
-    shown = runs.assign(**{measure.column: logs})[np.isfinite(logs)]
+    shown = runs.assign(**{measure.name: logs})[np.isfinite(logs)]
     found, cells = {}, {}
     for reading in READINGS:
         found[reading] = statistics.correlation(
-            runs, measure.column, error, reading, confidence=confidence
+            runs, measure.name, error, reading, confidence=confidence
         )
-        cells |= _cells(reading, found[reading])
+        cells |= reading_cells(reading, found[reading], "basis", "runs")
         for kind in ("pearson", "kendall"):
             cells[f"{reading}_{kind}"] = statistics.combined_estimate(
-                shown, measure.column, error, reading, kind
+                shown, measure.name, error, reading, kind
             )
-    return {
+    row = {
         "family": measure.family,
         "measure": measure.label,
-        "column": measure.column,
+        "column": measure.name,
         "confidence": confidence,
-        **cells,
-        "runs": len(runs),
-        "left_out": left_out,
-    }, found
+    }
+    return found, row | cells | {"runs": len(runs), "left_out": left_out}, runs
 
 
-def _increment(group, error, baselines):
-    runs, left_out = usable(group, LOG_VOLUME.column, error, *baselines)
-    within = statistics.correlation(runs, LOG_VOLUME.column, error, given=baselines)
+def _increment(group: pd.DataFrame, error: str, baselines: Sequence[str]) -> dict[str, Any]:
+    runs, left_out = usable(group, LOG_VOLUME.name, error, *baselines)
+    within = statistics.correlation(runs, LOG_VOLUME.name, error, given=baselines)
     return {
         "family": "increment",
         "measure": "log V beyond all baselines",
-        "column": LOG_VOLUME.column,
+        "column": LOG_VOLUME.name,
         "confidence": within.confidence,
-        **_cells(WITHIN, within),
+        **reading_cells(WITHIN, within, "basis", "runs"),
         "runs": len(runs),
         "left_out": left_out,
     }
 
 
-def _cells(reading: str, found: statistics.Correlation) -> dict[str, Any]:
-    return {
-        reading: found.estimate,
-        **{
-            f"{reading}_{name}": getattr(found, name)
-            for name in ("low", "high", "draws", "undefined", "basis", "runs")
-        },
-    }
-
-
-def _ceiling(group: pd.DataFrame, error: str, confidence: float) -> float | None:
-    """The lower end of the E1 error's own interval within |A|; None without an E2."""
-    if error == CEILING.column or not np.isfinite(numbers(group, CEILING.column)).any():
+def _ceiling(group: pd.DataFrame, correlated: Mapping, error: str, confidence: float):
+    """Return the lower end of the E1 error's own interval within |A|; None without an E2."""
+    if CEILING in correlated:
+        return correlated[CEILING][WITHIN].low
+    if error == CEILING.name or not np.isfinite(CEILING.values(group)).any():
         return None
-    runs, _ = usable(group, CEILING.column, error)
-    return statistics.correlation(runs, CEILING.column, error, confidence=confidence).low
+    return _correlated(group, CEILING, error, confidence)[0][WITHIN].low
 
 
-def _judge(
-    optimizer: str,
+def _judged(
+    place: Mapping[str, str],
     found: Mapping[str, statistics.Correlation],
-    measure: Measure,
+    measure: Column,
     scale: str | None,
-    error_name: str,
     ceiling: float | None,
 ) -> dict[str, Any]:
-    """The verdict in each reading; of the probit link only in the pooled one (rule 5)."""
+    """Judge in each reading; the probit link only in the pooled one (rule 5)."""
+    readings = READINGS if measure in PRIMARY else (POOLED,) * (measure == PROBIT)
+    if not readings:
+        return {}
     direction = "negatively" if measure.sign < 0 else "positively"
-    claim = f"{optimizer}: {measure.label} correlates {direction} with the error"
-    note = "E2 is empty: error on E1, which log V has seen" if error_name == "E1" else ""
-    readings = READINGS if measure in (LOG_VOLUME, SHARPNESS) else (POOLED,) * (measure == PROBIT)
-    cells: dict[str, Any] = {"claim": claim} if readings else {}
+    claim = f"{place['optimizer']}: {measure.label} correlates {direction} with the error"
+    cells: dict[str, Any] = {"claim": claim}
+    criterion = verdicts.correlates(measure.sign)
     for reading in readings:
         limited = ceiling if measure == LOG_VOLUME and reading == WITHIN else None
-        judged = verdicts.correlates(claim, found[reading], measure.sign, scale, note, limited)
-        cells[f"{reading}_p"] = comparison.threshold_p_value(
-            found[reading], measure.sign, verdicts.CORRELATES_BEYOND
-        )
-        cells |= judgement_cells(reading, judged)
+        note = SEEN if place["error"] == "E1" else ""
+        judged = verdicts.judge(criterion, found[reading], scale, note, limited)
+        cells |= judgement_cells(reading, judged, verdicts.p_value(criterion, found[reading]))
     return cells
-
-
-def judgement_cells(reading: str, judged: verdicts.Verdict) -> dict[str, Any]:
-    """What a table holds of a verdict in one reading."""
-    names = ("verdict", "reason", "half_width", "decidable")
-    return {f"{reading}_{name}": getattr(judged, name) for name in names}
-
-
-def _interval(estimate, low, high):
-    if not np.isfinite(estimate):
-        return "—"
-    ends = f"[{low:+.2f}, {high:+.2f}]" if np.isfinite([low, high]).all() else "[—]"
-    return f"{estimate:+.2f} {ends}"

@@ -5,28 +5,62 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.analysis.selection import numbers
-
 LN10 = np.log(10)
 
+# What names a row, and the study that it belongs to.
+RUN, EPOCH, OVERTRAIN, TRANSFORM = "run_id", "epoch", "overtrain", "transform"
+SYMMETRY, LAYER, ALPHA = "transform.symmetry", "transform.layer", "transform.alpha"
+EXPERIMENT, SCALE, WORKDIR, PART = "meta.experiment", "meta.scale", "meta.workdir", "meta.part"
+# What determines a network.
+OPTIMIZER, DRAW, SAMPLE = "hp.train.optimizer", "hp.draw", "hp.sample"
+ATTACK_SIZE, TRAIN_SIZE = "hp.attack_size", "hp.data.train_size"
+TEST_SIZE, SECOND_TEST_SIZE = "hp.data.test_size", "hp.data.second_test_size"
+# What became of it.
+ZERO_ERROR, UNCHANGED = "is.zero_error", "is.function_unchanged"
+TRAIN_ERROR, TEST_ERROR = "measure.error.train", "measure.error.test"
+SECOND_TEST_ERROR = "measure.error.second_test"
+ZERO_EPOCH, EVENT_EPOCH = "measure.epochs.zero_error", "measure.epochs.event"
+CHANGED, DIFFERS = "measure.function.changed", "measure.function.differs"
+BOUNDS = {
+    "measure.bound.printed": "as printed (eq. 4)",
+    "measure.bound.random_split": "random split of S and E",
+}
 
-class Axis(NamedTuple):
-    """What stands along an axis of a figure.
+
+class Column(NamedTuple):
+    """A column of numbers.
 
     Attributes:
-        column: of the records.
-        label: what the axis says.
-        scale: "ln" for a natural logarithm, which is drawn as log10; "log" for what is drawn as its
-            log10, not at all where it is not positive; "linear".
+        name: in the records.
+        label: what tables call it.
+        family: measures that are judged or shown together.
+        sign: of its correlation with the error, as it is claimed.
+        scale: how a figure draws it: "ln" for a natural logarithm, drawn as log10; "log" for what
+            is drawn as its log10, not at all where it is not positive; "linear".
+        axis: what an axis says of it, log10 taken; the label if left out.
+        unit: of its values.
     """
 
-    column: str
+    name: str
     label: str
-    scale: str
+    family: str = ""
+    sign: int = 1
+    scale: str = "linear"
+    axis: str = ""
+    unit: str = ""
+
+    @property
+    def axis_label(self) -> str:
+        """What an axis says."""
+        return self.axis or self.label
+
+    def values(self, rows: pd.DataFrame) -> np.ndarray:
+        """Return its values as float64 (n,); NaN for null and where the records lack it."""
+        return numbers(rows, self.name)
 
     def drawn(self, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return values and standard errors as they are drawn, (n,) each; NaN where none is."""
-        values, errors = numbers(rows, self.column), numbers(rows, f"{self.column}.se")
+        values, errors = numbers(rows, self.name), numbers(rows, f"{self.name}.se")
         if self.scale == "ln":
             return values / LN10, errors / LN10
         if self.scale == "log":
@@ -35,41 +69,52 @@ class Axis(NamedTuple):
         return values, errors
 
 
-class Measure(NamedTuple):
-    """A measure of a network.
+class Status(NamedTuple):
+    """A flag of the records, what it says, what it says where it is False.
 
-    Attributes:
-        column: of the records.
-        label: what tables call it.
-        family: measures that are judged or shown together.
-        sign: of its correlation with the error, as it is claimed.
-        scale: how a figure draws it, as in `Axis`.
-        drawn_as: what an axis says of it, log10 taken; the label if left out.
+    `measures` are the beginnings of the columns that are not to be used then.
     """
 
-    column: str
-    label: str
-    family: str
-    sign: int
-    scale: str = "linear"
-    drawn_as: str = ""
-
-    @property
-    def axis(self) -> Axis:
-        """The measure along an axis."""
-        return Axis(self.column, self.drawn_as or self.label, self.scale)
+    flag: str
+    says: str
+    failure: str
+    measures: tuple[str, ...] = ()
 
 
-LOG_VOLUME = Measure(
+def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column as float64 (n,); NaN for null and for a column that is not there."""
+    if column not in frame:
+        return np.full(len(frame), np.nan)
+    return pd.to_numeric(frame[column], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+
+
+def flagged(frame: pd.DataFrame, flag: str, value: bool = True) -> np.ndarray:
+    """Return where a flag is recorded and has this value, (n,) bool."""
+    if flag not in frame:
+        return np.zeros(len(frame), bool)
+    return np.array([not pd.isna(known) and bool(known) == value for known in frame[flag]], bool)
+
+
+LOG_VOLUME = Column(
     "measure.log_volume.heaviside",
     "log V (Heaviside)",
     "primary",
     -1,
     "ln",
     "log₁₀ V(f), Heaviside link, EP",
+    "nats",
 )
-PROBIT = Measure("measure.log_volume.probit", "log V (probit)", "other link", -1, "ln")
-SHARPNESS = Measure(
+CORRECTED = Column(
+    f"{LOG_VOLUME.name}.corrected", "log V, EP corrected", "estimator", -1, unit="nats"
+)
+ESTIMATE = Column(
+    f"{LOG_VOLUME.name}.estimate", "log V, sampling estimate", "estimator", -1, unit="nats"
+)
+PROBIT = Column("measure.log_volume.probit", "log V (probit)", "other link", -1, "ln", unit="nats")
+COUNTED_VOLUME = Column(
+    "measure.log_volume.direct", "log V, counted", "", -1, "ln", "log₁₀ V(f), direct sampling"
+)
+SHARPNESS = Column(
     "measure.sharpness.best",
     "sharpness (best found)",
     "primary",
@@ -77,7 +122,7 @@ SHARPNESS = Measure(
     "log",
     "log₁₀ sharpness (best found)",
 )
-ASCENT = Measure(
+ASCENT = Column(
     "measure.sharpness.sgd",
     "sharpness (SGD, table 1)",
     "flatness",
@@ -85,7 +130,7 @@ ASCENT = Measure(
     "log",
     "log₁₀ sharpness (SGD ascent)",
 )
-SPECTRAL_NORM = Measure(
+SPECTRAL_NORM = Column(
     "measure.hessian.spectral_norm",
     "Hessian spectral norm",
     "flatness",
@@ -93,7 +138,7 @@ SPECTRAL_NORM = Measure(
     "log",
     "log₁₀ spectral norm of the Hessian",
 )
-LOG_PRODUCT = Measure(
+LOG_PRODUCT = Column(
     "measure.hessian.log_product",
     "Hessian log product, top 50",
     "flatness",
@@ -101,7 +146,7 @@ LOG_PRODUCT = Measure(
     "ln",
     "log₁₀ product of the top eigenvalues",
 )
-FROBENIUS_NORM = Measure(
+FROBENIUS_NORM = Column(
     "measure.hessian.frobenius_norm",
     "Hessian Frobenius norm",
     "flatness",
@@ -109,48 +154,107 @@ FROBENIUS_NORM = Measure(
     "log",
     "log₁₀ Frobenius norm of the Hessian",
 )
-BASIN_VOLUME = Measure(
+BASIN_VOLUME = Column(
     "measure.basin_volume",
     "log basin volume, from below",
     "local volume",
     -1,
     "ln",
     "log₁₀ basin volume, from below",
+    "nats",
 )
-LEARNING_COEFFICIENT = Measure(
+LEARNING_COEFFICIENT = Column(
     "measure.learning_coefficient",
     "learning coefficient",
     "local volume",
-    1,
-    drawn_as="learning coefficient (SGLD)",
+    axis="learning coefficient (SGLD)",
 )
-NULL = Measure("measure.log_volume_null.heaviside", "log V, as many errors at random", "null", -1)
-CEILING = Measure("measure.error.test", "error on E1 (the ceiling)", "ceiling", 1)
+NULL = Column("measure.log_volume_null.heaviside", "log V, as many errors at random", "null", -1)
+CEILING = Column(TEST_ERROR, "error on E1 (the ceiling)", "ceiling")
 MEASURES = (
     LOG_VOLUME,
     SHARPNESS,
-    Measure("measure.log_volume.heaviside.corrected", "log V, EP corrected", "estimator", -1),
-    Measure("measure.log_volume.heaviside.estimate", "log V, sampling estimate", "estimator", -1),
+    CORRECTED,
+    ESTIMATE,
     PROBIT,
     ASCENT,
     SPECTRAL_NORM,
-    Measure("measure.hessian.lambda_max", "Hessian λ max", "flatness", 1),
+    Column("measure.hessian.lambda_max", "Hessian λ max", "flatness"),
     LOG_PRODUCT,
-    Measure("measure.hessian.trace", "Hessian trace", "flatness", 1),
+    Column("measure.hessian.trace", "Hessian trace", "flatness"),
     FROBENIUS_NORM,
-    Measure("measure.adaptive_sharpness.inf", "adaptive sharpness (worst)", "invariant", 1, "log"),
-    Measure("measure.average_sharpness.adaptive", "adaptive sharpness (mean)", "invariant", 1),
-    Measure("measure.relative_flatness", "relative flatness κ", "invariant", 1, "log"),
-    Measure("measure.normalized_sharpness", "normalised sharpness", "invariant", 1, "log"),
-    Measure("measure.fisher_rao", "Fisher-Rao norm", "invariant", 1, "log"),
+    Column("measure.adaptive_sharpness.inf", "adaptive sharpness (worst)", "invariant", 1, "log"),
+    Column("measure.average_sharpness.adaptive", "adaptive sharpness (mean)", "invariant"),
+    Column("measure.relative_flatness", "relative flatness κ", "invariant", 1, "log"),
+    Column("measure.normalized_sharpness", "normalised sharpness", "invariant", 1, "log"),
+    Column("measure.fisher_rao", "Fisher-Rao norm", "invariant", 1, "log"),
     BASIN_VOLUME,
     LEARNING_COEFFICIENT,
-    Measure("measure.baseline.gp_disagreement", "disagreement with GP mean", "baseline", 1),
-    Measure("measure.baseline.nn_disagreement", "disagreement with 1-NN", "baseline", 1),
-    Measure("measure.baseline.label_norm", "y'K⁻¹y", "baseline", 1),
-    Measure("measure.baseline.margin", "margin", "baseline", -1),
-    Measure("measure.baseline.parameter_norm", "parameter norm", "baseline", 1),
-    Measure("measure.baseline.epochs", "epochs to zero error", "baseline", 1),
+    Column("measure.baseline.gp_disagreement", "disagreement with GP mean", "baseline"),
+    Column("measure.baseline.nn_disagreement", "disagreement with 1-NN", "baseline"),
+    Column("measure.baseline.label_norm", "y'K⁻¹y", "baseline"),
+    Column("measure.baseline.margin", "margin", "baseline", -1),
+    Column("measure.baseline.parameter_norm", "parameter norm", "baseline"),
+    Column("measure.baseline.epochs", "epochs to zero error", "baseline"),
     NULL,
     CEILING,
+)
+# What stands beside log V in every table: the other link, the null, the ceiling.
+BESIDE_VOLUME = (PROBIT, NULL, CEILING)
+
+STATUSES = (
+    Status(
+        "is.ep_converged",
+        "EP converged",
+        "EP did not converge",
+        ("measure.log_volume", "measure.bound"),
+    ),
+    Status(
+        "is.correction_reliable.heaviside",
+        "EP's correction reliable (Heaviside)",
+        "EP's correction is not reliable",
+        (CORRECTED.name,),
+    ),
+    Status(
+        "is.certified.heaviside",
+        "sampling estimate certified (Heaviside)",
+        "the estimate is not certified",
+        (ESTIMATE.name,),
+    ),
+    Status(
+        "is.sharpness_converged",
+        "sharpness converged",
+        "sharpness did not converge",
+        (SHARPNESS.name,),
+    ),
+    Status(
+        "is.sgd_sharpness_converged",
+        "SGD ascent converged",
+        "the SGD ascent did not converge",
+        (ASCENT.name,),
+    ),
+    Status(
+        "is.hessian_converged",
+        "Hessian measures converged",
+        "Hessian measures did not converge",
+        ("measure.hessian",),
+    ),
+    Status(
+        "is.adaptive_sharpness_converged.inf",
+        "adaptive sharpness converged",
+        "adaptive sharpness did not converge",
+        ("measure.adaptive_sharpness.inf",),
+    ),
+    Status(
+        "is.normalized_sharpness_converged",
+        "normalised sharpness converged",
+        "normalised sharpness did not converge",
+        ("measure.normalized_sharpness",),
+    ),
+    Status(
+        "is.learning_coefficient_ok",
+        "learning coefficient settled",
+        "the learning coefficient did not settle",
+        (LEARNING_COEFFICIENT.name,),
+    ),
 )

@@ -1,4 +1,4 @@
-"""Two optimizers on the same draws, and many claims at once."""
+"""Two groups on the same draws, and many claims at once."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,7 +9,8 @@ from scipy import stats
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.analysis import statistics
-from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW, require
+from flatvol_jax.study.analysis.columns import ATTACK_SIZE, DRAW, OPTIMIZER, ZERO_ERROR, flagged
+from flatvol_jax.study.analysis.selection import require
 
 
 class Difference(NamedTuple):
@@ -25,15 +26,15 @@ class Difference(NamedTuple):
     undefined: int
 
 
-def common_levels(frame: pd.DataFrame, by: str = "hp.train.optimizer") -> pd.DataFrame:
-    """Rows of the (draw, |A|) levels where every group has runs, all with zero training error.
+def common_levels(frame: pd.DataFrame, by: str = OPTIMIZER) -> pd.DataFrame:
+    """Return rows of the (draw, |A|) levels where every group has runs, all with zero error.
 
     An optimizer that fails on the hard half of a level would otherwise be judged on its
     easy half.
     """
-    require(frame, DRAW, ATTACK_SIZE, by, "is.zero_error")
-    done = frame["is.zero_error"].map(lambda flag: not pd.isna(flag) and bool(flag))
+    require(frame, DRAW, ATTACK_SIZE, by, ZERO_ERROR)
     level = [frame[DRAW], frame[ATTACK_SIZE]]
+    done = pd.Series(flagged(frame, ZERO_ERROR), frame.index)
     complete = done.groupby(level).transform("all")
     present = frame[by].groupby(level).transform("nunique") == frame[by].nunique()
     return frame[complete & present]
@@ -49,10 +50,7 @@ def paired_difference(
     scale: str = "rho",
     reading: str = statistics.WITHIN,
 ) -> Difference:
-    """Difference of the Spearman correlation of two groups on the same draws, in one reading.
-
-    Per draw sign (ρ_first - ρ_second), or the same of Fisher's z; mean and Student interval
-    over the draws where both are defined. Positive: the claim is weaker in the second group.
+    """Compare the Spearman correlations of two groups on the same draws, in one reading.
 
     Args:
         first: usable runs of one group (SGD), restricted to `common_levels`.
@@ -64,86 +62,71 @@ def paired_difference(
         scale: "rho" (the thresholds of the rules are on it) or "z".
         reading: "pooled" or "within".
     """
+    one, other = (
+        statistics.draw_statistics(group, measure, error, reading=reading)
+        for group in (first, second)
+    )
+    return difference_of_draws(one, other, sign, confidence, scale)
+
+
+def difference_of_draws(
+    one: pd.DataFrame,
+    other: pd.DataFrame,
+    sign: int,
+    confidence: float = 0.95,
+    scale: str = "rho",
+) -> Difference:
+    """Compare two groups by their `draw_statistics`.
+
+    Per draw sign (ρ_first - ρ_second), or the same of Fisher's z; mean and Student interval
+    over the draws where both are defined. Positive: the claim is weaker in the second group.
+    """
     checks.one_of("scale", scale, ("rho", "z"))
     if sign not in (-1, 1):
         raise ValueError(f"sign: got {sign!r}, wanted 1 or -1, the sign that is claimed.")
-    one, other = (
-        statistics.draw_statistics(group, measure, error, reading=reading).set_index("draw")[scale]
-        for group in (first, second)
-    )
-    difference = sign * (one - other)  # aligned by draw
-    return mean_over_draws(difference.to_numpy(), confidence)
+    one, other = (table.set_index("draw")[scale] for table in (one, other))
+    return mean_over_draws((sign * (one - other)).to_numpy(), confidence)  # aligned by draw
 
 
 def mean_over_draws(values: np.ndarray, confidence: float = 0.95) -> Difference:
-    """Mean of one number a draw, with a Student interval; draws where it is NaN are left out."""
+    """Average one number a draw, with a Student interval; draws where it is NaN are left out."""
+    values = np.asarray(values, np.float64)
     defined = values[np.isfinite(values)]
     draws, undefined = len(defined), len(values) - len(defined)
     mean = float(defined.mean()) if draws else np.nan
     error_of_mean = float(defined.std(ddof=1) / np.sqrt(draws)) if draws > 1 else np.nan
     reach = stats.t.ppf(0.5 + confidence / 2, draws - 1) * error_of_mean if draws > 1 else np.nan
-    return Difference(
-        mean,
-        float(mean - reach),
-        float(mean + reach),
-        confidence,
-        error_of_mean,
-        max(draws - 1, 0),
-        draws,
-        undefined,
-    )
+    ends = float(mean - reach), float(mean + reach)
+    return Difference(mean, *ends, confidence, error_of_mean, max(draws - 1, 0), draws, undefined)
 
 
-def equivalence_p_value(difference: Difference, margin: float) -> float:
-    """p-value of two one-sided t tests (TOST, Schuirmann 1987) of |difference| ≥ margin."""
-    margin = checks.positive("margin", margin)
-    if not difference.freedom:
+def t_test(distance: float, standard_error: float, freedom: int) -> float:
+    """Return the one-sided p-value, Student's t, of a distance that is ≤ 0; NaN of one draw."""
+    if not freedom:
         return np.nan
-    distance = margin - abs(difference.estimate)
-    if difference.standard_error == 0:
+    if standard_error == 0:
         return 0.0 if distance > 0 else 1.0
-    return float(stats.t.sf(distance / difference.standard_error, difference.freedom))
-
-
-def excess_p_value(difference: Difference, threshold: float) -> float:
-    """One-sided p-value of a t test of: the difference is ≤ threshold."""
-    if not difference.freedom:
-        return np.nan
-    distance = difference.estimate - threshold
-    if difference.standard_error == 0:
-        return 0.0 if distance > 0 else 1.0
-    return float(stats.t.sf(distance / difference.standard_error, difference.freedom))
-
-
-def threshold_p_value(correlation: statistics.Correlation, sign: int, threshold: float) -> float:
-    """One-sided p-value, over draws, of: the correlation of the claimed sign is ≤ threshold."""
-    if correlation.draws < 2:
-        return np.nan
-    distance = sign * np.arctanh(correlation.estimate) - np.arctanh(threshold)
-    if correlation.z_standard_error == 0:
-        return 0.0 if distance > 0 else 1.0
-    return float(stats.t.sf(distance / correlation.z_standard_error, correlation.freedom))
+    return float(stats.t.sf(distance / standard_error, freedom))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down adjusted p-values (1979): p_(i) -> max_{j ≤ i} (k - j + 1) p_(j).
+    """Adjust p-values by Holm's step-down method (1979): p_(i) -> max_{j ≤ i} (k - j + 1) p_(j).
 
     At most 1. A NaN (a claim without a test) stays NaN but counts in k: it was a claim.
     """
     values = np.array(list(p_values.values()), np.float64)
-    order = np.argsort(np.where(np.isfinite(values), values, np.inf), kind="stable")
+    order = np.argsort(values, kind="stable")  # NaNs last
     steps = values[order] * (len(values) - np.arange(len(values)))
-    known = np.isfinite(steps)
-    adjusted = np.full(len(values), np.nan)
-    adjusted[order[known]] = np.minimum(np.maximum.accumulate(steps[known]), 1)
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return dict(zip(p_values, adjusted.tolist(), strict=True))
 
 
 def simultaneous_confidence(claims: int, confidence: float = 0.95) -> float:
-    """Level of each of `claims` intervals so that all hold together (Bonferroni)."""
+    """Return the level of each of `claims` intervals so that all hold together (Bonferroni)."""
     return 1 - (1 - confidence) / checks.count("claims", claims)
 
 
 def family_size(confidence: float) -> int:
-    """How many intervals of this level hold together at 95%: `simultaneous_confidence`, back."""
+    """Return how many intervals of this level hold together at 95%."""
     return round(0.05 / (1 - confidence))

@@ -23,7 +23,7 @@ import pandas as pd
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.analysis import comparison, statistics, verdicts
-from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW
+from flatvol_jax.study.analysis.columns import ATTACK_SIZE, DRAW
 
 MEASURE, ERROR = "measure", "error"
 

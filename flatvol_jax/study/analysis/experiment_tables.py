@@ -7,23 +7,35 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.analysis.claims import (
+from flatvol_jax.study.analysis.claims import claims_table, holm_together
+from flatvol_jax.study.analysis.columns import (
+    ATTACK_SIZE,
+    CHANGED,
+    DRAW,
+    EXPERIMENT,
     OPTIMIZER,
-    claims_table,
-    holm_together,
-    optimizer_names,
+    OVERTRAIN,
+    PART,
+    SAMPLE,
+    SCALE,
+    SYMMETRY,
+    WORKDIR,
+    ZERO_ERROR,
+    flagged,
+    numbers,
 )
-from flatvol_jax.study.analysis.halves import halves_table
-from flatvol_jax.study.analysis.optimizer_table import SAMPLE, optimizer_table, primary_claims
-from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW, numbers, require
+from flatvol_jax.study.analysis.optimizer_table import (
+    halves_table,
+    optimizer_table,
+    primary_claims,
+)
+from flatvol_jax.study.analysis.selection import optimizer_names, require
 from flatvol_jax.study.analysis.statistics import READINGS
+from flatvol_jax.study.analysis.verdicts import interval_text
 
-EXPERIMENT, SCALE, WORKDIR = "meta.experiment", "meta.scale", "meta.workdir"
-OVERTRAIN = "overtrain"
-CHANGED = "measure.function.changed"
-RUN = (OPTIMIZER, DRAW, ATTACK_SIZE, SAMPLE)  # names a run within its experiment
+PLACE = (OPTIMIZER, DRAW, ATTACK_SIZE, SAMPLE)  # names a run within its experiment
 # Columns that only the records of other studies have: transformed networks, Boolean functions.
-OTHERS = ("transform.symmetry", "meta.part")
+OTHERS = (SYMMETRY, PART)
 # What all runs of an experiment share: the same draws, the same kernel.
 DESIGN = ("hp.data.", "hp.model.", "hp.seed")
 
@@ -52,7 +64,7 @@ class ExperimentTables(NamedTuple):
 
 
 def of_scale(frame: pd.DataFrame, scale: str) -> pd.DataFrame:
-    """The records of sweeps at one scale; those of other studies are left out.
+    """Return the records of sweeps at one scale; those of other studies are left out.
 
     Raises:
         ValueError: there are none; names the scales that there are.
@@ -69,7 +81,7 @@ def of_scale(frame: pd.DataFrame, scale: str) -> pd.DataFrame:
 def experiment_tables(
     frame: pd.DataFrame, scale: str | None = None, seed: int = 0
 ) -> list[ExperimentTables]:
-    """Both tables of every experiment, at zero error and at each later epoch that was measured.
+    """Return the tables of every experiment, at zero error and at each later measured epoch.
 
     The primary claims of an experiment at one epoch are one family in each reading: simultaneous
     intervals and Holm's p-values count the claims of both tables. A run that never reached zero
@@ -84,7 +96,7 @@ def experiment_tables(
         ValueError: two records of one run of an optimizer, or runs of an experiment that do not
             share their data, network and seed.
     """
-    require(frame, EXPERIMENT, *RUN, "is.zero_error")
+    require(frame, EXPERIMENT, *PLACE, ZERO_ERROR)
     beyond = numbers(frame, OVERTRAIN) if OVERTRAIN in frame else np.zeros(len(frame))
     frame = frame.assign(**{OVERTRAIN: np.nan_to_num(beyond).astype(int)})
     _check_one_record_a_run(frame)
@@ -102,17 +114,18 @@ def experiment_tables(
 
 
 def zero_error_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """How many runs of each optimizer reached zero error: a row an optimizer, a column an |A|.
+    """Count the runs that reached zero error: a row an optimizer, a column an |A|.
 
     Cells are "reached of run"; empty where an optimizer did not run.
     """
-    cells = _reached(frame).groupby([frame[OPTIMIZER], frame[ATTACK_SIZE]]).agg(["sum", "size"])
+    reached = pd.Series(flagged(frame, ZERO_ERROR), frame.index)
+    cells = reached.groupby([frame[OPTIMIZER], frame[ATTACK_SIZE]]).agg(["sum", "size"])
     text = cells["sum"].astype(int).astype(str) + " of " + cells["size"].astype(str)
     return text.unstack(fill_value="").reindex(optimizer_names(frame))
 
 
 def function_movement_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """How far overtraining moved the learned functions, by optimizer and epochs.
+    """Say how far overtraining moved the learned functions, by optimizer and epochs.
 
     Args:
         frame: records of one experiment, all epochs.
@@ -134,17 +147,17 @@ def function_movement_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def flat_table(tables: Sequence[ExperimentTables]) -> pd.DataFrame:
-    """Every row of every table for a .csv: experiment, overtrain, which table, its columns."""
+    """Join every row of every table for a .csv: experiment, overtrain, which table, its columns."""
     parts = []
-    for tables_of in tables:
+    for one in tables:
         for name, table in (
-            ("correlation", tables_of.claims),
-            ("difference", tables_of.differences),
-            ("half of E2", tables_of.halves),
+            ("correlation", one.claims),
+            ("difference", one.differences),
+            ("half of E2", one.halves),
         ):
             if not len(table):
                 continue
-            place = {"experiment": tables_of.experiment, OVERTRAIN: tables_of.overtrain}
+            place = {"experiment": one.experiment, OVERTRAIN: one.overtrain}
             left_out = [json.dumps(counts, ensure_ascii=False) for counts in table["left_out"]]
             parts.append(table.assign(**place, table=name, left_out=left_out))
     flat = pd.concat(parts, ignore_index=True)
@@ -153,7 +166,7 @@ def flat_table(tables: Sequence[ExperimentTables]) -> pd.DataFrame:
 
 
 def tables_summary(tables: Sequence[ExperimentTables]) -> Iterator[str]:
-    """Lines of plain text: of each experiment and epoch, the primary claims and their verdicts."""
+    """Write in plain text, of each experiment and epoch, the primary claims and their verdicts."""
     for of_one in tables:
         overtrain, frame = of_one.overtrain, of_one.frame
         later = f", {overtrain} epochs after zero error" if overtrain else ""
@@ -164,37 +177,30 @@ def tables_summary(tables: Sequence[ExperimentTables]) -> Iterator[str]:
         for table in (of_one.claims, of_one.differences):
             for _, row in table[table["family"] == "primary"].iterrows():
                 yield f"  {row['claim']}"
-                yield from (_line(row, reading) for reading in READINGS)
-
-
-def _line(row: pd.Series, reading: str) -> str:
-    estimate, low, high = row[reading], row[f"{reading}_low"], row[f"{reading}_high"]
-    number = "not defined" if np.isnan(estimate) else f"{estimate:+.2f}"
-    interval = "" if np.isnan(low + high) else f" [{low:+.2f}, {high:+.2f}]"
-    verdict, reason = row[f"{reading}_verdict"], row[f"{reading}_reason"]
-    return f"    {reading}: {number}{interval}: {verdict} ({reason})"
+                for reading in READINGS:
+                    number = interval_text(
+                        *(row[f"{reading}{end}"] for end in ("", "_low", "_high")), "not defined"
+                    )
+                    verdict, reason = row[f"{reading}_verdict"], row[f"{reading}_reason"]
+                    yield f"    {reading}: {number}: {verdict} ({reason})"
 
 
 def _at_epoch(runs: pd.DataFrame, overtrain: int) -> pd.DataFrame:
-    """Records at one epoch, and of the same optimizers' runs without zero error the one of epoch 0.
+    """Return records at one epoch, and of runs without zero error the one of epoch 0.
 
     Training stops where there is no zero error to go beyond; those levels are incomplete.
     """
     at = runs[runs[OVERTRAIN] == overtrain]
     if overtrain == 0:
         return at
-    failed = (runs[OVERTRAIN] == 0) & ~_reached(runs)
+    failed = (runs[OVERTRAIN] == 0) & ~flagged(runs, ZERO_ERROR)
     carried = runs[failed & runs[OPTIMIZER].isin(at[OPTIMIZER])]
-    known, there = (pd.MultiIndex.from_frame(rows[list(RUN)]) for rows in (at, carried))
+    known, there = (pd.MultiIndex.from_frame(rows[list(PLACE)]) for rows in (at, carried))
     return pd.concat([at, carried[~there.isin(known)]], ignore_index=True)
 
 
-def _reached(frame: pd.DataFrame) -> pd.Series:
-    return frame["is.zero_error"].map(lambda flag: not pd.isna(flag) and bool(flag)).astype(bool)
-
-
 def _check_one_record_a_run(frame: pd.DataFrame) -> None:
-    key = [EXPERIMENT, *RUN, OVERTRAIN]
+    key = [EXPERIMENT, *PLACE, OVERTRAIN]
     twice = frame[frame.duplicated(key, keep=False)]
     if not len(twice):
         return
@@ -222,7 +228,7 @@ def _check_one_design(experiment: str, runs: pd.DataFrame) -> None:
 
 
 def _sources(rows: pd.DataFrame) -> str:
-    """The sweeps that records come from, for a message."""
+    """Name the sweeps that records come from, for a message."""
     known = [column for column in (WORKDIR, SCALE) if column in rows]
     names = rows[known].drop_duplicates().astype(str).to_numpy()
     return " and ".join(" at scale ".join(row) for row in names) if known else "unknown sweeps"

@@ -2,10 +2,10 @@
 
 A comparison is of two optimizers, and so are its levels (a draw and an |A|): those where both
 have runs and every run of both has zero training error. The optimizers of an experiment are not
-held to one common set of levels, because then the verdict on one would depend on which others
-were run, and one that completes nothing would leave nothing of anybody. What an optimizer does
-not complete is left out of its own comparison, and its row says how much that is; beside it, with
-no verdict, stands the difference on the levels that all optimizers complete.
+held to one common set of levels: the verdict on one would depend on which others were run, and an
+optimizer that completes no level would leave no level for any other. What an optimizer does not
+complete is left out of its own comparison, and its row says how much that is; beside it, with no
+verdict, stands the difference on the levels that all optimizers complete.
 
 Within such a level runs are compared sample by sample: where one run of a pair is not usable
 neither enters, so that both correlations are over equally many runs a level. (They shrink with
@@ -20,27 +20,39 @@ import pandas as pd
 
 from flatvol_jax.study.analysis import comparison, statistics, verdicts
 from flatvol_jax.study.analysis.claims import (
-    OPTIMIZER,
+    PRIMARY,
+    SEEN,
     ceilings,
+    claims_table,
     holm_together,
     judgement_cells,
-    optimizer_names,
+    reading_cells,
 )
-from flatvol_jax.study.analysis.columns import LOG_VOLUME, MEASURES, PROBIT, SHARPNESS, Measure
-from flatvol_jax.study.analysis.selection import (
+from flatvol_jax.study.analysis.columns import (
     ATTACK_SIZE,
     DRAW,
+    LOG_VOLUME,
+    MEASURES,
+    OPTIMIZER,
+    PROBIT,
+    SAMPLE,
+    SECOND_TEST_ERROR,
+    SHARPNESS,
+    Column,
+    numbers,
+)
+from flatvol_jax.study.analysis.selection import (
     error_column,
     narrowed,
-    numbers,
+    optimizer_names,
     require,
     usable,
 )
 from flatvol_jax.study.analysis.statistics import READINGS, WITHIN
 
 SGD = "sgd"
-SAMPLE = "hp.sample"
 NOT_BROKEN = ("gd",)  # the paper, appendix G.2: gradient descent behaves as vanilla SGD does
+EVERYWHERE = "levels that all optimizers complete"
 COLUMNS = (
     *("optimizer", "family", "measure", "column", "claim", "error", "confidence"),
     *(
@@ -53,6 +65,10 @@ COLUMNS = (
     ),
     *("levels", "levels_run", "runs", "left_out"),
 )
+HALVES = {
+    f"{SECOND_TEST_ERROR}.half_1": "E2, first half",
+    f"{SECOND_TEST_ERROR}.half_2": "E2, second half",
+}
 
 
 class Pairs(NamedTuple):
@@ -69,7 +85,7 @@ class Pairs(NamedTuple):
 
 
 def primary_claims(frame: pd.DataFrame) -> int:
-    """How many primary claims an experiment makes in a reading: two an optimizer, two more vs SGD.
+    """Count the primary claims of an experiment in a reading: two an optimizer, two more vs SGD.
 
     They are one family: log V and sharpness correlate with the error; against SGD log V's
     correlation is unchanged and sharpness's breaks.
@@ -84,9 +100,9 @@ def optimizer_table(
     claims: pd.DataFrame,
     scale: str | None = None,
     error: tuple[str, str] | None = None,
-    measures: Sequence[Measure] = MEASURES,
+    measures: Sequence[Column] = MEASURES,
 ) -> pd.DataFrame:
-    """One row for each optimizer but SGD and each measure: its correlation against SGD's.
+    """Hold each optimizer's correlations against SGD's: a row an optimizer and measure.
 
     The number judged is the mean over draws of sign (ρ_SGD - ρ_other), ρ the Spearman correlation
     with the error, pooled over |A| or within it: positive where the claimed correlation is weaker.
@@ -117,40 +133,64 @@ def optimizer_table(
     confidence = comparison.simultaneous_confidence(count)
     others = [name for name in optimizers if name != SGD] if SGD in optimizers else []
     error, error_name = error or error_column(frame)
-    frame = narrowed(frame, error, *(m.column for m in (*MEASURES, *measures)))
-    all_complete = comparison.common_levels(frame, OPTIMIZER)
+    frame = narrowed(frame, error, *(m.name for m in (*MEASURES, *measures)))
+    all_complete = comparison.common_levels(frame)
     rows = []
     for other in others:
         both, everywhere = (f[f[OPTIMIZER].isin((SGD, other))] for f in (frame, all_complete))
-        for measure in (LOG_VOLUME, SHARPNESS):
-            row, found = _row(both, other, measure, error, confidence)
-            rows.append(row | _judge(row, found, measure, scale, error_name, claims))
-        for measure in (LOG_VOLUME, SHARPNESS) if len(others) > 1 and measures else ():
-            row, _ = _row(everywhere, other, measure, error)
+        for measure in PRIMARY:
+            row, found = _compared(both, other, measure, error, confidence)
+            rows.append(row | _judged(row, found, measure, scale, error_name, claims))
+        for measure in PRIMARY if len(others) > 1 and measures else ():
+            row, _ = _compared(everywhere, other, measure, error)
             excluded = {"level not completed by all": len(both) - len(everywhere)}
             row["left_out"] = {reason: n for reason, n in excluded.items() if n} | row["left_out"]
-            row["levels_run"] = _count_levels(both)
-            rows.append(row | {"family": "levels that all optimizers complete"})
+            rows.append(row | {"levels_run": _count_levels(both), "family": EVERYWHERE})
         for measure in measures:
-            known = both[np.isfinite(numbers(both, measure.column))]
-            beside = measure.family != "primary" and measure.column != error
+            known = both[np.isfinite(measure.values(both))]
+            beside = measure not in PRIMARY and measure.name != error
             if beside and known[OPTIMIZER].nunique() == 2:
                 level = confidence if measure == PROBIT else 0.95
-                rows.append(_row(both, other, measure, error, level)[0])
+                rows.append(_compared(both, other, measure, error, level)[0])
     table = pd.DataFrame(rows, columns=list(COLUMNS)).assign(error=error_name)
     numeric = {f"{reading}_p": float for reading in READINGS}
     return holm_together([table.astype(numeric)], count)[0]
 
 
+def halves_table(frame: pd.DataFrame, scale: str | None = None) -> pd.DataFrame:
+    """Judge the primary claims once more with the error on each half of E2: rule 8.
+
+    E2 is common to all draws, so every interval is conditional on it. Where a verdict is the same
+    on two disjoint halves, it does not hang on which images E2 has.
+
+    Args:
+        frame: records of one experiment and one epoch, one row a run.
+        scale: of the study; without "cpu" or "paper" there is no verdict.
+
+    Returns:
+        Columns of `claims_table` and `optimizer_table`; `error` says which half. No rows where the
+        records have no errors on halves (those before 2026-12 have none).
+    """
+    parts = []
+    for half in HALVES.items():
+        if np.isfinite(numbers(frame, half[0])).any():
+            claims = claims_table(
+                frame, scale, 0, primary_claims(frame), half, measures=(), permutations=0
+            )
+            parts += [claims, optimizer_table(frame, claims, scale, half, measures=())]
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return table[table["family"] == "primary"].reset_index(drop=True) if parts else table
+
+
 def paired_runs(both: pd.DataFrame, other: str, columns: Sequence[str]) -> Pairs:
-    """Runs of SGD and `other`, usable for `columns`, with the same draw, |A| and sample.
+    """Pair runs of SGD and `other`, usable for `columns`, with the same draw, |A| and sample.
 
     Args:
         both: records of the two optimizers.
         other: the optimizer that is not SGD.
         columns: a measure and an error.
     """
-    complete = comparison.common_levels(both, OPTIMIZER)
+    complete = comparison.common_levels(both)
     runs, unusable = usable(complete, *columns)
     level = [DRAW, ATTACK_SIZE]
     paired = runs[runs.groupby([*level, SAMPLE])[OPTIMIZER].transform("nunique") == 2]
@@ -171,35 +211,31 @@ def paired_runs(both: pd.DataFrame, other: str, columns: Sequence[str]) -> Pairs
 
 
 def _count_levels(both: pd.DataFrame) -> int:
-    """Levels on which both optimizers have a run, whether it reached zero error or not."""
+    """Count the levels on which both optimizers have a run, with or without zero error."""
     return int((both.groupby([DRAW, ATTACK_SIZE])[OPTIMIZER].nunique() == 2).sum())
 
 
-def _row(
-    both: pd.DataFrame, other: str, measure: Measure, error: str, confidence: float = 0.95
+def _compared(
+    both: pd.DataFrame, other: str, measure: Column, error: str, confidence: float = 0.95
 ) -> tuple[dict[str, Any], dict[str, comparison.Difference]]:
-    column, sign = measure.column, measure.sign
-    pairs = paired_runs(both, other, (column, error))
+    """Compare one measure in both readings: its row, and the differences."""
+    pairs = paired_runs(both, other, (measure.name, error))
     found, cells = {}, {}
     for reading in READINGS:
-        difference = comparison.paired_difference(
-            pairs.sgd, pairs.other, column, error, sign, confidence, reading=reading
+        sgd, others = (
+            statistics.draw_statistics(runs, measure.name, error, reading=reading)
+            for runs in (pairs.sgd, pairs.other)
         )
-        found[reading] = difference
-        cells |= {
-            reading: difference.estimate,
-            f"{reading}_low": difference.low,
-            f"{reading}_high": difference.high,
-            f"{reading}_sgd": statistics.combined_estimate(pairs.sgd, column, error, reading),
-            f"{reading}_other": statistics.combined_estimate(pairs.other, column, error, reading),
-            f"{reading}_draws": difference.draws,
-            f"{reading}_undefined": difference.undefined,
+        found[reading] = comparison.difference_of_draws(sgd, others, measure.sign, confidence)
+        cells |= reading_cells(reading, found[reading]) | {
+            f"{reading}_sgd": statistics.mean_over_z(sgd),
+            f"{reading}_other": statistics.mean_over_z(others),
         }
     return {
         "optimizer": other,
         "family": measure.family,
         "measure": measure.label,
-        "column": column,
+        "column": measure.name,
         "confidence": confidence,
         **cells,
         "levels": pairs.levels,
@@ -209,36 +245,31 @@ def _row(
     }, found
 
 
-def _judge(
-    row: dict[str, Any],
+def _judged(
+    row: Mapping[str, Any],
     found: Mapping[str, comparison.Difference],
-    measure: Measure,
+    measure: Column,
     scale: str | None,
     error_name: str,
     claims: pd.DataFrame,
 ) -> dict[str, Any]:
-    notes = []
-    if row["levels"] < row["levels_run"]:
-        notes.append(f"on {row['levels']} of the {row['levels_run']} levels that both ran")
-    if error_name == "E1":
-        notes.append("E2 is empty: error on E1, which log V has seen")
-    note, of = "; ".join(notes), f"{row['optimizer']}: correlation of {measure.label}"
+    optimizer, levels, run = (row[name] for name in ("optimizer", "levels", "levels_run"))
+    notes = [f"on {levels} of the {run} levels that both ran"] if levels < run else []
+    notes += [SEEN] if error_name == "E1" else []
     sgd = claims[(claims["optimizer"] == SGD) & (claims["family"] == "primary")]
-    sgd = sgd[sgd["column"] == measure.column].iloc[0]
-    low = [ceilings(claims)[name] for name in (SGD, row["optimizer"]) if name in ceilings(claims)]
-    cells: dict[str, Any] = {}
+    sgd = sgd[sgd["column"] == measure.name].iloc[0]
+    low = [ceilings(claims)[name] for name in (SGD, optimizer) if name in ceilings(claims)]
+    breaks = measure == SHARPNESS and optimizer not in NOT_BROKEN
+    criterion = verdicts.BREAKS if breaks else verdicts.UNCHANGED
+    claimed = (
+        f"breaks, weaker than SGD's by more than {verdicts.BREAKS_BEYOND}"
+        if breaks
+        else f"unchanged from SGD's, within ±{verdicts.UNCHANGED_WITHIN}"
+    )
+    cells: dict[str, Any] = {"claim": f"{optimizer}: correlation of {measure.label} {claimed}"}
     for reading, difference in found.items():
-        if measure == SHARPNESS and row["optimizer"] not in NOT_BROKEN:
-            claim = f"{of} breaks, weaker than SGD's by more than {verdicts.BREAKS_BEYOND}"
-            reference = sgd[f"{reading}_verdict"]
-            judged = verdicts.breaks(claim, difference, reference, scale, note)
-            p = comparison.excess_p_value(difference, verdicts.BREAKS_BEYOND)
-        else:
-            claim = f"{of} unchanged from SGD's, within ±{verdicts.UNCHANGED_WITHIN}"
-            limited = min(low) if low and measure == LOG_VOLUME and reading == WITHIN else None
-            judged = verdicts.unchanged(
-                claim, difference, verdicts.UNCHANGED_WITHIN, scale, note, limited
-            )
-            p = comparison.equivalence_p_value(difference, verdicts.UNCHANGED_WITHIN)
-        cells |= {"claim": claim, f"{reading}_p": p, **judgement_cells(reading, judged)}
+        limited = min(low) if low and measure == LOG_VOLUME and reading == WITHIN else None
+        reference = sgd[f"{reading}_verdict"] if breaks else verdicts.HOLDS
+        judged = verdicts.judge(criterion, difference, scale, "; ".join(notes), limited, reference)
+        cells |= judgement_cells(reading, judged, verdicts.p_value(criterion, difference))
     return cells

@@ -23,7 +23,7 @@ from scipy import stats
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.analysis import resampling
-from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW, numbers
+from flatvol_jax.study.analysis.columns import ATTACK_SIZE, DRAW, numbers
 
 CONDITIONAL = "conditional on this S, E"
 POOLED, WITHIN = READINGS = ("pooled", "within")
@@ -56,7 +56,7 @@ def within_level(
     kind: str = "spearman",
     given: np.ndarray | None = None,
 ) -> float:
-    """Correlation of x and y within levels; NaN where it is not defined.
+    """Return the correlation of x and y within levels; NaN where it is not defined.
 
     That is where x or y is constant within all levels, or fewer than two degrees of freedom
     (runs - levels - baselines) are left.
@@ -95,7 +95,7 @@ def within_level(
 
 
 def level_scores(values: np.ndarray, levels: np.ndarray, kind: str) -> np.ndarray:
-    """What is correlated: centred values or ranks (n,), for Kendall signs of pairs."""
+    """Return what is correlated: centred values or ranks (n,), for Kendall signs of pairs."""
     values = np.asarray(values, np.float64)
     if kind == "aligned":
         centred = level_scores(values, levels, "pearson")
@@ -115,19 +115,11 @@ def level_scores(values: np.ndarray, levels: np.ndarray, kind: str) -> np.ndarra
 
 
 def mid_ranks(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Ranks from 1 within each level (n,), ties at their mean; NaNs are last and tied."""
+    """Return ranks from 1 within each level (n,), ties at their mean; NaNs are last and tied."""
     codes = np.unique(values, return_inverse=True)[1]
-    order = np.lexsort((codes, levels))
-    codes, levels = codes[order], np.asarray(levels)[order]
-    place = np.arange(len(codes))
-    new_level = np.append(True, levels[1:] != levels[:-1])[: len(codes)]
-    new_value = new_level | np.append(True, codes[1:] != codes[:-1])[: len(codes)]
-    first = np.maximum.accumulate(np.where(new_level, place, 0))
-    tie = np.cumsum(new_value) - 1
-    lowest, ties = place[new_value][tie], np.bincount(tie)[tie]
-    ranks = np.empty(len(codes))
-    ranks[order] = lowest - first + (ties + 1) / 2
-    return ranks
+    _, level, counts = np.unique(levels, return_inverse=True, return_counts=True)
+    below = np.cumsum(counts) - counts  # runs of the levels before
+    return stats.rankdata(level * (len(codes) + 1) + codes) - below[level]
 
 
 def draw_statistics(
@@ -138,7 +130,7 @@ def draw_statistics(
     given: Sequence[str] = (),
     reading: str = WITHIN,
 ) -> pd.DataFrame:
-    """The correlation of each draw in one reading: columns draw, rho, z, runs, levels.
+    """Return the correlation of each draw in one reading: columns draw, rho, z, runs, levels.
 
     `runs` and `levels` count levels of at least two runs; pooled, a draw is one level.
     z = atanh ρ, where ρ = ±1 is pulled in to half a step of the smallest change that swapping
@@ -182,7 +174,7 @@ def correlation(
     confidence: float = 0.95,
     given: Sequence[str] = (),
 ) -> Correlation:
-    """The correlation over all draws in one reading, or the conditional one of a single draw.
+    """Return the correlation over all draws in one reading; of a single draw the conditional one.
 
     Draws count as equals: mean of Fisher's z with a Student interval. For a single draw the
     interval is a jackknife's over the runs of each level, conditional on this S, E.
@@ -220,15 +212,19 @@ def correlation(
 def combined_estimate(
     frame: pd.DataFrame, measure: str, error: str, reading: str = WITHIN, kind: str = "spearman"
 ) -> float:
-    """The estimate of `correlation`, without an interval."""
-    z = draw_statistics(frame, measure, error, kind, reading=reading)["z"]
-    return float(np.tanh(z.mean())) if z.notna().any() else np.nan
+    """Return the estimate of `correlation`, without an interval."""
+    return mean_over_z(draw_statistics(frame, measure, error, kind, reading=reading))
+
+
+def mean_over_z(per_draw: pd.DataFrame) -> float:
+    """Combine `draw_statistics` by the mean of Fisher's z; NaN where no draw has one."""
+    return float(np.tanh(per_draw["z"].mean())) if per_draw["z"].notna().any() else np.nan
 
 
 def within_p_value(
     seed: int, frame: pd.DataFrame, measure: str, error: str, permutations: int = 4999
 ) -> float:
-    """Two-sided p-value of no Spearman correlation within levels, conditional on the draws.
+    """Return a two-sided p-value of no Spearman correlation within levels, given the draws.
 
     Ranks of the error are permuted within each level; a level is a draw and a size of A.
     """
@@ -240,14 +236,14 @@ def within_p_value(
 
 
 def plain_estimate(x: np.ndarray, y: np.ndarray, kind: str = "spearman") -> float:
-    """Pearson, Spearman or Kendall (tau-b) over all rows (n,), which have no draws or levels."""
+    """Correlate all rows (n,), which have no draws or levels; Kendall's is tau-b."""
     if kind == "kendall" and len(x) > 2:
         return float(stats.kendalltau(x, y).statistic)  # in n log n, all pairs are many here
     return within_level(x, y, np.zeros(len(x), int), kind)
 
 
 def levels_shared(levels: np.ndarray) -> np.ndarray:
-    """Mask (n,) of the runs that are not alone on their level."""
+    """Return a mask (n,) of the runs that are not alone on their level."""
     _, inverse, counts = np.unique(levels, return_inverse=True, return_counts=True)
     return counts[inverse] > 1
 
@@ -257,7 +253,7 @@ def _levels(sizes: np.ndarray, reading: str) -> np.ndarray:
 
 
 def _one_draw(frame, measure, error, kind, given, reading) -> tuple[float, int]:
-    """Standard error of z over the runs of each |A| of one draw, and its degrees of freedom."""
+    """Return the error of z over the runs of each |A| of one draw, and its degrees of freedom."""
     frame = frame[levels_shared(_levels(frame[ATTACK_SIZE].to_numpy(), reading))]
     sizes, x, y = frame[ATTACK_SIZE].to_numpy(), numbers(frame, measure), numbers(frame, error)
     baselines = frame[list(given)].to_numpy(np.float64)
@@ -274,7 +270,7 @@ def _one_draw(frame, measure, error, kind, given, reading) -> tuple[float, int]:
 
 
 def _spread(sizes: np.ndarray) -> np.ndarray:
-    """Sum of squares of the centred ranks of levels of these sizes."""
+    """Sum the squares of the centred ranks of levels of these sizes."""
     return sizes * (sizes**2 - 1.0) / 12
 
 

@@ -1,4 +1,8 @@
-"""The rules of judgement of VERDICTS.md in code: an estimate with its interval -> a verdict."""
+"""The rules of judgement of VERDICTS.md in code: an estimate with its interval -> a verdict.
+
+What a claim asks of a number is a `Criterion`: a correlation beyond 0.3, a difference above a
+limit, a difference within a margin.
+"""
 
 import hashlib
 from importlib import resources
@@ -7,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flatvol_jax.runtime import checks
-from flatvol_jax.study.analysis.comparison import Difference
+from flatvol_jax.study.analysis.comparison import Difference, t_test
 from flatvol_jax.study.analysis.statistics import CONDITIONAL, Correlation
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided at this scale"
@@ -18,198 +22,172 @@ SCALES = ("cpu", "paper")  # the scales at which a verdict may be given
 CORRELATES_BEYOND = 0.3
 BREAKS_BEYOND = 0.2
 UNCHANGED_WITHIN = 0.2  # margin of equivalence on Spearman's ρ, as large as what "breaks" exceeds
+RELAXED = 0.01  # share of log V before an event, within which it has come back
 
 
 class Verdict(NamedTuple):
-    """A claim, the estimate and simultaneous interval it was judged by, the verdict and why.
+    """What became of a claim and why.
 
     `half_width` is of the interval; `decidable` the smallest estimate that an interval of this
-    width would let hold (for "unchanged" the largest difference, NaN where there is none).
+    width would let hold (of a margin the largest difference, NaN where there is none).
     """
 
-    claim: str
-    estimate: float
-    low: float
-    high: float
-    confidence: float
-    draws: int
     verdict: str
     reason: str
     half_width: float
     decidable: float
 
 
-def correlates(
-    claim: str,
-    correlation: Correlation,
-    sign: int,
+class Criterion(NamedTuple):
+    """What a claim asks of a number: to lie between two ends, of which one may be infinite.
+
+    `text` says it in a few characters.
+    """
+
+    low: float
+    high: float
+    text: str
+
+    def met(self, estimate: float) -> bool:
+        """Say whether an estimate by itself, whatever its interval, is what is asked."""
+        return bool(self.low < estimate < self.high)
+
+    @property
+    def limit(self) -> float:
+        """The finite end; of two the upper one, the margin."""
+        return self.high if np.isfinite(self.high) else self.low
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether both ends are finite: ± a margin."""
+        return bool(np.isfinite(self.high - self.low))
+
+
+def correlates(sign: int) -> Criterion:
+    """Ask for a correlation beyond 0.3: sign -1 of a volume, +1 of a sharpness."""
+    if sign not in (-1, 1):
+        raise ValueError(f"sign: got {sign!r}, wanted 1 or -1, the sign that is claimed.")
+    if sign > 0:
+        return Criterion(CORRELATES_BEYOND, np.inf, f"ρ > {CORRELATES_BEYOND:+.1f}")
+    return Criterion(-np.inf, -CORRELATES_BEYOND, f"ρ < {-CORRELATES_BEYOND:+.1f}")
+
+
+def exceeds(limit: float) -> Criterion:
+    """Ask for a difference above a limit."""
+    return Criterion(limit, np.inf, f"> {limit:g}")
+
+
+def within(margin: float) -> Criterion:
+    """Ask for a difference within ± a margin: equivalence.
+
+    With the whole interval in it, that is two one-sided tests at half of 1 - confidence, stricter
+    than the customary TOST.
+    """
+    return Criterion(-checks.positive("margin", margin), margin, f"within ±{margin:g}")
+
+
+BREAKS, UNCHANGED = exceeds(BREAKS_BEYOND), within(UNCHANGED_WITHIN)
+
+
+def judge(
+    criterion: Criterion,
+    found: Correlation | Difference,
     scale: str | None,
     note: str = "",
     ceiling: float | None = None,
+    reference: str = HOLDS,
 ) -> Verdict:
-    """Does a measure correlate with the error: interval beyond 0.3 with the claimed sign?
+    """Judge a number by the rules.
 
     Args:
-        claim: the sentence that is judged.
-        correlation: in one reading, its interval at the simultaneous confidence.
-        sign: -1 for a volume (larger volume, smaller error), +1 for a sharpness.
+        criterion: what is claimed of it.
+        found: the number in one reading, its interval at the simultaneous confidence.
         scale: of the study; only "cpu" and "paper" allow a verdict.
         note: stands at the end of the reason.
         ceiling: of log V within |A|, the lower end of the E1 error's own interval (rule 3); None
             where it does not apply.
+        reference: the verdict on SGD's own correlation in the same reading, where the claim is
+            that another optimizer breaks it: where it does not hold there is nothing to break.
     """
-    if sign not in (-1, 1):
-        raise ValueError(f"sign: got {sign!r}, wanted 1 or -1, the sign that is claimed.")
-    low, high = sorted((sign * correlation.low, sign * correlation.high))
-    limit, (beyond, short) = sign * CORRELATES_BEYOND, ("above", "below")[::sign]
-    found = _decide(
-        low > CORRELATES_BEYOND,
-        high < CORRELATES_BEYOND,
-        f"wholly {beyond} {limit}",
-        f"wholly {short} {limit}",
-        f"contains {limit}",
-    )
-    below_one = np.nextafter(1, 0)  # tanh of a wide interval's end rounds to 1
-    ends = np.clip([correlation.low, correlation.high], -below_one, below_one)
-    reach = np.ptp(np.arctanh(ends)) / 2
-    decidable = sign * float(np.tanh(np.arctanh(CORRELATES_BEYOND) + reach))
-    return _verdict(claim, correlation, _below(found, ceiling), scale, note, decidable)
-
-
-def breaks(
-    claim: str, difference: Difference, reference: str, scale: str | None, note: str = ""
-) -> Verdict:
-    """Does an optimizer break a correlation: ρ(SGD) - ρ(it) exceeds 0.2?
-
-    Args:
-        claim: the sentence that is judged.
-        difference: `paired_difference(sgd, other, ...)` on the same draws and common levels.
-        reference: the verdict on SGD's own correlation in the same reading: where it does not
-            hold there is nothing to break.
-        scale: of the study; only "cpu" and "paper" allow a verdict.
-        note: stands at the end of the reason.
-    """
-    found = _exceeds(difference, BREAKS_BEYOND)
+    verdict, reason = _by_interval(criterion, found)
+    decidable, half_width = _decidable(criterion, found), (found.high - found.low) / 2
+    if verdict == FAILS and ceiling is not None and not ceiling >= CORRELATES_BEYOND:
+        verdict = UNDECIDABLE
+        reason += f", but that of the E1 error itself begins at {ceiling:+.2f}"
     if reference != HOLDS:
-        found = NOTHING_TO_BREAK, f"SGD's own correlation: {reference}"
-    decidable = BREAKS_BEYOND + _half_width(difference)
-    return _verdict(claim, difference, found, scale, note, decidable)
+        verdict, reason = NOTHING_TO_BREAK, f"SGD's own correlation: {reference}"
+    if found.draws == 1:
+        verdict, reason = CONDITIONAL, f"1 draw, {LEAST_DRAWS} wanted for a verdict"
+    elif found.draws < LEAST_DRAWS:
+        verdict, reason = UNDECIDED, f"{found.draws} draws, {LEAST_DRAWS} wanted for a verdict"
+    elif scale not in SCALES:
+        wanted = f"{' or '.join(SCALES)} wanted for a verdict"
+        verdict, reason = UNDECIDED, f"scale {scale or 'not stated'}, {wanted}"
+    elif not np.isfinite(half_width):
+        verdict, reason = UNDECIDED, "no interval"
+    if np.isfinite(half_width):
+        limit = f"decidable: {decidable:+.2f}" if np.isfinite(decidable) else "nothing decidable"
+        reason += f"; half-width {half_width:.2f}, {limit}"
+    if found.undefined:
+        reason += f"; not defined in {found.undefined} further draw(s)"
+    return Verdict(verdict, f"{reason}; {note}" if note else reason, half_width, decidable)
 
 
-def exceeds(
-    claim: str,
-    difference: Difference,
-    limit: float,
-    scale: str | None,
-    note: str = "",
-    ceiling: float | None = None,
-) -> Verdict:
-    """Is a difference larger than `limit`, with its whole interval?"""
-    found = _below(_exceeds(difference, limit), ceiling)
-    return _verdict(claim, difference, found, scale, note, limit + _half_width(difference))
-
-
-def unchanged(
-    claim: str,
-    difference: Difference,
-    margin: float,
-    scale: str | None,
-    note: str = "",
-    ceiling: float | None = None,
-) -> Verdict:
-    """Is a correlation the same for two optimizers: whole interval within ± the stated margin?
-
-    That is two one-sided tests at half of 1 - confidence, stricter than the customary TOST.
-    """
-    margin = checks.positive("margin", margin)
-    found = _decide(
-        -margin < difference.low and difference.high < margin,
-        difference.low > margin or difference.high < -margin,
-        f"wholly within ±{margin:g}",
-        f"wholly outside ±{margin:g}",
-        f"crosses ±{margin:g}",
-    )
-    largest = margin - _half_width(difference)
-    decidable = largest if largest > 0 else np.nan
-    return _verdict(claim, difference, _below(found, ceiling), scale, note, decidable)
+def interval_text(estimate: float, low: float, high: float, unknown: str = "") -> str:
+    """Write an estimate with its interval in plain text."""
+    if not np.isfinite(estimate):
+        return unknown or "—"
+    ends = f" [{low:+.2f}, {high:+.2f}]" if np.isfinite([low, high]).all() else ""
+    return f"{estimate:+.2f}{ends}"
 
 
 def rules_text() -> str:
-    """The rules, as they were written before any number (VERDICTS.md)."""
+    """Return the rules, as they were written before any number (VERDICTS.md)."""
     return resources.files("flatvol_jax.study").joinpath("VERDICTS.md").read_text("utf-8")
 
 
 def rules_hash() -> str:
-    """SHA-256 of VERDICTS.md, in hexadecimal: what `sha256sum` prints."""
-    return hashlib.sha256(
-        resources.files("flatvol_jax.study").joinpath("VERDICTS.md").read_bytes()
-    ).hexdigest()
+    """Return the SHA-256 of VERDICTS.md, in hexadecimal: what `sha256sum` prints."""
+    rules = resources.files("flatvol_jax.study").joinpath("VERDICTS.md")
+    return hashlib.sha256(rules.read_bytes()).hexdigest()
 
 
-def _exceeds(difference: Difference, limit: float) -> tuple[str, str]:
-    return _decide(
-        difference.low > limit,
-        difference.high < limit,
-        f"wholly above {limit:g}",
-        f"wholly below {limit:g}",
-        f"contains {limit:g}",
-    )
+def p_value(criterion: Criterion, found: Correlation | Difference) -> float:
+    """Test the criterion over draws by Student's t, of a correlation on Fisher's z.
+
+    One-sided; of a margin the larger of two one-sided tests (TOST, Schuirmann 1987).
+    """
+    scale, error = (np.arctanh, "z_standard_error") if _is_rho(found) else (float, "standard_error")
+    ends = [(found.estimate, criterion.low), (criterion.high, found.estimate)]
+    distance = min(scale(b) - scale(a) for b, a in ends if np.isfinite([a, b]).all())
+    return t_test(distance, getattr(found, error), found.freedom if found.draws > 1 else 0)
 
 
-def _half_width(evidence: Correlation | Difference) -> float:
-    return (evidence.high - evidence.low) / 2
+def _decidable(criterion: Criterion, found: Correlation | Difference) -> float:
+    below_one = np.nextafter(1, 0)  # tanh of a wide interval's end rounds to 1
+    if _is_rho(found):
+        reach = np.ptp(np.arctanh(np.clip([found.low, found.high], -below_one, below_one))) / 2
+        limit = np.arctanh(criterion.limit)
+        return float(np.tanh(limit + np.copysign(reach, limit)))
+    reach = (found.high - found.low) / 2
+    if not criterion.two_sided:
+        return criterion.limit + reach
+    return criterion.limit - reach if criterion.limit > reach else np.nan
 
 
-def _below(found: tuple[str, str], ceiling: float | None) -> tuple[str, str]:
-    """What does not hold, but could not have: the error on E1 itself says too little of E2's."""
-    if found[0] != FAILS or ceiling is None or ceiling >= CORRELATES_BEYOND:
-        return found
-    return UNDECIDABLE, f"{found[1]}, but that of the E1 error itself begins at {ceiling:+.2f}"
+def _is_rho(found: Correlation | Difference) -> bool:
+    return isinstance(found, Correlation)
 
 
-def _decide(holds: bool, fails: bool, inside: str, outside: str, neither: str):
-    if holds:
+def _by_interval(criterion: Criterion, found: Correlation | Difference) -> tuple[str, str]:
+    low, high, limit = *criterion[:2], f"{criterion.limit:g}"
+    if criterion.two_sided:
+        inside, outside, neither = (f"wholly within ±{limit}", "wholly outside ±", "crosses ±")
+    else:
+        inside, outside = ("above", "below")[:: 1 if high == np.inf else -1]
+        inside, outside, neither = f"wholly {inside} {limit}", f"wholly {outside} ", "contains "
+    if low < found.low and found.high < high:
         return HOLDS, f"interval {inside}"
-    if fails:
-        return FAILS, f"interval {outside}"
-    return UNDECIDED, f"interval {neither}"
-
-
-def _verdict(
-    claim: str,
-    evidence: Correlation | Difference,
-    found: tuple[str, str],
-    scale: str | None,
-    note: str,
-    decidable: float,
-) -> Verdict:
-    draws, half_width = evidence.draws, _half_width(evidence)
-    if draws == 1:
-        found = CONDITIONAL, f"1 draw, {LEAST_DRAWS} wanted for a verdict"
-    elif draws < LEAST_DRAWS:
-        found = UNDECIDED, f"{draws} draws, {LEAST_DRAWS} wanted for a verdict"
-    elif scale not in SCALES:
-        wanted = " or ".join(SCALES)
-        found = UNDECIDED, f"scale {scale or 'not stated'}, {wanted} wanted for a verdict"
-    elif not np.isfinite([evidence.low, evidence.high]).all():
-        found = UNDECIDED, "no interval"
-    verdict, reason = found
-    if np.isfinite(half_width):
-        limit = f"decidable: {decidable:+.2f}" if np.isfinite(decidable) else "nothing decidable"
-        reason += f"; half-width {half_width:.2f}, {limit}"
-    if evidence.undefined:
-        reason += f"; not defined in {evidence.undefined} further draw(s)"
-    if note:
-        reason += f"; {note}"
-    return Verdict(
-        claim,
-        evidence.estimate,
-        evidence.low,
-        evidence.high,
-        evidence.confidence,
-        draws,
-        verdict,
-        reason,
-        half_width,
-        decidable,
-    )
+    if found.low > high or found.high < low:
+        return FAILS, f"interval {outside}{limit}"
+    return UNDECIDED, f"interval {neither}{limit}"

@@ -7,44 +7,37 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from flatvol_jax.study.analysis import columns, selection
-from flatvol_jax.study.audit.table import (
-    CHANGES,
+from flatvol_jax.study.analysis.columns import (
+    ALPHA,
+    LAYER,
     LOG_PRODUCT,
-    NOT_SEEN,
+    LOG_VOLUME,
+    SPECTRAL_NORM,
+    SYMMETRY,
     UNCHANGED,
-    audit_table,
-    ratios,
+    flagged,
+    numbers,
 )
+from flatvol_jax.study.analysis.selection import require
+from flatvol_jax.study.audit.table import CHANGES, NOT_SEEN, STAYS, audit_table, ratios
 from flatvol_jax.study.report import style
 
-SYMMETRY, LAYER, ALPHA = "transform.symmetry", "transform.layer", "transform.alpha"
 NAMES = {"layer": "layer {} scaled by α", "unit": "units of layer {} scaled by αᶻ, z in [−1, 1]"}
 # Their lines lie on those of λ max and of the trace; the table has them.
-LEFT_OUT = (columns.SPECTRAL_NORM.column, "measure.hessian.trace.gauss_newton")
+LEFT_OUT = (SPECTRAL_NORM.name, "measure.hessian.trace.gauss_newton")
 COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#56b4e9",
-    "#e69f00",
-    "#7a4b00",
-    "#882255",
-    "#332288",
-    "#999933",
-    "#44aa99",
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a4b00", "#882255"),
+    *("#332288", "#999933", "#44aa99"),
 )
 MARKERS = "osD^vXP<>"
-VOLUME = columns.LOG_VOLUME.column
+VOLUME = LOG_VOLUME.name
 THICK = {"color": "black", "linewidth": 2.6, "zorder": 1.8}
 FLAT = {"color": "#b4b4bc", "linewidth": 5.5, "zorder": 1.7}
 
 
 def symmetry_audit_figure(frame: pd.DataFrame) -> Figure:
-    """Measure over its value as trained against α, a panel a symmetry and layer.
+    """Draw each measure over its value as trained against α, a panel a symmetry and layer.
 
     Coloured lines are the measures that change, each in one colour in all panels. Those that stay
     to 1e-3, or within the error of their estimate, are the grey band, named above the panel.
@@ -58,10 +51,10 @@ def symmetry_audit_figure(frame: pd.DataFrame) -> Figure:
     Raises:
         ValueError: columns that are missing, no row of the network as trained, no α.
     """
-    selection.require(frame, SYMMETRY, LAYER, ALPHA)
+    require(frame, SYMMETRY, LAYER, ALPHA)
     if "none" not in set(frame[SYMMETRY]):
         raise ValueError('frame: got no row with transform.symmetry "none", wanted the network.')
-    known = (selection.numbers(frame, ALPHA) > 0) & (selection.numbers(frame, LAYER) > 0)
+    known = (numbers(frame, ALPHA) > 0) & (numbers(frame, LAYER) > 0)
     scaled = frame[frame[SYMMETRY].isin(NAMES) & known]
     groups = list(dict.fromkeys(zip(scaled[SYMMETRY], scaled[LAYER].astype(int), strict=True)))
     if not groups:
@@ -91,7 +84,7 @@ def symmetry_audit_figure(frame: pd.DataFrame) -> Figure:
 
 
 def _looks(table: pd.DataFrame) -> dict[str, dict]:
-    """Colour and marker of every measure that changes anywhere."""
+    """Choose colour and marker of every measure that changes anywhere."""
     changing = table[(table["verdict"] == CHANGES) & np.isfinite(table["largest"])]
     names = [name for name in dict.fromkeys(changing["column"]) if name != VOLUME]
     pairs = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=True)
@@ -102,11 +95,11 @@ def _looks(table: pd.DataFrame) -> dict[str, dict]:
 
 
 def _draw(axis: Axes, frame, symmetry: str, layer: int, rows: pd.DataFrame, looks: dict) -> None:
-    of_layer = (frame[SYMMETRY] == symmetry) & (selection.numbers(frame, LAYER) == layer)
-    shown = (of_layer & (selection.numbers(frame, ALPHA) > 0)) | (frame[SYMMETRY] == "none")
-    alphas = np.where(frame[SYMMETRY] == "none", 1.0, selection.numbers(frame, ALPHA))[shown]
+    own = (frame[SYMMETRY] == symmetry) & (numbers(frame, LAYER) == layer)
+    shown = (own & (numbers(frame, ALPHA) > 0)) | (frame[SYMMETRY] == "none")
+    alphas = np.where(frame[SYMMETRY] == "none", 1.0, numbers(frame, ALPHA))[shown]
     order = np.argsort(alphas, kind="stable")
-    quiet = {UNCHANGED: [], NOT_SEEN: []}
+    quiet = {STAYS: [], NOT_SEEN: []}
     for row in rows[np.isfinite(rows["largest"])].itertuples():
         ratio = ratios(frame, row.column)[shown][order]
         ratio = np.where(ratio > 0, ratio, np.nan)
@@ -122,14 +115,14 @@ def _draw(axis: Axes, frame, symmetry: str, layer: int, rows: pd.DataFrame, look
     axis.set_yscale("log")
     axis.set_xlabel("α")
     axis.xaxis.set_tick_params(labelbottom=True)
-    axis.set_title(_title(frame[of_layer], symmetry, layer, quiet), loc="left", fontsize=6.5)
+    axis.set_title(_title(frame[own], symmetry, layer, quiet), loc="left", fontsize=6.5)
 
 
 def _title(runs: pd.DataFrame, symmetry: str, layer: int, quiet: dict) -> str:
     lines = [NAMES[symmetry].format(layer)]
-    flags = [bool(flag) for flag in runs.get("is.function_unchanged", ()) if not pd.isna(flag)]
-    if flags:
-        lines.append(f"function unchanged at {sum(flags)} of {len(flags)} α")
+    yes, no = (flagged(runs, UNCHANGED, value).sum() for value in (True, False))
+    if yes + no:
+        lines.append(f"function unchanged at {yes} of {yes + no} α")
     for names, what in zip(quiet.values(), ("grey, constant", "grey, within error"), strict=True):
         if names:
             lines += textwrap.wrap(f"{what}: {', '.join(names)}", 60)
@@ -138,11 +131,9 @@ def _title(runs: pd.DataFrame, symmetry: str, layer: int, quiet: dict) -> str:
 
 def _legend(figure: Figure, table: pd.DataFrame, looks: dict, columns: int) -> None:
     labels = dict(zip(table["column"], table["measure"], strict=True))
-    labels[LOG_PRODUCT] = "Hessian geometric mean eigenvalue"
+    labels[LOG_PRODUCT.name] = "Hessian geometric mean eigenvalue"
     entries = [(labels[name], look) for name, look in looks.items()]
     if VOLUME in labels:
         entries.insert(0, (f"{labels[VOLUME]}, ratio of logs", THICK))
-    handles = [Line2D([], [], label=label, **look) for label, look in entries]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=2 * columns, fontsize=6.5, frameon=False
-    )
+    handles = [style.handle(label, **look) for label, look in entries]
+    style.legend(figure, handles, 2 * columns, 6.5)

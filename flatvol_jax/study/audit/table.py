@@ -5,13 +5,23 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.analysis import columns
-from flatvol_jax.study.analysis.columns import LOG_VOLUME, PROBIT, Measure
-from flatvol_jax.study.analysis.selection import numbers, require
+from flatvol_jax.study.analysis.columns import (
+    LAYER,
+    LOG_PRODUCT,
+    LOG_VOLUME,
+    MEASURES,
+    PROBIT,
+    SYMMETRY,
+    UNCHANGED,
+    Column,
+    flagged,
+    numbers,
+)
+from flatvol_jax.study.analysis.selection import require
 
 UNCHANGED_WITHIN = 1e-3  # relative; float32 parameters and searches leave 1e-5 or so
 WITHIN_ERROR = 4.0  # joint standard errors of the estimate as trained and as transformed
-UNCHANGED, NOT_SEEN, CHANGES = "unchanged", "within error", "changes"
+STAYS, NOT_SEEN, CHANGES = "unchanged", "within error", "changes"
 
 _EVERY = ("layer", "unit", "permutation")
 _LAYERS = ("layer", "permutation")
@@ -19,8 +29,8 @@ _NONE = ("permutation",)
 # Under which symmetries a measure is invariant, by its definition. Relative flatness of a layer
 # also survives the scaling of the layer's own units, not that of its inputs.
 CLAIMED = {
-    LOG_VOLUME.column: _EVERY,
-    PROBIT.column: _EVERY,
+    LOG_VOLUME.name: _EVERY,
+    PROBIT.name: _EVERY,
     "measure.adaptive_sharpness.inf": _EVERY,
     "measure.adaptive_sharpness.2": _EVERY,
     "measure.average_sharpness.adaptive": _EVERY,
@@ -31,46 +41,45 @@ CLAIMED = {
     "measure.relative_flatness.layer_2.norm_trace": _LAYERS,
 }
 EXTRA = (
-    Measure("measure.hessian.trace.gauss_newton", "Hessian trace (exact)", "flatness", 1),
-    Measure("measure.average_sharpness.plain", "average sharpness", "flatness", 1),
-    Measure("measure.adaptive_sharpness.2", "adaptive sharpness (worst, 2-norm)", "invariant", 1),
-    Measure("measure.relative_flatness.layer_1.norm_trace", "‖W₁‖² tr H₁", "invariant", 1),
-    Measure("measure.relative_flatness.layer_2.norm_trace", "‖W₂‖² tr H₂", "invariant", 1),
+    Column("measure.hessian.trace.gauss_newton", "Hessian trace (exact)", "flatness"),
+    Column("measure.average_sharpness.plain", "average sharpness", "flatness"),
+    Column("measure.adaptive_sharpness.2", "adaptive sharpness (worst, 2-norm)", "invariant"),
+    Column("measure.relative_flatness.layer_1.norm_trace", "‖W₁‖² tr H₁", "invariant"),
+    Column("measure.relative_flatness.layer_2.norm_trace", "‖W₂‖² tr H₂", "invariant"),
 )
-LOG_PRODUCT = columns.LOG_PRODUCT.column
 
 
-def audited(frame: pd.DataFrame) -> list[Measure]:
-    """The measures of an audit's records that a parametrisation could move."""
+def audited(frame: pd.DataFrame) -> list[Column]:
+    """Return the measures of an audit's records that a parametrisation could move."""
     return [
         measure
-        for measure in (*columns.MEASURES, *EXTRA)
-        if np.isfinite(numbers(frame, measure.column)).any() and not _of_the_function(measure)
+        for measure in (*MEASURES, *EXTRA)
+        if np.isfinite(numbers(frame, measure.name)).any() and not _of_the_function(measure)
     ]
 
 
-def _of_the_function(measure: Measure) -> bool:
-    """Baselines and an error that are read from f alone, and a constant of training."""
+def _of_the_function(measure: Column) -> bool:
+    """Whether it is read from f alone, as baselines are, or is a constant of training."""
     read = measure.family in ("baseline", "ceiling")
-    return read and "parameter_norm" not in measure.column
+    return read and "parameter_norm" not in measure.name
 
 
 def ratios(frame: pd.DataFrame, column: str) -> np.ndarray:
-    """A measure over its value at the network as it was trained, one for each transform.
+    """Return a measure over its value at the network as it was trained, one for each transform.
 
     For the log product it is the ratio of geometric mean eigenvalues.
     """
-    base = frame["transform.symmetry"].to_numpy() == "none"
+    base = frame[SYMMETRY].to_numpy() == "none"
     values = numbers(frame, column)
-    if column == LOG_PRODUCT:
+    if column == LOG_PRODUCT.name:
         with np.errstate(invalid="ignore"):  # no eigenvalue has no mean
-            values = values / numbers(frame, f"{LOG_PRODUCT}.count")
+            values = values / numbers(frame, f"{LOG_PRODUCT.name}.count")
         return np.exp(values - values[base][0])
     return values / values[base][0]
 
 
 def audit_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row a measure, symmetry and layer: least and largest ratio over α, largest change.
+    """Return a row a measure, symmetry and layer: least and largest ratio over α, largest change.
 
     Args:
         frame: records of one audit, a row a transform.
@@ -82,14 +91,12 @@ def audit_table(frame: pd.DataFrame) -> pd.DataFrame:
         "within error": errors is at most 4, "changes"), claimed (whether the definition makes it
         invariant), transforms.
     """
-    require(frame, "transform.symmetry", "transform.layer")
+    require(frame, SYMMETRY, LAYER)
     rows = []
-    groups = frame[frame["transform.symmetry"] != "none"].groupby(
-        ["transform.symmetry", "transform.layer"], sort=False
-    )
+    groups = frame[frame[SYMMETRY] != "none"].groupby([SYMMETRY, LAYER], sort=False)
     for measure in audited(frame):
-        ratio = pd.Series(ratios(frame, measure.column), index=frame.index)
-        errors = pd.Series(_in_errors(frame, measure.column), index=frame.index)
+        ratio = pd.Series(ratios(frame, measure.name), index=frame.index)
+        errors = pd.Series(_in_errors(frame, measure.name), index=frame.index)
         for (symmetry, layer), group in groups:
             of_group = ratio[group.index]
             change = float(np.abs(of_group - 1).max(skipna=False))
@@ -97,7 +104,7 @@ def audit_table(frame: pd.DataFrame) -> pd.DataFrame:
             rows.append(
                 {
                     "measure": measure.label,
-                    "column": measure.column,
+                    "column": measure.name,
                     "symmetry": symmetry,
                     "layer": int(layer),
                     "least": float(of_group.min()),
@@ -105,7 +112,7 @@ def audit_table(frame: pd.DataFrame) -> pd.DataFrame:
                     "change": change,
                     "errors": worst,
                     "verdict": _verdict(change, worst),
-                    "claimed": symmetry in CLAIMED.get(measure.column, _NONE),
+                    "claimed": symmetry in CLAIMED.get(measure.name, _NONE),
                     "transforms": len(group),
                 }
             )
@@ -113,8 +120,8 @@ def audit_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_errors(frame: pd.DataFrame, column: str) -> np.ndarray:
-    """|difference to the network as trained| in joint standard errors; NaN without any."""
-    base = frame["transform.symmetry"].to_numpy() == "none"
+    """Return |difference to the network as trained| in joint standard errors; NaN without any."""
+    base = frame[SYMMETRY].to_numpy() == "none"
     values, errors = numbers(frame, column), numbers(frame, f"{column}.se")
     joint = np.hypot(errors, errors[base][0])
     return np.abs(values - values[base][0]) / np.where(joint > 0, joint, np.nan)
@@ -122,17 +129,16 @@ def _in_errors(frame: pd.DataFrame, column: str) -> np.ndarray:
 
 def _verdict(change: float, errors: float) -> str:
     if change <= UNCHANGED_WITHIN:
-        return UNCHANGED
+        return STAYS
     return NOT_SEEN if errors <= WITHIN_ERROR else CHANGES
 
 
 def audit_summary(frame: pd.DataFrame, table: pd.DataFrame) -> Iterator[str]:
-    """Lines of plain text: was the function kept, on whose data, the table, a line a measure."""
-    kept = frame["is.function_unchanged"].astype(bool)
-    identical = frame["is.output_identical"].astype(bool)
+    """Write in plain text: was the function kept, on whose data, the table, a line a measure."""
+    kept, identical = (flagged(frame, flag).sum() for flag in (UNCHANGED, "is.output_identical"))
     yield (
-        f"{int(kept.sum())} of {len(frame)} forms have the same function on S and E1, "
-        f"{int(identical.sum())} the same outputs to the last bit; the smallest |output| is "
+        f"{kept} of {len(frame)} forms have the same function on S and E1, "
+        f"{identical} the same outputs to the last bit; the smallest |output| is "
         f"{numbers(frame, 'measure.output.least').min():.2g}, outputs moved by at most "
         f"{numbers(frame, 'measure.output.largest_change').max():.2g}"
     )

@@ -1,40 +1,43 @@
 """The Boolean system, a point a function: volume, flatness, complexity; figures 2, S1 and S2."""
 
-import math
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from flatvol_jax.study.analysis import columns, selection, statistics
-from flatvol_jax.study.analysis.columns import Axis
+from flatvol_jax.study.analysis import statistics
+from flatvol_jax.study.analysis.columns import (
+    ASCENT,
+    COUNTED_VOLUME,
+    OVERTRAIN,
+    PART,
+    SHARPNESS,
+    SPECTRAL_NORM,
+    Column,
+    numbers,
+)
 from flatvol_jax.study.report import style
-from flatvol_jax.study.report.formatting import correlation, number
+from flatvol_jax.study.report.formatting import correlation
 from flatvol_jax.study.report.scatter import Look, write_title
 
-PART, RANK, MINORITY = "meta.part", "function.rank", "function.minority"
-MINIMA, TRIED, EPOCH = "measure.minima", "measure.minima.tried", "overtrain"
+FUNCTION, RANK, MINORITY = "function.id", "function.rank", "function.minority"
+MINIMA, TRIED = "measure.minima", "measure.minima.tried"
 OF_MINIMA = ("measure.sharpness.", "measure.hessian.")  # means over the minima of a function
-LN10 = np.log(10)
+VOLUME = COUNTED_VOLUME
 LOOK = Look(points=9, line=60)
 STAR = {"s": 60, "color": style.INK, "edgecolors": "white", "linewidths": 0.6}
 
-
-VOLUME = Axis("measure.log_volume.direct", "log₁₀ V(f), direct sampling", "ln")
-BEST, ASCENT = columns.SHARPNESS.axis, columns.ASCENT.axis
-SPECTRAL_NORM = columns.SPECTRAL_NORM.axis
-COMPLEXITY = Axis("measure.complexity.lempel_ziv", "Lempel-Ziv complexity (bits)", "linear")
+ESTIMATE = Column("measure.log_volume.estimate", "log V, NNGP sampled", scale="ln")
+COMPLEXITY = Column("measure.complexity.lempel_ziv", "Lempel-Ziv complexity (bits)", unit="bits")
 
 # Of the parity of the number of labels in the minority: name, colour.
 EVEN, ODD = ("minority even", "#0072b2"), ("minority odd", "#d55e00")
-CONSTANT, OTHER = ("constant", style.INK), ("minority not recorded", "#8a8a94")
+CONSTANT, OTHER = ("constant", style.INK), ("minority not recorded", style.MIDDLE)
 
 
 def volume_sharpness_figure(frame: pd.DataFrame) -> Figure | None:
-    """Fig. 2: log10 V(f) against log10 sharpness, the best found and the paper's procedure.
+    """Draw fig. 2: log10 V(f) against log10 sharpness, the best found and the paper's procedure.
 
     A row of panels an epoch of the minima: at zero error, and some epochs later where they were
     measured again. Bars are one standard error: of log V(f), and of the mean sharpness over the
@@ -48,26 +51,26 @@ def volume_sharpness_figure(frame: pd.DataFrame) -> Figure | None:
     Returns:
         None where no function has both a volume and a sharpness.
     """
-    return _figure(frame, (VOLUME, BEST), (VOLUME, ASCENT))
+    return _figure(frame, (VOLUME, SHARPNESS), (VOLUME, ASCENT))
 
 
 def sharpness_norm_figure(frame: pd.DataFrame) -> Figure | None:
-    """Fig. S1: log10 sharpness (best found) against log10 spectral norm of the Hessian."""
-    return _figure(frame, (BEST, SPECTRAL_NORM))
+    """Draw fig. S1: log10 sharpness (best found) against log10 spectral norm of the Hessian."""
+    return _figure(frame, (SHARPNESS, SPECTRAL_NORM))
 
 
 def volume_norm_figure(frame: pd.DataFrame) -> Figure | None:
-    """Fig. S2: log10 V(f) against log10 spectral norm of the Hessian."""
+    """Draw fig. S2: log10 V(f) against log10 spectral norm of the Hessian."""
     return _figure(frame, (VOLUME, SPECTRAL_NORM))
 
 
 def complexity_figure(frame: pd.DataFrame) -> Figure | None:
-    """Lempel-Ziv complexity against log10 V(f): simplicity bias (Valle-Pérez et al. 2018)."""
+    """Draw Lempel-Ziv complexity against log10 V(f): simplicity bias (Valle-Pérez 2018)."""
     return _figure(frame, (COMPLEXITY, VOLUME))
 
 
 def rank_figure(frame: pd.DataFrame) -> Figure | None:
-    """P(f) of every function in the direct sample, against its rank.
+    """Draw P(f) of every function in the direct sample, against its rank.
 
     With m(c) functions of exactly c occurrences in N draws, P = c / N stands over the ranks
     1 + Σ_{c' > c} m(c') to Σ_{c' ≥ c} m(c'). The share of draws whose function occurred once
@@ -78,7 +81,7 @@ def rank_figure(frame: pd.DataFrame) -> Figure | None:
     """
     rows = part(frame, "frequency")
     counts, functions, samples = (
-        selection.numbers(rows, column)
+        numbers(rows, column)
         for column in ("frequency.count", "frequency.functions", "meta.samples")
     )
     if not (counts * functions * samples > 0).any():
@@ -103,42 +106,34 @@ def rank_figure(frame: pd.DataFrame) -> Figure | None:
 
 
 def function_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of part "function", one a function: those of its first epoch."""
+    """Return the rows of part "function", one a function: those of its first epoch."""
     rows = part(frame, "function")
     return at_epoch(rows, epochs_of(rows)[0])
 
 
 def epochs_of(rows: pd.DataFrame) -> list[float]:
-    """Epochs after zero error at which minima were measured; [0] where none is recorded."""
-    return sorted(rows[EPOCH].dropna().unique()) if EPOCH in rows and len(rows) else [0]
+    """Return the epochs after zero error at which minima were measured; [0] without any."""
+    return sorted(rows[OVERTRAIN].dropna().unique()) if OVERTRAIN in rows and len(rows) else [0]
 
 
 def at_epoch(rows: pd.DataFrame, epoch: float) -> pd.DataFrame:
-    """The rows of one of `epochs_of`."""
-    return rows[rows[EPOCH] == epoch] if EPOCH in rows else rows
+    """Return the rows of one of `epochs_of`."""
+    return rows[rows[OVERTRAIN] == epoch] if OVERTRAIN in rows else rows
 
 
 def part(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The rows of one part of the records; none where there is no such part."""
+    """Return the rows of one part of the records; none where there is no such part."""
     return frame[frame[PART] == name] if PART in frame else frame.iloc[:0]
 
 
-def measured(value: float, error: float) -> str:
-    """value ± error, both to the second digit of the error; the value alone without an error."""
-    if pd.isna(error) or pd.isna(value) or not error > 0:
-        return number(value, 4)
-    decimals = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
-
-
-def _figure(frame: pd.DataFrame, *panels: tuple[Axis, Axis]) -> Figure | None:
-    """A column for each pair of quantities, x and y, that any function has; None without one.
+def _figure(frame: pd.DataFrame, *panels: tuple[Column, Column]) -> Figure | None:
+    """Draw a column for each pair of quantities, x and y, that any function has; None without one.
 
     A row of panels an epoch of the minima, one row where no quantity is of minima.
     """
     rows = part(frame, "function")
     epochs = epochs_of(rows)
-    if not any(quantity.column.startswith(OF_MINIMA) for panel in panels for quantity in panel):
+    if not any(quantity.name.startswith(OF_MINIMA) for panel in panels for quantity in panel):
         epochs = epochs[:1]
     panels = [panel for panel in panels if (_reasons(rows, *panel) == "").any()]
     if not panels:
@@ -153,7 +148,9 @@ def _figure(frame: pd.DataFrame, *panels: tuple[Axis, Axis]) -> Figure | None:
     return figure
 
 
-def _panel(axis: Axes, rows: pd.DataFrame, panel: tuple[Axis, Axis], epoch: float | None) -> None:
+def _panel(
+    axis: Axes, rows: pd.DataFrame, panel: tuple[Column, Column], epoch: float | None
+) -> None:
     reason = _reasons(rows, *panel)
     used = rows[reason == ""]
     _draw(axis, used, *panel)
@@ -163,47 +160,30 @@ def _panel(axis: Axes, rows: pd.DataFrame, panel: tuple[Axis, Axis], epoch: floa
     write_title(axis, lines, LOOK)
 
 
-def _draw(axis: Axes, rows: pd.DataFrame, x: Axis, y: Axis) -> None:
-    (across, across_error), (up, up_error) = x.drawn(rows), y.drawn(rows)
-    axis.errorbar(
-        across,
-        up,
-        xerr=across_error if np.isfinite(across_error).any() else None,
-        yerr=up_error if np.isfinite(up_error).any() else None,
-        fmt="none",
-        ecolor=style.MIDDLE,
-        elinewidth=0.4,
-        alpha=0.4,
-    )
+def _draw(axis: Axes, rows: pd.DataFrame, x: Column, y: Column) -> None:
+    (across, _), (up, _) = drawn = x.drawn(rows), y.drawn(rows)
+    style.error_bars(axis, *drawn, width=0.4, alpha=0.4, colour=style.MIDDLE)
     groups = _groups(rows)
     star = groups.pop(CONSTANT)
     colours = np.select(list(groups.values()), [colour for _, colour in groups], "none")[~star]
     axis.scatter(across[~star], up[~star], s=LOOK.points, c=colours, lw=0, alpha=0.7, zorder=3)
     axis.scatter(across[star], up[star], marker="*", zorder=4, **STAR)
     axis.xaxis.set_major_locator(MaxNLocator(LOOK.ticks))
-    axis.set_xlabel(x.label)
-    axis.set_ylabel(y.label)
+    axis.set_xlabel(x.axis_label)
+    axis.set_ylabel(y.axis_label)
     axis.tick_params(labelleft=True)
 
 
 def _legend(figure: Figure, rows: pd.DataFrame) -> None:
     present = [group for group, member in _groups(rows).items() if member.any()]
     handles = [
-        Line2D([], [], color=colour, marker="*" if name == CONSTANT[0] else "o", ls="", label=name)
+        style.handle(name, color=colour, marker="*" if name == CONSTANT[0] else "o", ls="")
         for name, colour in present
     ]
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=len(handles),
-        markerscale=0.7,
-        handletextpad=0.2,
-        frameon=False,
-        fontsize=7,
-    )
+    style.legend(figure, handles, len(handles), markerscale=0.7, handletextpad=0.2)
 
 
-def _title(rows: pd.DataFrame, panel: tuple[Axis, Axis], left_out: pd.Series) -> list[str]:
+def _title(rows: pd.DataFrame, panel: tuple[Column, Column], left_out: pd.Series) -> list[str]:
     groups = _groups(rows)
     even, odd, constant = groups[EVEN], groups[ODD], groups[CONSTANT]
     lines = [f"Spearman ρ {_rho(rows, panel)}"]
@@ -218,15 +198,15 @@ def _title(rows: pd.DataFrame, panel: tuple[Axis, Axis], left_out: pd.Series) ->
     return lines
 
 
-def _rho(rows: pd.DataFrame, panel: tuple[Axis, Axis]) -> str:
-    x, y = (selection.numbers(rows, quantity.column) for quantity in panel)
+def _rho(rows: pd.DataFrame, panel: tuple[Column, Column]) -> str:
+    x, y = (numbers(rows, quantity.name) for quantity in panel)
     value = statistics.within_level(x, y, np.zeros(len(rows)))
     return f"{correlation(value)} (n = {len(rows)})"
 
 
 def _groups(rows: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
-    """Who is in each group, (n,) bool each."""
-    minority = selection.numbers(rows, MINORITY)
+    """Return who is in each group, (n,) bool each."""
+    minority = numbers(rows, MINORITY)
     even, constant = minority % 2 == 0, minority == 0
     return {
         EVEN: even & ~constant,
@@ -236,15 +216,15 @@ def _groups(rows: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
     }
 
 
-def _reasons(rows: pd.DataFrame, *quantities: Axis) -> pd.Series:
-    """Why each function is left out, "" where it has all quantities."""
-    minima, tried = (selection.numbers(rows, column) for column in (MINIMA, TRIED))
+def _reasons(rows: pd.DataFrame, *quantities: Column) -> pd.Series:
+    """Say why each function is left out, "" where it has all quantities."""
+    minima, tried = (numbers(rows, column) for column in (MINIMA, TRIED))
     none_found = (minima == 0) & ~(tried == 0)
     reasons = pd.Series("", index=rows.index, dtype=object)
     for quantity in quantities:
-        missing = ~np.isfinite(selection.numbers(rows, quantity.column)) & (reasons == "")
-        reasons[missing] = f"without {quantity.column}"
-        if quantity.column.startswith(OF_MINIMA):
+        missing = ~np.isfinite(numbers(rows, quantity.name)) & (reasons == "")
+        reasons[missing] = f"without {quantity.name}"
+        if quantity.name.startswith(OF_MINIMA):
             reasons[missing & none_found] = "without a minimum"
             reasons[missing & ~none_found & ~(minima > 0)] = "not trained for"
     return reasons

@@ -16,9 +16,9 @@ from flatvol_jax.study.measures.trained import Trained
 from flatvol_jax.training import train_ensemble
 
 COLUMNS = {
-    "sharpness": SHARPNESS.column,
-    "sgd_sharpness": ASCENT.column,
-    "hessian": SPECTRAL_NORM.column,
+    "sharpness": SHARPNESS.name,
+    "sgd_sharpness": ASCENT.name,
+    "hessian": SPECTRAL_NORM.name,
 }
 
 

@@ -7,34 +7,33 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flatvol_jax.study.analysis import selection
-from flatvol_jax.study.boolean.figures import Axis, measured, part
+from flatvol_jax.study.analysis.columns import OPTIMIZER, Column
+from flatvol_jax.study.boolean.figures import part
 from flatvol_jax.study.report import style
-from flatvol_jax.study.report.formatting import number
+from flatvol_jax.study.report.formatting import measured, number
 from flatvol_jax.study.report.scatter import Look, write_title
 
-KEYS = ["meta.system", "target.name", "hp.train.optimizer"]
-FOUND = Axis("measure.log_p_optimizer", "log₁₀ P_optimizer(f | S)", "ln")
-TRAIN = Axis("measure.log_p_train.direct", "log₁₀ P(S)", "ln")
-# Reference of P_B in the records -> its name, its column, colour and face of its points.
+KEYS = ["meta.system", "target.name", OPTIMIZER]
+FOUND = Column("measure.log_p_optimizer", "log₁₀ P_optimizer(f | S)", scale="ln")
+TRAIN = Column("measure.log_p_train.direct", "log₁₀ P(S)", scale="ln")
+# Reference of P_B in the records -> its column, short name, colour and face of its points.
 REFERENCES = {
     "direct": (
-        "P_B by direct sampling",
-        Axis("measure.log_p_bayes.direct", "log₁₀ P_B(f | S)", "ln"),
+        Column("measure.log_p_bayes.direct", "P_B by direct sampling", scale="ln"),
+        "direct",
         {"color": "#0072b2", "markerfacecolor": "#0072b2"},
     ),
     "nngp": (
-        "P_B of the NNGP",
-        Axis("measure.log_p_bayes.nngp", "log₁₀ P_B(f | S)", "ln"),
+        Column("measure.log_p_bayes.nngp", "P_B of the NNGP", scale="ln"),
+        "NNGP",
         {"color": "#d55e00", "markerfacecolor": "none"},
     ),
 }
-SHORT = {"direct": "direct", "nngp": "NNGP"}
 LOOK = Look(font=6, line=68)
 
 
 def posterior_figure(frame: pd.DataFrame) -> Figure | None:
-    """log10 P_optimizer(f|S) against log10 P_B(f|S): a column an optimizer, a row a target.
+    """Draw log10 P_optimizer(f|S) against log10 P_B(f|S): a column an optimizer, a row a target.
 
     P_B = V(f) / V(S) from direct samples (filled) and from the NNGP (open); bars are one standard
     error; the line is P_optimizer = P_B. The titles have the slope of the fit in logarithms and
@@ -69,17 +68,16 @@ def posterior_figure(frame: pd.DataFrame) -> Figure | None:
                 _draw(axis, rows[(rows[KEYS] == list(key)).all(axis=1)])
                 write_title(axis, _lines(key, summaries.get(key)), LOOK)
                 handles |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
-            line[0].set_ylabel(FOUND.label)
+            line[0].set_ylabel(FOUND.axis_label)
         for axis in axes[-1]:
             axis.set_xlabel("log₁₀ P_B(f | S)")
-        place = {"loc": "outside lower center", "frameon": False, "fontsize": 7}
         columns = len(handles) if len(optimizers) > 1 else 1
-        figure.legend(handles.values(), handles.keys(), ncols=columns, **place)
+        style.legend(figure, list(handles.values()), columns)
     return figure
 
 
 def posterior_summaries(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Part "posterior_summary", an entry a (system, target, optimizer).
+    """Return part "posterior_summary", an entry a (system, target, optimizer).
 
     Returns:
         For each: `key`; `seeds`, `zero_error`, `matching` (direct samples that fit S); `train`,
@@ -91,25 +89,22 @@ def posterior_summaries(frame: pd.DataFrame) -> list[dict[str, Any]]:
     if any(key not in rows for key in KEYS):
         return []
     train, train_se = TRAIN.drawn(rows)
-    summaries = []
-    for i, row in enumerate(rows.to_dict("records")):
-        references = [_reference(row, name) for name in REFERENCES]
-        summaries.append(
-            {
-                "key": tuple(row[key] for key in KEYS),
-                "seeds": row.get("meta.seeds"),
-                "zero_error": row.get("meta.zero_error"),
-                "matching": row.get("meta.matching"),
-                "train": train[i],
-                "train_se": train_se[i],
-                "references": [found for found in references if found],
-            }
-        )
-    return summaries
+    return [
+        {
+            "key": tuple(row[key] for key in KEYS),
+            "seeds": row.get("meta.seeds"),
+            "zero_error": row.get("meta.zero_error"),
+            "matching": row.get("meta.matching"),
+            "train": train[i],
+            "train_se": train_se[i],
+            "references": [found for name in REFERENCES if (found := _reference(row, name))],
+        }
+        for i, row in enumerate(rows.to_dict("records"))
+    ]
 
 
 def _reference(row: dict[str, Any], name: str) -> dict[str, Any]:
-    """Slope and total variation against one reference; empty where neither is known."""
+    """Return slope and total variation against one reference; empty where neither is known."""
     slope, variation = f"measure.slope.{name}", f"measure.total_variation.{name}"
     columns = {
         "slope": slope,
@@ -122,17 +117,17 @@ def _reference(row: dict[str, Any], name: str) -> dict[str, Any]:
     }
     found = {key: row.get(column) for key, column in columns.items()}
     known = pd.notna(found["slope"]) or pd.notna(found["variation"])
-    return {"name": SHORT[name], **found} if known else {}
+    return {"name": REFERENCES[name][1], **found} if known else {}
 
 
 def _has_both(rows: pd.DataFrame, reference: str) -> np.ndarray:
-    both = (REFERENCES[reference][1], FOUND)
-    return np.all([np.isfinite(selection.numbers(rows, each.column)) for each in both], axis=0)
+    both = (REFERENCES[reference][0], FOUND)
+    return np.all([np.isfinite(each.values(rows)) for each in both], axis=0)
 
 
 def _draw(axis: Axes, rows: pd.DataFrame) -> None:
     found, found_error = FOUND.drawn(rows)
-    for reference, (label, quantity, look) in REFERENCES.items():
+    for reference, (quantity, _, look) in REFERENCES.items():
         both = _has_both(rows, reference)
         if not both.any():
             continue
@@ -146,7 +141,7 @@ def _draw(axis: Axes, rows: pd.DataFrame) -> None:
             markersize=3,
             markeredgewidth=0.7,
             elinewidth=0.4,
-            label=label,
+            label=quantity.label,
             **look,
         )
     if len(rows):
@@ -158,7 +153,7 @@ def _draw(axis: Axes, rows: pd.DataFrame) -> None:
 
 
 def _lines(key: tuple[str, ...], summary: dict[str, Any] | None) -> list[str]:
-    """The title of a panel."""
+    """Write the title of a panel."""
     name = ", ".join(key)
     if summary is None:
         return [name]

@@ -1,79 +1,53 @@
 """One self-contained report.html of the Boolean experiment, and its figures by name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 from etils import epath
 
-from flatvol_jax.runtime import files
-from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.analysis.columns import ASCENT, SHARPNESS, SPECTRAL_NORM, numbers
 from flatvol_jax.study.boolean.figures import (
-    ASCENT,
-    BEST,
     COMPLEXITY,
+    ESTIMATE,
+    FUNCTION,
     MINIMA,
     MINORITY,
     RANK,
-    SPECTRAL_NORM,
     TRIED,
     VOLUME,
     complexity_figure,
     function_rows,
-    measured,
     rank_figure,
     sharpness_norm_figure,
     volume_norm_figure,
     volume_sharpness_figure,
 )
 from flatvol_jax.study.boolean.posterior_figure import posterior_figure, posterior_summaries
-from flatvol_jax.study.boolean.width_figure import (
-    ESTIMATE,
-    FUNCTION,
-    ep_volumes,
-    width_figure,
-    width_table,
-)
+from flatvol_jax.study.boolean.width_figure import ep_volumes, width_figure, width_table
 from flatvol_jax.study.engine.plan import flatten
-from flatvol_jax.study.report import page, scatter
+from flatvol_jax.study.report import formatting, page
 from flatvol_jax.study.report.pictures import Picture, drawn_pictures
 
-FILE = "report.html"
 LISTED = 20  # functions in the table
+PICTURES = (
+    ("figure_2", "Figure 2: volume against sharpness, a point a function", volume_sharpness_figure),
+    ("figure_S1", "Figure S1: sharpness and the Hessian's spectral norm", sharpness_norm_figure),
+    ("figure_S2", "Figure S2: volume against the Hessian's spectral norm", volume_norm_figure),
+    ("rank", "Probability of each function against its rank", rank_figure),
+    ("complexity", "Volume against Lempel-Ziv complexity", complexity_figure),
+    ("width", "V(f) by width, and by EP, against the NNGP", width_figure),
+    ("posterior", "What the optimizer finds against the Bayesian posterior", posterior_figure),
+)
 
 
 def boolean_pictures(frame: pd.DataFrame) -> list[Picture]:
-    """All figures that the records of the Boolean experiment allow, by name.
+    """Draw all figures that the records of the Boolean experiment allow, by name.
 
     Args:
         frame: records, the rows of all parts.
     """
-    candidates = [
-        (
-            "figure_2",
-            "Figure 2: volume against sharpness, a point a function",
-            volume_sharpness_figure(frame),
-        ),
-        (
-            "figure_S1",
-            "Figure S1: sharpness against the spectral norm of the Hessian",
-            sharpness_norm_figure(frame),
-        ),
-        (
-            "figure_S2",
-            "Figure S2: volume against the spectral norm of the Hessian",
-            volume_norm_figure(frame),
-        ),
-        ("rank", "Probability of each function against its rank", rank_figure(frame)),
-        ("complexity", "Volume against Lempel-Ziv complexity", complexity_figure(frame)),
-        ("width", "V(f) by width, and by EP, against the NNGP", width_figure(frame)),
-        (
-            "posterior",
-            "What the optimizer finds against the Bayesian posterior",
-            posterior_figure(frame),
-        ),
-    ]
-    return drawn_pictures(candidates)
+    return drawn_pictures(*((name, shows, draw(frame)) for name, shows, draw in PICTURES))
 
 
 def write_boolean_report(
@@ -91,49 +65,57 @@ def write_boolean_report(
             `config`, nested plain data.
     """
     functions = function_rows(frame)
-    text = page.render_page(
+    return page.write_page(
+        epath.Path(workdir) / "report.html",
         "study/boolean/report.html.j2",
         {"title": "Boolean functions", **context},
         notes=list(context.get("notes") or []),
         config=list(flatten(context.get("config") or {})),
         functions=len(functions),
-        with_minima=int((selection.numbers(functions, MINIMA) > 0).sum()),
+        with_minima=int((numbers(functions, MINIMA) > 0).sum()),
         pictures={
-            name: page.inline_svg(scatter.svg_text(figure, transparent=True), name, shows)
+            name: page.inline_figure(figure, name, shows)
             for name, shows, figure in boolean_pictures(frame)
         },
-        listed=function_table(functions).to_dict("records"),
-        widths=width_table(frame).to_dict("records"),
-        posteriors=posterior_summaries(frame),
-        measured=measured,
+        listed=function_table(functions),
+        widths=width_table(frame),
+        posteriors=list(_posterior_rows(frame)),
     )
-    path = epath.Path(workdir) / FILE
-    files.write_text(path, text)
-    return path
 
 
 def function_table(functions: pd.DataFrame) -> pd.DataFrame:
-    """The most frequent functions of part "function" in numbers, volumes in log10.
+    """Return the most frequent functions of part "function" in numbers, volumes in log10.
 
     A row a function: rank, id, minority, count; direct, direct_se; ep (NaN where it did not
     converge); estimate, estimate_se; complexity in bits; over its minima best, ascent (the two
     sharpnesses) and norm (the Hessian's spectral norm); minima of tried. NaN where not recorded.
     """
-    direct, direct_se = VOLUME.drawn(functions)
-    estimate, estimate_se = ESTIMATE.drawn(functions)
-    plain = {
+    numbered = {
         "rank": RANK,
         "minority": MINORITY,
         "count": "measure.count",
-        "complexity": COMPLEXITY.column,
-        "best": BEST.column,
-        "ascent": ASCENT.column,
-        "norm": SPECTRAL_NORM.column,
+        "complexity": COMPLEXITY.name,
+        "best": SHARPNESS.name,
+        "ascent": ASCENT.name,
+        "norm": SPECTRAL_NORM.name,
         "minima": MINIMA,
         "tried": TRIED,
     }
-    columns = {name: selection.numbers(functions, column) for name, column in plain.items()}
-    columns |= {"direct": direct, "direct_se": direct_se, "ep": ep_volumes(functions)}
-    columns |= {"estimate": estimate, "estimate_se": estimate_se}
+    columns = {name: numbers(functions, column) for name, column in numbered.items()}
+    for name, measure in (("direct", VOLUME), ("estimate", ESTIMATE)):
+        columns[name], columns[f"{name}_se"] = measure.drawn(functions)
+    columns["ep"] = ep_volumes(functions)
     columns["id"] = functions[FUNCTION].to_numpy() if FUNCTION in functions else None
     return pd.DataFrame(columns).sort_values("rank", kind="stable").head(LISTED)
+
+
+def _posterior_rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield a row a reference of P_B, or one where a comparison has none."""
+    number = formatting.number
+    for row in posterior_summaries(frame):
+        place = dict(zip(("system", "target", "optimizer"), row["key"], strict=True))
+        place["reached"] = f"{number(row['zero_error'])} of {number(row['seeds'])}"
+        for found in row["references"] or [{}]:
+            null = [number(found.get(name)) for name in ("null", "low", "high")]
+            between = f"{null[0]} [{null[1]}, {null[2]}]" if found else formatting.DASH
+            yield {**row, **place, **found, "between": between}

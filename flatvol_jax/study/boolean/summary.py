@@ -4,36 +4,34 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
-from flatvol_jax.study.analysis import columns, selection, statistics
-
-DIRECT, ESTIMATE = "measure.log_volume.direct", "measure.log_volume.estimate"
-EP = columns.LOG_VOLUME.column
-SHARPNESS = columns.SHARPNESS.column
+from flatvol_jax.study.analysis import statistics
+from flatvol_jax.study.analysis.columns import LOG_VOLUME, OVERTRAIN, PART, SHARPNESS, numbers
+from flatvol_jax.study.boolean.figures import ESTIMATE, FUNCTION, MINORITY, VOLUME
 
 
 def boolean_summary(frame: pd.DataFrame) -> list[str]:
-    """What was sampled, how theory compares, how flatness correlates at each epoch."""
-    functions = frame[frame["meta.part"] == "function"]
-    first = functions[functions["overtrain"] == functions["overtrain"].min()]
+    """Say what was sampled, how theory compares, how flatness correlates at each epoch."""
+    functions = frame[frame[PART] == "function"]
+    first = functions[functions[OVERTRAIN] == functions[OVERTRAIN].min()]
     return [
         *_sample_lines(frame, first),
         *_theory_lines(first),
-        *[_flatness_line(rows, epoch) for epoch, rows in functions.groupby("overtrain")],
+        *[_flatness_line(rows, epoch) for epoch, rows in functions.groupby(OVERTRAIN)],
     ]
 
 
 def constants_share(functions: pd.DataFrame, samples: int) -> tuple[float, float]:
-    """Share of the samples that are constant functions, and its binomial standard error."""
-    share = functions.loc[functions["function.minority"] == 0, "measure.count"].sum() / samples
+    """Return the share of the samples that are constant, and its binomial standard error."""
+    share = functions.loc[functions[MINORITY] == 0, "measure.count"].sum() / samples
     return share, np.sqrt(share * (1 - share) / samples)
 
 
 def complement_test(functions: pd.DataFrame, inputs: int) -> tuple[float, int]:
-    """χ² of V(f) = V(not f) over the pairs of which both are recorded, and their number.
+    """Return χ² of V(f) = V(not f) over the pairs of which both are recorded, and their number.
 
     Given the sum of both counts, their difference has the sum as its variance.
     """
-    counts = dict(zip(functions["function.id"], functions["measure.count"], strict=True))
+    counts = dict(zip(functions[FUNCTION], functions["measure.count"], strict=True))
     used = 2**inputs - 1
     pairs = []
     for name, count in counts.items():
@@ -51,7 +49,7 @@ def _complement(name: str, used: int) -> str:
 
 
 def _sample_lines(frame: pd.DataFrame, functions: pd.DataFrame) -> list[str]:
-    rows = frame[frame["meta.part"] == "frequency"]
+    rows = frame[frame[PART] == "frequency"]
     samples = int(rows["meta.samples"].iloc[0])
     distinct = int(rows["frequency.functions"].sum())
     share, error = constants_share(functions, samples)
@@ -66,12 +64,11 @@ def _sample_lines(frame: pd.DataFrame, functions: pd.DataFrame) -> list[str]:
 
 def _theory_lines(functions: pd.DataFrame) -> list[str]:
     lines = []
-    estimate = selection.numbers(functions, ESTIMATE)
-    for name, column in (("finite network, counted", DIRECT), ("EP", EP)):
-        difference = selection.numbers(functions, column) - estimate
-        variance = selection.numbers(functions, f"{ESTIMATE}.se") ** 2
-        if column == DIRECT:
-            variance = variance + selection.numbers(functions, f"{DIRECT}.se") ** 2
+    for name, measure in (("finite network, counted", VOLUME), ("EP", LOG_VOLUME)):
+        difference = measure.values(functions) - ESTIMATE.values(functions)
+        variance = numbers(functions, f"{ESTIMATE.name}.se") ** 2
+        if measure == VOLUME:
+            variance = variance + numbers(functions, f"{VOLUME.name}.se") ** 2
         beyond = np.sqrt(max(np.mean(difference**2) - np.mean(variance), 0))
         lines.append(
             f"{name}, against the NNGP's volume: mean {difference.mean():+.3f} nats, "
@@ -81,13 +78,16 @@ def _theory_lines(functions: pd.DataFrame) -> list[str]:
 
 
 def _flatness_line(rows: pd.DataFrame, epoch: float) -> str:
-    found = rows[rows.get(SHARPNESS, pd.Series(np.nan, rows.index)).notna()]
-    volume, sharpness = (selection.numbers(found, column) for column in (DIRECT, SHARPNESS))
-    everyone = statistics.within_level(volume, sharpness, np.zeros(len(found)))
-    inner = (found["function.minority"] > 0).to_numpy()
-    others = statistics.within_level(volume[inner], sharpness[inner], np.zeros(inner.sum()))
-    one, two = (f"{r:+.2f}" if np.isfinite(r) else "undefined" for r in (everyone, others))
+    found = rows[np.isfinite(SHARPNESS.values(rows))]
+    inner = found[found[MINORITY] > 0]
+    one, two = (
+        f"{r:+.2f}" if np.isfinite(r) else "undefined"
+        for r in (
+            statistics.plain_estimate(VOLUME.values(part), SHARPNESS.values(part))
+            for part in (found, inner)
+        )
+    )
     return (
         f"{epoch:g} epochs after zero error, sharpness against volume: Spearman {one} over "
-        f"{len(found)} functions, {two} over the {inner.sum()} that are not constant"
+        f"{len(found)} functions, {two} over the {len(inner)} that are not constant"
     )

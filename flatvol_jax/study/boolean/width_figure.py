@@ -7,17 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from flatvol_jax.study.analysis import selection
-from flatvol_jax.study.analysis.columns import LOG_VOLUME
-from flatvol_jax.study.boolean.figures import RANK, VOLUME, Axis, function_rows, part
+from flatvol_jax.study.analysis.columns import LOG_VOLUME, flagged, numbers
+from flatvol_jax.study.boolean.figures import ESTIMATE, FUNCTION, RANK, VOLUME, function_rows, part
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.scatter import Look, norm_bar, write_title
 
-FUNCTION, WIDTH = "function.id", "hp.model.width"
-ESTIMATE = Axis("measure.log_volume.estimate", "", "ln")
-EP, EP_CONVERGED = LOG_VOLUME.axis, "is.ep_converged"
+WIDTH, EP_CONVERGED = "hp.model.width", "is.ep_converged"
 INFINITE, BY_EP = "∞", "EP"
-GREY = "#8a8a94"
 SHOWN = 12  # functions that have a line
 STEP = 3.0  # ratio of the places of the largest width, "∞" and "EP"
 SPREAD = 0.06  # decades over which the functions of one width stand side by side
@@ -25,7 +21,7 @@ LOOK = Look(line=60)
 
 
 def width_figure(frame: pd.DataFrame) -> Figure | None:
-    """Direct sampling at each width, and EP, against the NNGP's log10 V(f).
+    """Draw direct sampling at each width, and EP, against the NNGP's log10 V(f).
 
     Left: d = log10 V - log10 V_NNGP, V_NNGP the sampling estimate, for the most frequent
     functions; bars are one standard error of the difference. Right: the numbers of
@@ -60,7 +56,7 @@ def width_figure(frame: pd.DataFrame) -> Figure | None:
 
 
 def width_differences(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """log10 V - log10 V_NNGP and its standard error: a row a function, a column a width.
+    """Return log10 V - log10 V_NNGP and its standard error: a row a function, a column a width.
 
     Rows are functions by rank, their index; columns the widths as text, from the smallest, then
     "∞" and "EP" where there are any. Only functions with a direct volume at every width are there,
@@ -86,7 +82,7 @@ def width_differences(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def width_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """How far each width, and EP, is from the NNGP, over the functions of `width_differences`.
+    """Say how far each width, and EP, is from the NNGP, over the functions of `width_differences`.
 
     A row a column of it: name; samples (NaN for EP); functions; mean, of the differences d;
     explained = sqrt(mean(se²)), what their errors explain; beyond =
@@ -94,7 +90,7 @@ def width_table(frame: pd.DataFrame) -> pd.DataFrame:
     """
     differences, errors = width_differences(frame)
     rows = part(frame, "width")
-    samples = dict(zip(_names(rows), selection.numbers(rows, "meta.samples"), strict=True))
+    samples = dict(zip(_names(rows), numbers(rows, "meta.samples"), strict=True))
     table = []
     for name in differences:
         d, se = differences[name].dropna(), errors[name].dropna()
@@ -114,25 +110,24 @@ def width_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def ep_volumes(functions: pd.DataFrame) -> np.ndarray:
-    """log10 V by EP of each function, (n,); NaN where EP is known not to have converged."""
-    volumes = EP.drawn(functions)[0]
-    if EP_CONVERGED in functions:
-        return np.where(functions[EP_CONVERGED].isin([True]), volumes, np.nan)
-    return volumes
+    """Return log10 V by EP of each function, (n,); NaN where EP is known not to have converged."""
+    volumes = LOG_VOLUME.drawn(functions)[0]
+    known = EP_CONVERGED in functions
+    return np.where(flagged(functions, EP_CONVERGED), volumes, np.nan) if known else volumes
 
 
 def _nngp(functions: pd.DataFrame) -> pd.DataFrame:
-    """Rank, estimate, its error and EP in log10 of the functions with an estimate, by rank."""
+    """Return rank, estimate, its error and EP in log10 of functions with an estimate."""
     estimate, error = ESTIMATE.drawn(functions)
-    columns = {RANK: selection.numbers(functions, RANK), "estimate": estimate, "error": error}
+    columns = {RANK: numbers(functions, RANK), "estimate": estimate, "error": error}
     index = functions[FUNCTION].to_numpy()
     table = pd.DataFrame(columns | {"ep": ep_volumes(functions)}, index=index)
     return table.dropna(subset=list(columns)).sort_values(RANK)
 
 
 def _direct(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """log10 V and its error: a row a function that has both at every width, a column a width."""
-    names, widths = _names(rows), selection.numbers(rows, WIDTH)
+    """Return log10 V and its error: a row a function with both at every width, a column a width."""
+    names, widths = _names(rows), numbers(rows, WIDTH)
     order = [names[i] for i in np.argsort(widths)]  # NaN, the infinite network, comes last
     values, errors = VOLUME.drawn(rows)
     long = pd.DataFrame(
@@ -144,12 +139,12 @@ def _direct(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _names(rows: pd.DataFrame) -> list[str]:
-    widths = selection.numbers(rows, WIDTH)
+    widths = numbers(rows, WIDTH)
     return [INFINITE if np.isnan(width) else f"{width:g}" for width in widths]
 
 
 def _places(names: list[str]) -> dict[str, float]:
-    """Where each column stands on the width axis."""
+    """Return where each column stands on the width axis."""
     widths = {name: float(name) for name in names if name not in (INFINITE, BY_EP)}
     place = max(widths.values(), default=1.0)
     for name in names[len(widths) :]:
@@ -190,19 +185,18 @@ def _draw_table(axis: Axes, table: pd.DataFrame, places: dict[str, float]) -> No
     at = table["name"].map(places)
     ep = table["name"] == BY_EP
     colour = matplotlib.colormaps[style.COLOURS](0.3)
-    beyond, explained = "beyond the errors", "what the errors explain"
-    direct = ~ep, "o", "-", (f"direct, {beyond}", f"direct, {explained}")
-    by_ep = ep, "D", "none", (f"EP, {beyond}", f"EP, {explained}")
-    for here, marker, line, names in (direct, by_ep) if ep.any() else (direct,):
-        look = {
-            "marker": marker,
-            "linestyle": line,
-            "linewidth": 0.9,
-            "markersize": 3.4,
-            "clip_on": False,
-        }
-        axis.plot(at[here], table["beyond"][here], color=colour, label=names[0], **look)
-        axis.plot(at[here], table["explained"][here], color=GREY, label=names[1], **look)
+    for name, here, marker, line in (("direct", ~ep, "o", "-"), ("EP", ep, "D", "none")):
+        if not here.any():
+            continue
+        look = {"marker": marker, "linestyle": line, "linewidth": 0.9, "markersize": 3.4}
+        for column, shade, says in (
+            ("beyond", colour, "beyond the errors"),
+            ("explained", style.MIDDLE, "what the errors explain"),
+        ):
+            label = f"{name}, {says}"
+            axis.plot(
+                at[here], table[column][here], color=shade, label=label, clip_on=False, **look
+            )
     axis.set_ylim(bottom=0)
     axis.set_ylabel("root mean square difference (log₁₀)")
     axis.legend(frameon=False, fontsize=7, loc="upper left")

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flatvol_jax.study.analysis import verdicts
-from flatvol_jax.study.analysis.columns import LOG_VOLUME, SHARPNESS, Measure
+from flatvol_jax.study.analysis.columns import LOG_VOLUME, SHARPNESS, Column
 from flatvol_jax.study.analysis.names import OPTIMIZERS
 from flatvol_jax.study.analysis.statistics import POOLED, WITHIN
 from flatvol_jax.study.report import formatting, style
@@ -18,7 +18,7 @@ LINE_HEIGHT, FRAME_HEIGHT = 0.34, 1.1  # inches, of an optimizer and of all else
 
 
 def forest_figure(claims: pd.DataFrame) -> Figure:
-    """Log V on the left, sharpness on the right, an optimizer a line, pooled and within |A|.
+    """Draw log V on the left, sharpness on the right, an optimizer a line, pooled and within |A|.
 
     The dashed line is where the rules begin to say "correlates"; the number of runs stands on the
     right, "not defined" where no draw has a correlation.
@@ -33,7 +33,7 @@ def forest_figure(claims: pd.DataFrame) -> Figure:
         figure.set_figheight(FRAME_HEIGHT + LINE_HEIGHT * len(optimizers))
         axes = figure.subplots(1, len(MEASURES), sharey=True)
         for axis, measure in zip(axes, MEASURES, strict=True):
-            rows = primary[primary["column"] == measure.column].set_index("optimizer")
+            rows = primary[primary["column"] == measure.name].set_index("optimizer")
             _draw(axis, rows.loc[optimizers], measure)
         handles, _ = axes[0].get_legend_handles_labels()
         only = ", this S, E only" if (primary["within_draws"] <= 1).all() else ""
@@ -48,7 +48,7 @@ def forest_figure(claims: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw(axis: Axes, rows: pd.DataFrame, measure: Measure) -> None:
+def _draw(axis: Axes, rows: pd.DataFrame, measure: Column) -> None:
     place = np.arange(len(rows))
     accent = matplotlib.colormaps[style.COLOURS](0.5)
     looks = {POOLED: (accent, "none", "D"), WITHIN: (style.INK, style.INK, "o")}
@@ -56,7 +56,8 @@ def _draw(axis: Axes, rows: pd.DataFrame, measure: Measure) -> None:
     limit = measure.sign * verdicts.CORRELATES_BEYOND
     axis.axvline(limit, color=style.INK, linewidth=0.6, linestyle=(0, (4, 3)), label="limit")
     for kind, (colour, face, marker) in looks.items():
-        estimate, low, high = (rows[name].to_numpy(float) for name in _columns(kind))
+        ends = (kind, f"{kind}_low", f"{kind}_high")
+        estimate, low, high = (rows[name].to_numpy(float) for name in ends)
         axis.errorbar(
             estimate,
             place + APART[kind],
@@ -84,7 +85,3 @@ def _draw(axis: Axes, rows: pd.DataFrame, measure: Measure) -> None:
     right.spines["right"].set_visible(False)
     axis.set_title(measure.label, loc="left")
     axis.set_xlabel(f"Spearman ρ with the error on {rows['error'].iloc[0]}")
-
-
-def _columns(kind: str) -> tuple[str, str, str]:
-    return kind, f"{kind}_low", f"{kind}_high"

@@ -7,7 +7,7 @@ DASH = "—"
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A number to `digits` significant digits, whole numbers whole, with a true minus sign."""
+    """Write a number to `digits` significant digits, whole ones whole, with a true minus sign."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not _known(value):
@@ -19,22 +19,30 @@ def number(value: Any, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
+def measured(value: Any, error: Any) -> str:
+    """Write value ± error, both to the second digit of the error; the value alone without one."""
+    if not (_known(value) and _known(error) and error > 0):
+        return number(value, 4)
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
+
+
 def correlation(value: Any) -> str:
-    """A correlation to two digits after the point, signed."""
+    """Write a correlation to two digits after the point, signed."""
     if not _known(value):
         return DASH
     return f"{value:+.2f}".replace("+0.00", "0.00").replace("-0.00", "0.00").replace("-", "−")
 
 
 def interval(low: Any, high: Any) -> str:
-    """[low, high] of a correlation."""
+    """Write [low, high] of a correlation."""
     if not (_known(low) and _known(high)):
         return DASH
     return f"[{correlation(low)}, {correlation(high)}]"
 
 
 def signed(value: Any) -> str:
-    """Any signed number: as a correlation, small ones to two significant digits."""
+    """Write any signed number: as a correlation, small ones to two significant digits."""
     if not _known(value):
         return DASH
     if abs(value) >= 9.995:
@@ -45,24 +53,24 @@ def signed(value: Any) -> str:
 
 
 def signed_interval(low: Any, high: Any) -> str:
-    """[low, high] of such numbers."""
+    """Write [low, high] of such numbers."""
     return f"[{signed(low)}, {signed(high)}]" if _known(low) and _known(high) else DASH
 
 
 def p_value(value: Any) -> str:
-    """A p-value; below 0.001 only that."""
+    """Write a p-value; below 0.001 only that."""
     if not _known(value):
         return DASH
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def percent(value: Any) -> str:
-    """A fraction as a percentage."""
+    """Write a fraction as a percentage."""
     return f"{100 * value:.1f}%" if _known(value) else DASH
 
 
 def duration(seconds: Any) -> str:
-    """Seconds as the largest two units that say something."""
+    """Write seconds as the largest two units that say something."""
     if not _known(seconds):
         return DASH
     minutes, rest = divmod(round(float(seconds)), 60)
@@ -73,7 +81,7 @@ def duration(seconds: Any) -> str:
 
 
 def cell(value: Any) -> str:
-    """Anything plain: numbers by `number`, null as a dash, the rest as text."""
+    """Write anything plain: numbers by `number`, null as a dash, the rest as text."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return DASH
     if hasattr(value, "item"):

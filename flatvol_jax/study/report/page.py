@@ -6,11 +6,13 @@ from typing import Any
 
 import jinja2
 import markupsafe
+from etils import epath
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
+from flatvol_jax.runtime import files
 from flatvol_jax.study.analysis import verdicts
-from flatvol_jax.study.report import formatting, scatter, style
+from flatvol_jax.study.report import formatting, scatter, style, tables
 
 FILTERS = (
     *("number", "correlation", "interval", "signed", "signed_interval"),
@@ -19,8 +21,16 @@ FILTERS = (
 CLOUD = 50  # so many points are smaller as a picture
 
 
+def write_page(
+    path: epath.PathLike, template: str, context: Mapping[str, Any], **content: Any
+) -> epath.Path:
+    """Write `render_page` to a file, atomically, and return its path."""
+    files.write_text(path, render_page(template, context, **content))
+    return epath.Path(path)
+
+
 def render_page(template: str, context: Mapping[str, Any], **content: Any) -> str:
-    """A page of page.html.j2's look, self-contained: the content, what was run, the rules.
+    """Return a page of page.html.j2's look, self-contained: content, what was run, the rules.
 
     Args:
         template: path in the package of a template that extends page.html.j2.
@@ -36,13 +46,12 @@ def render_page(template: str, context: Mapping[str, Any], **content: Any) -> st
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(formatting, name) for name in FILTERS}
+    shared = ("table", "verdict", "estimate", "both_readings")
+    environment.globals |= {name: getattr(tables, name) for name in shared}
     return environment.get_template(template).render(
         title=context.get("title") or "flatvol_jax",
-        command=context.get("command"),
-        commit=context.get("commit"),
-        scale=context.get("scale"),
+        **{name: context.get(name) for name in ("command", "commit", "scale", "wall_seconds")},
         versions=dict(context.get("versions") or {}),
-        wall_seconds=context.get("wall_seconds"),
         rules=verdicts.rules_text(),
         rules_hash=verdicts.rules_hash(),
         least_draws=verdicts.LEAST_DRAWS,
@@ -52,7 +61,7 @@ def render_page(template: str, context: Mapping[str, Any], **content: Any) -> st
 
 
 def inline_figure(figure: Figure, prefix: str, label: str) -> markupsafe.Markup:
-    """A figure as SVG for the middle of a page, large clouds of points and bars as pictures in it.
+    """Return a figure as SVG for the middle of a page, large clouds of points as pictures in it.
 
     What is a picture keeps its colours where the page is dark, so that few points stay lines.
     """
@@ -72,7 +81,7 @@ def inline_figure(figure: Figure, prefix: str, label: str) -> markupsafe.Markup:
 
 
 def inline_svg(svg: str, prefix: str, label: str) -> markupsafe.Markup:
-    """SVG for the middle of a page: its own ids, ink of the page's colour, no fixed size."""
+    """Return SVG for the middle of a page: its own ids, ink of the page's colour, no fixed size."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -1,6 +1,5 @@
 """What an experiment shows: figures by name."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -14,6 +13,6 @@ class Picture(NamedTuple):
     figure: Figure
 
 
-def drawn_pictures(candidates: Iterable[tuple[str, str, Figure | None]]) -> list[Picture]:
+def drawn_pictures(*candidates: tuple[str, str, Figure | None]) -> list[Picture]:
     """Return the pictures that the records allow: those whose figure is there."""
     return [Picture(*candidate) for candidate in candidates if candidate[-1] is not None]

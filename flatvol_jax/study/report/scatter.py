@@ -14,8 +14,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from flatvol_jax.runtime import files
-from flatvol_jax.study.analysis import claims, columns, selection, statistics
-from flatvol_jax.study.analysis.columns import Axis
+from flatvol_jax.study.analysis import selection, statistics
+from flatvol_jax.study.analysis.columns import (
+    ATTACK_SIZE,
+    LOG_VOLUME,
+    OPTIMIZER,
+    SHARPNESS,
+    Column,
+    numbers,
+)
 from flatvol_jax.study.report import style
 
 
@@ -43,12 +50,11 @@ class PanelNumbers(NamedTuple):
     pooled: statistics.Correlation
 
 
-VOLUME, SHARPNESS = columns.LOG_VOLUME.axis, columns.SHARPNESS.axis
-PANELS = (VOLUME, SHARPNESS)
+PANELS = (LOG_VOLUME, SHARPNESS)
 
 
 def attack_sweep_figure(frame: pd.DataFrame) -> Figure:
-    """Fig. 3 (a) and (d): one row an optimizer, volume on the left, sharpness on the right.
+    """Draw fig. 3 (a) and (d): one row an optimizer, volume on the left, sharpness on the right.
 
     The accuracy is on E2 (on E1 where E2 is empty), as in the primary statistic, and the
     correlations above each panel are with the error, so a rising cloud has a negative one.
@@ -56,13 +62,13 @@ def attack_sweep_figure(frame: pd.DataFrame) -> Figure:
     Args:
         frame: records, one row a network.
     """
-    optimizers = claims.optimizer_names(frame)
+    optimizers = selection.optimizer_names(frame)
     with style.applied():
         figure = style.new_figure(len(PANELS), len(optimizers))
         axes = figure.subplots(len(optimizers), len(PANELS), squeeze=False, sharey="row")
         for row, optimizer in zip(axes, optimizers, strict=True):
-            runs = frame[frame[claims.OPTIMIZER] == optimizer]
-            heading, norm = _heading(runs), attack_size_norm(frame)
+            runs = frame[frame[OPTIMIZER] == optimizer]
+            heading, norm = heading_of(runs), attack_size_norm(frame)
             for axis, x in zip(row, PANELS, strict=True):
                 draw_panel(axis, runs, x, heading=heading, norm=norm)
             row[1].set_ylabel("")  # the same as on the left
@@ -70,12 +76,12 @@ def attack_sweep_figure(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def panel_figure(frame: pd.DataFrame, x: Axis) -> Figure:
-    """One panel of one optimizer's runs as a figure of a column's width."""
+def panel_figure(frame: pd.DataFrame, x: Column) -> Figure:
+    """Draw one panel of one optimizer's runs, a column wide."""
     with style.applied():
         figure = style.new_figure(1)
         axis, norm = figure.subplots(), attack_size_norm(frame)
-        draw_panel(axis, frame, x, heading=_heading(frame), norm=norm)
+        draw_panel(axis, frame, x, heading=heading_of(frame), norm=norm)
         colour_bar(figure, [axis], frame)
     return figure
 
@@ -90,7 +96,7 @@ def save_figure(figure: Figure, path_stem: epath.PathLike) -> tuple[epath.Path, 
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """The figure as PNG, 200 dpi."""
+    """Return the figure as PNG, 200 dpi."""
     buffer = io.BytesIO()
     with style.applied():
         figure.savefig(buffer, format="png", dpi=200)
@@ -98,7 +104,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 
 def svg_text(figure: Figure, transparent: bool = False) -> str:
-    """The figure as SVG text without a date, so that equal figures are equal files."""
+    """Return the figure as SVG text without a date, so that equal figures are equal files."""
     buffer = io.StringIO()
     with style.applied():
         figure.savefig(
@@ -110,15 +116,16 @@ def svg_text(figure: Figure, transparent: bool = False) -> str:
 def draw_panel(
     axis: Axes,
     frame: pd.DataFrame,
-    x: Axis,
-    y: Axis | None = None,
+    x: Column,
+    y: Column | None = None,
     *,
     heading: str,
     norm: Normalize,
     look: Look = Look(),
     empty: str | None = None,
+    bars: bool = False,
 ) -> PanelNumbers:
-    """Points of the usable runs, and a title with n and both correlations.
+    """Draw the usable runs as points, with a title that has n and both correlations.
 
     Args:
         axis: where to draw.
@@ -129,27 +136,32 @@ def draw_panel(
         norm: |A| to the range of the colours.
         look: sizes.
         empty: stands in the panel where no run is usable; None for the reasons.
+        bars: whether to draw standard errors where the records have them.
     """
     error, error_name = selection.error_column(frame)
-    named = x.column, error if y is None else y.column
+    named = x.name, error if y is None else y.name
     runs, left_out = selection.usable(frame, *named)
-    values, _ = x.drawn(runs)
-    heights = 100 * (1 - selection.numbers(runs, error)) if y is None else y.drawn(runs)[0]
+    values, across = x.drawn(runs)
+    accuracies = 100 * (1 - numbers(runs, error)), np.full(len(runs), np.nan)
+    heights, up = accuracies if y is None else y.drawn(runs)
+    if bars:
+        style.error_bars(axis, (values, across), (heights, up), width=0.5, alpha=0.5)
     axis.scatter(
         values,
         heights,
-        c=runs[selection.ATTACK_SIZE].to_numpy(np.float64),
+        c=runs[ATTACK_SIZE].to_numpy(np.float64),
         cmap=style.COLOURS,
         norm=norm,
         s=look.points,
         linewidths=0.35,
         edgecolors=style.MIDDLE,
         alpha=0.9,
+        zorder=3 if bars else 1,
     )
     axis.xaxis.set_major_locator(MaxNLocator(look.ticks))
-    axis.set_xlabel(x.label)
-    axis.set_ylabel(f"accuracy on {error_name} (%)" if y is None else y.label)
-    numbers = PanelNumbers(
+    axis.set_xlabel(x.axis_label)
+    axis.set_ylabel(f"accuracy on {error_name} (%)" if y is None else y.axis_label)
+    found = PanelNumbers(
         *named,
         len(runs),
         left_out,
@@ -157,21 +169,21 @@ def draw_panel(
         statistics.correlation(runs, *named),
         statistics.correlation(runs, *named, statistics.POOLED),
     )
-    write_title(axis, [heading, *_lines(numbers)], look)
+    write_title(axis, [heading, *_lines(found)], look)
     if not len(runs):
         reasons = [f"{count}: {reason}" for reason, count in left_out.items()]
         write_inside(axis, empty or "\n".join(["no usable runs", *reasons]), look)
-    return numbers
+    return found
 
 
 def write_title(axis: Axes, lines: list[str], look: Look) -> None:
-    """`lines` above the panel, long ones wrapped."""
+    """Write `lines` above the panel, long ones wrapped."""
     text = _wrapped("\n".join(lines), look.line)
     axis.set_title(text, loc="left", fontsize=look.font, linespacing=1.35)
 
 
 def write_inside(axis: Axes, text: str, look: Look) -> None:
-    """`text` in the middle of a panel without points, which then has no ticks."""
+    """Write `text` in the middle of a panel without points, which then has no ticks."""
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(True)
     where = {"ha": "center", "va": "center", "transform": axis.transAxes}
@@ -179,59 +191,52 @@ def write_inside(axis: Axes, text: str, look: Look) -> None:
 
 
 def _wrapped(text: str, width: int) -> str:
-    """Each line of `text` broken at spaces."""
+    """Break each line of `text` at spaces."""
     wrap = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
     return "\n".join(wrap.fill(line) for line in text.split("\n"))
 
 
 def attack_size_norm(frame: pd.DataFrame) -> Normalize:
-    """|A| to the range of the colours."""
-    sizes = frame[selection.ATTACK_SIZE]
+    """Map |A| to the range of the colours."""
+    sizes = frame[ATTACK_SIZE]
     return Normalize(float(sizes.min()), float(max(sizes.max(), sizes.min() + 1)))
 
 
 def colour_bar(figure: Figure, axes: list[Axes], frame: pd.DataFrame) -> None:
-    """The colours' key beside `axes` for the sizes |A| in `frame`."""
+    """Draw the colours' key beside `axes` for the sizes |A| in `frame`."""
     norm_bar(figure, axes, attack_size_norm(frame), "attack set size |A|")
 
 
 def norm_bar(figure: Figure, axes: list[Axes], norm: Normalize, label: str, **place) -> None:
-    """The colours' key beside `axes`, or where `place` says (options of `Figure.colorbar`)."""
+    """Draw the colours' key beside `axes`, or where `place` says (options of `Figure.colorbar`)."""
     place = {"fraction": 0.05, "aspect": 28, "pad": 0.02} | place
     bar = figure.colorbar(ScalarMappable(norm, style.COLOURS), ax=axes, **place)
     bar.set_label(label)
     bar.outline.set_linewidth(0.4)
 
 
-def correlation_lines(
-    within: statistics.Correlation, pooled: statistics.Correlation
-) -> tuple[str, str]:
-    """Both correlations and their intervals as two lines for a title."""
-    first = f"pooled: {_interval(pooled)}{_over(pooled)}"
-    return first, f"within |A|: {_interval(within)}; 95% intervals"
+def heading_of(runs: pd.DataFrame, other: str = "the error") -> str:
+    """Say whose correlations stand above a panel, and with what."""
+    return f"{', '.join(selection.optimizer_names(runs))}: Spearman ρ with {other}, 95% intervals"
 
 
-def _heading(runs: pd.DataFrame) -> str:
-    return f"{', '.join(claims.optimizer_names(runs))}: Spearman ρ with the error, 95% intervals"
-
-
-def _lines(numbers: PanelNumbers) -> list[str]:
-    """The title of a panel below its heading."""
-    left_out = sum(numbers.left_out.values())
+def _lines(found: PanelNumbers) -> list[str]:
+    """Write the title of a panel below its heading."""
+    left_out = sum(found.left_out.values())
     return [
-        f"n = {numbers.runs} ({left_out} left out){_over(numbers.within)}",
-        *([f"{numbers.hidden} at or below 0 not drawn"] if numbers.hidden else []),
-        f"pooled: {_interval(numbers.pooled)}",
-        f"within |A|: {_interval(numbers.within)}",
+        f"n = {found.runs} ({left_out} left out){_over(found.within)}",
+        *([f"{found.hidden} at or below 0 not drawn"] if found.hidden else []),
+        f"pooled: {_interval(found.pooled)}",
+        f"within |A|: {_interval(found.within)}",
     ]
 
 
 def _interval(correlation: statistics.Correlation) -> str:
-    numbers = np.round([correlation.estimate, correlation.low, correlation.high], 2)
-    if np.isnan(numbers[0]):
+    rounded = np.round([correlation.estimate, correlation.low, correlation.high], 2)
+    if np.isnan(rounded[0]):
         return "not defined"
-    estimate, low, high = (f"{number + 0.0:.2f}".replace("-", "−") for number in numbers)
-    return estimate if np.isnan(numbers).any() else f"{estimate} [{low}, {high}]"
+    estimate, low, high = (f"{number + 0.0:.2f}".replace("-", "−") for number in rounded)
+    return estimate if np.isnan(rounded).any() else f"{estimate} [{low}, {high}]"
 
 
 def _over(correlation: statistics.Correlation) -> str:

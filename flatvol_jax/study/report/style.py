@@ -1,11 +1,14 @@
 """How every figure looks: one style, applied in a context, no global setting touched."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 INK = "#1b1b1f"
 GRID = "#d9d9de"
@@ -41,13 +44,38 @@ RC = {
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """The style, for drawing and for saving, within the context only."""
+    """Apply the style, for drawing and for saving, within the context only."""
     with matplotlib.rc_context(RC):
         yield
 
 
 def new_figure(columns: int, rows: int = 1) -> Figure:
-    """An empty figure of `columns` x `rows` panels, drawn by Agg, unknown to pyplot."""
+    """Return an empty figure of `columns` x `rows` panels, drawn by Agg, unknown to pyplot."""
     figure = Figure(figsize=(COLUMN_WIDTH * columns, PANEL_HEIGHT * rows), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def error_bars(
+    axis: Axes, x: tuple, y: tuple, *, width: float, alpha: float, colour: str = INK
+) -> None:
+    """Draw standard errors, x and y each (values, errors), where there are any."""
+    (across, across_error), (up, up_error) = x, y
+    errors = {
+        name: error if np.isfinite(error).any() else None
+        for name, error in (("xerr", across_error), ("yerr", up_error))
+    }
+    if any(error is not None for error in errors.values()):
+        look = {"fmt": "none", "ecolor": colour, "elinewidth": width, "alpha": alpha}
+        axis.errorbar(across, up, **errors, **look)
+
+
+def handle(label: str, **look) -> Line2D:
+    """Return an entry of a legend."""
+    return Line2D([], [], label=label, **look)
+
+
+def legend(figure: Figure, handles: Sequence, columns: int = 1, size: float = 7, **more) -> None:
+    """Write the legend of all panels below them."""
+    place = {"loc": "outside lower center", "frameon": False, "fontsize": size}
+    figure.legend(handles=handles, ncols=columns, **place, **more)

@@ -75,7 +75,7 @@ def _flag(column: str) -> Callable[[Record], str]:
 
 
 def _sharpness_status(record: Record) -> str:
-    name = SHARPNESS.column
+    name = SHARPNESS.name
     parts = {
         "first order": record.get(f"{name}.first_order"),
         "second": record.get(f"{name}.second_order"),
@@ -87,7 +87,7 @@ def _sharpness_status(record: Record) -> str:
 
 
 def _log_product_status(record: Record) -> str:
-    count = record.get(f"{LOG_PRODUCT.column}.count")
+    count = record.get(f"{LOG_PRODUCT.name}.count")
     said = record.get("meta.hessian.log_product_status") or ""
     return (
         f"of {count} eigenvalues{'' if said in ('', 'complete') else '; ' + said}"
@@ -111,8 +111,8 @@ LINES = (
     *(
         line
         for link, name, ep in (
-            ("heaviside", "Heaviside", LOG_VOLUME.column),
-            ("probit", "probit", PROBIT.column),
+            ("heaviside", "Heaviside", LOG_VOLUME.name),
+            ("probit", "probit", PROBIT.name),
         )
         for line in (
             Line(
@@ -146,19 +146,19 @@ LINES = (
     Line(_EVIDENCE, "measure.log_evidence.function", "log p of the function on S+E1", "nats"),
     Line(_VOLUME, "measure.bound.printed", "bound on the error, as printed (eq. 4)"),
     Line(_VOLUME, "measure.bound.random_split", "bound on the error, random split"),
-    Line("sharpness", SHARPNESS.column, "sharpness, best found", "", _sharpness_status),
-    Line("sgd_sharpness", ASCENT.column, "sharpness, the paper's procedure"),
+    Line("sharpness", SHARPNESS.name, "sharpness, best found", "", _sharpness_status),
+    Line("sgd_sharpness", ASCENT.name, "sharpness, the paper's procedure"),
     Line(
         "hessian",
-        SPECTRAL_NORM.column,
+        SPECTRAL_NORM.name,
         "spectral norm of the Hessian",
         "",
         _flag("is.hessian_converged"),
     ),
-    Line("hessian", FROBENIUS_NORM.column, "Frobenius norm"),
+    Line("hessian", FROBENIUS_NORM.name, "Frobenius norm"),
     Line("hessian", "measure.hessian.trace", "trace"),
     Line(
-        "hessian", LOG_PRODUCT.column, "log product of its top eigenvalues", "", _log_product_status
+        "hessian", LOG_PRODUCT.name, "log product of its top eigenvalues", "", _log_product_status
     ),
     Line(
         _INVARIANT,

@@ -5,8 +5,11 @@ from flatvol_jax.study.sweep.pictures import sweep_pictures
 from flatvol_jax.study.sweep.protocol import protocol_note
 from flatvol_jax.study.sweep.report import write_report
 from flatvol_jax.study.sweep.run import run_attack_sweep
-from flatvol_jax.study.sweep.workdir_comparison import compare_workdirs, comparison_summary
-from flatvol_jax.study.sweep.workdir_report import write_workdir_comparison
+from flatvol_jax.study.sweep.workdir_comparison import (
+    compare_workdirs,
+    comparison_summary,
+    write_workdir_comparison,
+)
 
 __all__ = [
     "compare_workdirs",

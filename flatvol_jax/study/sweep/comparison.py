@@ -1,25 +1,20 @@
 """One self-contained comparison.html: optimizers against each other, an experiment a chapter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from etils import epath
 
-from flatvol_jax.runtime import files
-from flatvol_jax.study.analysis.columns import CEILING, NULL, PROBIT
+from flatvol_jax.study.analysis.columns import BESIDE_VOLUME, DRAW, LOG_VOLUME
 from flatvol_jax.study.analysis.experiment_tables import (
     ExperimentTables,
     function_movement_table,
     zero_error_table,
 )
 from flatvol_jax.study.analysis.optimizer_table import SGD
-from flatvol_jax.study.analysis.selection import DRAW
 from flatvol_jax.study.analysis.verdicts import UNCHANGED_WITHIN
-from flatvol_jax.study.report import forest, page, scatter
-
-# What stands beside log V in every table: the other link, the null, the ceiling.
-BESIDE = (PROBIT.column, NULL.column, CEILING.column)
+from flatvol_jax.study.report import forest, page
 
 
 def write_comparison(
@@ -30,61 +25,85 @@ def write_comparison(
     Args:
         path: of the .html file, written atomically.
         tables: `experiment_tables(frame, scale, seed)`, at least one.
-        context: `command`, `commit`, `versions` (name -> version), `wall_seconds`, `scale`,
-            `title`; what is missing is shown as a dash.
+        context: as `page.render_page` takes it.
     """
     if not tables:
         raise ValueError("tables: got none, wanted those of at least one experiment.")
-    names = list(dict.fromkeys(of_one.experiment for of_one in tables))
-    text = page.render_page(
+    names = list(dict.fromkeys(one.experiment for one in tables))
+    page.write_page(
+        path,
         "study/sweep/comparison.html.j2",
         {"title": "Optimizers compared", **context},
         experiments=[_experiment(name, tables) for name in names],
         margin=UNCHANGED_WITHIN,
         reference=SGD,
     )
-    files.write_text(path, text)
+
+
+def rows_beside(claims: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Return by optimizer what stands beside log V: the probit link, the null and the ceiling."""
+    return _by_optimizer(claims[claims["column"].isin([m.name for m in BESIDE_VOLUME])])
 
 
 def _experiment(name: str, tables: Sequence[ExperimentTables]) -> dict[str, Any]:
-    epochs = {i: of_one for i, of_one in enumerate(tables) if of_one.experiment == name}
-    frames = pd.concat([of_one.frame for of_one in epochs.values()], ignore_index=True)
-    movement = function_movement_table(frames)
+    epochs = {i: one for i, one in enumerate(tables) if one.experiment == name}
+    frames = pd.concat([one.frame for one in epochs.values()], ignore_index=True)
     return {
         "name": name,
-        "epochs": [_epoch(of_one, f"forest{i}") for i, of_one in epochs.items()],
-        "movement": movement.to_dict("records"),
+        "epochs": [_epoch(one, f"forest{i}") for i, one in epochs.items()],
+        "movement": function_movement_table(frames),
     }
 
 
 def _epoch(tables: ExperimentTables, prefix: str) -> dict[str, Any]:
-    experiment, overtrain, frame = tables.experiment, tables.overtrain, tables.frame
     claims, differences = tables.claims, tables.differences
+    levels = differences["levels"].astype(str) + " of " + differences["levels_run"].astype(str)
+    differences = differences.assign(of_levels=levels)
     primary = claims[claims["family"] == "primary"]
     judged = differences[differences["family"] == "primary"]
-    plain = differences[differences["family"] != "primary"]
-    reached = zero_error_table(frame)
-    svg = scatter.svg_text(forest.forest_figure(claims), transparent=True)
-    label = f"{experiment}: correlations of log V and of sharpness with the error, by optimizer"
+    optimizers = list(dict.fromkeys(claims["optimizer"]))
+    reached = zero_error_table(tables.frame)
+    sizes = reached.columns.tolist()
+    label = f"{tables.experiment}: correlations of log V and of sharpness with the error"
     return {
-        "overtrain": overtrain,
+        "overtrain": tables.overtrain,
         "error": claims["error"].iloc[0],
-        "runs": len(frame),
-        "draws": frame[DRAW].nunique(),
+        "runs": len(tables.frame),
+        "draws": tables.frame[DRAW].nunique(),
         "one_draw": bool((claims["within_draws"] <= 1).all()),
         "claims": tables.family,
         "confidence": primary["confidence"].iloc[0],
+        "judged": list(_judged_rows(claims, primary, judged)),
         "correlates": primary.to_dict("records"),
         "differences": judged.to_dict("records"),
-        "beside": _by_optimizer(claims[claims["column"].isin(BESIDE)]),
-        "halves": tables.halves.to_dict("records"),
-        "plain": _by_optimizer(plain),
+        "halves": tables.halves,
+        "plain": _by_optimizer(differences[differences["family"] != "primary"]),
         "correlations": _by_optimizer(claims),
-        "measures": _by_measure(claims),
-        "figure": page.inline_svg(svg, prefix, label),
-        "sizes": reached.columns.tolist(),
-        "reached": dict(zip(reached.index, reached.to_numpy().tolist(), strict=True)),
+        "measures": list(_by_measure(claims)),
+        "columns": [("measure", "measure"), *((name, name, "both") for name in optimizers)],
+        "figure": page.inline_figure(forest.forest_figure(claims), prefix, label),
+        "sizes": [("optimizer", "optimizer"), *((f"{size}", size, "plain") for size in sizes)],
+        "reached": reached.rename_axis("optimizer").reset_index(),
     }
+
+
+def _judged_rows(
+    claims: pd.DataFrame, primary: pd.DataFrame, judged: pd.DataFrame
+) -> Iterator[dict[str, Any]]:
+    """Yield the judged claims, below log V what stands beside it, then those against SGD."""
+    beside, error = rows_beside(claims), claims["error"].iloc[0]
+    question = (
+        f"Spearman's correlation with the error on {error}; below log V the probit link, the null "
+        "and the ceiling"
+    )
+    for row in primary.to_dict("records"):
+        yield {**row, "question": question, "name": row["claim"], "of_levels": ""}
+        for other in beside.get(row["optimizer"], ()) if row["column"] == LOG_VOLUME.name else ():
+            name = f"{other['optimizer']}: {other['measure']}"
+            yield {**other, "question": question, "name": name, "of_levels": ""}
+    for row in judged.to_dict("records"):
+        question = f"how much weaker than with {SGD}, same draws"
+        yield {**row, "question": question, "name": row["claim"]}
 
 
 def _by_optimizer(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -92,12 +111,8 @@ def _by_optimizer(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     return {optimizer: rows.to_dict("records") for optimizer, rows in groups}
 
 
-def _by_measure(claims: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row a measure, in `cells` its row of each optimizer, None where it was not measured."""
-    optimizers = list(dict.fromkeys(claims["optimizer"]))
-    rows = []
+def _by_measure(claims: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield a row a measure, with its row of each optimizer by the optimizer's name."""
     for (family, measure), group in claims.groupby(["family", "measure"], sort=False):
-        of = {row["optimizer"]: row for row in group.to_dict("records")}
-        cells = [of.get(optimizer) for optimizer in optimizers]
-        rows.append({"family": family, "measure": measure, "cells": cells})
-    return rows
+        cells = {row["optimizer"]: row for row in group.to_dict("records")}
+        yield {"family": family, "measure": measure, **cells}

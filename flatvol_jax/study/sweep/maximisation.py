@@ -9,7 +9,7 @@ from etils import epath
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.analysis.columns import ASCENT, ATTACK_SIZE, SHARPNESS, flagged, numbers
 from flatvol_jax.study.engine.records import load_arrays
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.scatter import attack_size_norm, colour_bar
@@ -22,19 +22,19 @@ class Search(NamedTuple):
     """One way to look for the maximum, and where its running maximum stands in the records."""
 
     stage: str
-    trace: str
+    history: str
     losses: tuple[str, ...]  # L(w): the first column that has a value
     status: str
     label: str
     steps: str
-    from_start: bool  # whether the trace begins with L(w) itself
+    from_start: bool  # whether the history begins with L(w) itself
 
 
 SEARCHES = (
     Search(
         "sgd_sharpness",
-        "measure.sharpness.sgd.history",
-        ("measure.sharpness.sgd.loss", "measure.loss.train"),
+        f"{ASCENT.name}.history",
+        (f"{ASCENT.name}.loss", "measure.loss.train"),
         "is.sgd_sharpness_converged",
         "SGD ascent (table 1)",
         "epochs",
@@ -42,7 +42,7 @@ SEARCHES = (
     ),
     Search(
         "sharpness",
-        "measure.sharpness.best.trace",
+        f"{SHARPNESS.name}.trace",
         ("measure.loss.train",),
         "is.sharpness_converged",
         "best found",
@@ -53,7 +53,7 @@ SEARCHES = (
 
 
 def maximisation_figure(frame: pd.DataFrame, workdir: epath.PathLike) -> Figure | None:
-    """Fig. S4: how far the running maximum m_t of the loss is from its end m_T, by steps t.
+    """Draw fig. S4: how far the running maximum m_t of the loss is from its end m_T, by steps t.
 
     Drawn is (m_T - m_t) / (m_T - L(w)), one line a network: the share of its sharpness still to
     be found. A line leaves the panel below when less than `LEAST` is missing; the dashed line is
@@ -81,23 +81,23 @@ def maximisation_figure(frame: pd.DataFrame, workdir: epath.PathLike) -> Figure 
 
 
 def _missing_shares(frame: pd.DataFrame, workdir: epath.PathLike, search: Search) -> dict:
-    """Row number -> (m_T - m_t) / (m_T - L(w)), (steps,); NaN where the loss did not rise."""
+    """Return by row (m_T - m_t) / (m_T - L(w)), (steps,); NaN where the loss did not rise."""
     losses = np.full(len(frame), np.nan)
     for column in search.losses:
-        losses = np.where(np.isfinite(losses), losses, selection.numbers(frame, column))
+        losses = np.where(np.isfinite(losses), losses, numbers(frame, column))
     shares = {}
     for number, (row, loss) in enumerate(zip(frame.to_dict("records"), losses, strict=True)):
-        trace = load_arrays(workdir, row, search.stage).get(search.trace)
-        if trace is not None and len(trace):
-            trace = trace if search.from_start else np.concatenate([[loss], trace])
-            rise = trace[-1] - loss
-            shares[number] = (trace[-1] - trace) / (rise if rise > 0 else np.nan)
+        largest = load_arrays(workdir, row, search.stage).get(search.history)
+        if largest is not None and len(largest):
+            largest = largest if search.from_start else np.concatenate([[loss], largest])
+            rise = largest[-1] - loss
+            shares[number] = (largest[-1] - largest) / (rise if rise > 0 else np.nan)
     return shares
 
 
 def _draw(axis: Axes, frame: pd.DataFrame, search: Search, shares: dict) -> None:
     norm, colours = attack_size_norm(frame), matplotlib.colormaps[style.COLOURS]
-    sizes = selection.numbers(frame, selection.ATTACK_SIZE)
+    sizes = numbers(frame, ATTACK_SIZE)
     drawn = {number: share for number, share in shares.items() if np.isfinite(share).all()}
     for number, share in drawn.items():
         axis.step(
@@ -112,9 +112,8 @@ def _draw(axis: Axes, frame: pd.DataFrame, search: Search, shares: dict) -> None
     axis.set_yscale("log")
     axis.set_ylim(LEAST, 1.5)
     axis.set_xlabel(f"{search.steps} of the ascent")
-    flags = [flag for flag in frame.get(search.status, ()) if not pd.isna(flag)]
-    failed = sum(not flag for flag in flags)
-    title = f"{search.label}, {len(drawn)} networks\n{failed} of {len(flags)} did not converge"
+    done, failed = (flagged(frame, search.status, value).sum() for value in (True, False))
+    title = f"{search.label}, {len(drawn)} networks\n{failed} of {done + failed} did not converge"
     if hidden := len(shares) - len(drawn):
         title += f"; {hidden} did not rise, not drawn"
     axis.set_title(title, loc="left", fontsize=7, linespacing=1.35)

@@ -11,28 +11,17 @@ from flatvol_jax.study.sweep.spectrum import spectrum_figure
 
 
 def sweep_pictures(frame: pd.DataFrame, workdir: epath.PathLike) -> list[Picture]:
-    """Fig. 3 first; fig. S4, the spectral density and the local volumes where they were measured.
+    """Draw fig. 3 first; fig. S4, spectral density and local volumes where they were measured.
 
     Args:
         frame: records, one row a network.
         workdir: where the arrays lie that the records name.
     """
-    candidates = [
+    volumes = "log V(f), basin volume, learning coefficient and sharpness side by side"
+    effort = "the largest loss found against the effort (fig. S4)"
+    return drawn_pictures(
         ("attack_sweep", "log V(f) and sharpness against accuracy", attack_sweep_figure(frame)),
-        (
-            "maximisation",
-            "the largest loss found against the effort (fig. S4)",
-            maximisation_figure(frame, workdir),
-        ),
-        (
-            "spectrum",
-            "spectral density of the Hessian",
-            spectrum_figure(frame, workdir),
-        ),
-        (
-            "local_volume",
-            "log V(f), basin volume, learning coefficient and sharpness side by side",
-            local_volume_figure(frame),
-        ),
-    ]
-    return drawn_pictures(candidates)
+        ("maximisation", effort, maximisation_figure(frame, workdir)),
+        ("spectrum", "spectral density of the Hessian", spectrum_figure(frame, workdir)),
+        ("local_volume", volumes, local_volume_figure(frame)),
+    )

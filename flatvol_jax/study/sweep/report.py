@@ -1,46 +1,51 @@
 """One self-contained report.html: what was run, the figure, verdicts, tables, the rules."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import markupsafe
 import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
-from flatvol_jax.runtime import files
-from flatvol_jax.study.analysis import claims as study_claims
-from flatvol_jax.study.analysis import columns, comparison, flatness_tables, selection
+from flatvol_jax.study.analysis import comparison, run_tables
+from flatvol_jax.study.analysis.claims import claims_table
 from flatvol_jax.study.analysis.columns import (
+    ATTACK_SIZE,
+    DRAW,
+    EPOCH,
     LOG_PRODUCT,
     LOG_VOLUME,
+    OPTIMIZER,
     PROBIT,
+    RUN,
+    SAMPLE,
+    SECOND_TEST_ERROR,
     SHARPNESS,
     SPECTRAL_NORM,
+    TEST_ERROR,
+    ZERO_ERROR,
 )
-from flatvol_jax.study.analysis.faults import fault_table
-from flatvol_jax.study.analysis.halves import halves_table
+from flatvol_jax.study.analysis.optimizer_table import halves_table
+from flatvol_jax.study.analysis.selection import optimizer_names
 from flatvol_jax.study.engine.plan import flatten
 from flatvol_jax.study.report import page, scatter
+from flatvol_jax.study.sweep.comparison import rows_beside
 from flatvol_jax.study.sweep.protocol import protocol_note
 
-RUN_COLUMNS = {
-    "hp.train.optimizer": "optimizer",
-    "hp.draw": "draw",
-    "hp.attack_size": "|A|",
-    "hp.sample": "sample",
-    "epoch": "epoch",
-    "is.zero_error": "zero error",
-    "is.ep_converged": "EP converged",
-    "measure.error.test": "error E1",
-    "measure.error.second_test": "error E2",
-    LOG_VOLUME.column: "log V, Heaviside (nats)",
-    PROBIT.column: "log V, probit (nats)",
-    SHARPNESS.column: "sharpness",
-    SPECTRAL_NORM.column: "spectral norm",
-    LOG_PRODUCT.column: "log product",
-    "run_id": "run",
-}
+RUN_COLUMNS = (
+    ("optimizer", OPTIMIZER),
+    ("draw", DRAW),
+    ("|A|", ATTACK_SIZE),
+    ("sample", SAMPLE),
+    ("epoch", EPOCH),
+    ("zero error", ZERO_ERROR),
+    ("EP converged", "is.ep_converged"),
+    ("error E1", TEST_ERROR),
+    ("error E2", SECOND_TEST_ERROR),
+    *((f"{m.label} (nats)", m.name) for m in (LOG_VOLUME, PROBIT)),
+    *((m.label, m.name) for m in (SHARPNESS, SPECTRAL_NORM, LOG_PRODUCT)),
+    ("run", RUN),
+)
 
 
 def write_report(
@@ -67,71 +72,50 @@ def write_report(
         seed: fixes permutations.
     """
     scale = context.get("scale")
-    if claims is None:
-        claims = study_claims.claims_table(frame, scale, seed)
+    claims = claims_table(frame, scale, seed) if claims is None else claims
     primary = claims[claims["family"] == "primary"]
-    text = page.render_page(
+    by = [name for name in (OPTIMIZER, DRAW, ATTACK_SIZE, SAMPLE) if name in frame]
+    page.write_page(
+        path,
         "study/sweep/report.html.j2",
         {"title": "Attack-set sweep", **context},
         config=list(flatten(config)),
         runs=len(frame),
-        draws=frame[selection.DRAW].nunique(),
-        sizes=sorted(frame[selection.ATTACK_SIZE].unique().tolist()),
+        draws=frame[DRAW].nunique(),
+        sizes=sorted(frame[ATTACK_SIZE].unique().tolist()),
         error=claims["error"].iloc[0],
-        panels=_panels(frame),
-        claims=_records(primary),
+        panels=[
+            page.inline_figure(figure, f"panel{i}", label)
+            for i, (label, figure) in enumerate(_panels(frame))
+        ],
+        claims=primary.to_dict("records"),
         family=comparison.family_size(primary["confidence"].iloc[0]),
-        beside=_beside(claims),
-        halves=_records(halves_table(frame, scale)),
-        correlations={
-            optimizer: _records(rows) for optimizer, rows in claims.groupby("optimizer", sort=False)
-        },
+        beside=rows_beside(claims),
+        halves=halves_table(frame, scale),
+        correlations=dict(list(claims.groupby("optimizer", sort=False))),
         one_draw=bool((claims["within_draws"] <= 1).all()),
-        bounds=_records(study_claims.bound_table(frame)),
-        volumes=_records(study_claims.volume_table(frame)),
-        sharpness=_records(flatness_tables.sharpness_table(frame)),
-        local_volumes=_records(flatness_tables.local_volume_table(frame)),
+        bounds=run_tables.bound_table(frame),
+        volumes=run_tables.volume_table(frame),
+        sharpness=run_tables.sharpness_table(frame),
+        local_volumes=run_tables.local_volume_table(frame),
         pictures=[
-            page.inline_svg(scatter.svg_text(figure, transparent=True), f"picture{i}", label)
+            page.inline_figure(figure, f"picture{i}", label)
             for i, (label, figure) in enumerate((pictures or {}).items())
         ],
-        informative_below=study_claims.INFORMATIVE_BELOW,
+        informative_below=run_tables.INFORMATIVE_BELOW,
         note=config.get("note"),
         protocol=protocol_note(config),
-        movement=[] if movement is None else _records(movement),
-        statuses=_records(study_claims.status_table(frame)),
-        faults=_records(fault_table(frame)),
-        table=_run_table(frame),
+        movement=() if movement is None else movement,
+        statuses=run_tables.status_table(frame),
+        faults=run_tables.fault_table(frame),
+        run_table=frame.sort_values(by).astype(object),
+        run_columns=[column for column in RUN_COLUMNS if column[1] in frame],
     )
-    files.write_text(path, text)
 
 
-def _beside(claims: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """By optimizer, what stands beside log V: the probit link, the null and the ceiling."""
-    wanted = [measure.column for measure in (columns.PROBIT, columns.NULL)]
-    wanted.append(columns.CEILING.column)
-    rows = claims[claims["column"].isin(wanted)]
-    return {optimizer: _records(group) for optimizer, group in rows.groupby("optimizer")}
-
-
-def _panels(frame: pd.DataFrame) -> list[markupsafe.Markup]:
-    panels = []
-    for optimizer in study_claims.optimizer_names(frame):
-        runs = frame[frame[study_claims.OPTIMIZER] == optimizer]
+def _panels(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
+    for optimizer in optimizer_names(frame):
+        runs = frame[frame[OPTIMIZER] == optimizer]
         for panel in scatter.PANELS:
-            svg = scatter.svg_text(scatter.panel_figure(runs, panel), transparent=True)
-            label = f"{optimizer}: {panel.label} against generalisation accuracy"
-            panels.append(page.inline_svg(svg, f"panel{len(panels)}", label))
-    return panels
-
-
-def _run_table(frame: pd.DataFrame) -> dict[str, list]:
-    columns = [column for column in RUN_COLUMNS if column in frame]
-    order = ["hp.train.optimizer", "hp.draw", "hp.attack_size"]
-    by = [column for column in (*order, "hp.sample") if column in frame]
-    rows = frame.sort_values(by)[columns].astype(object).values.tolist()
-    return {"columns": [RUN_COLUMNS[column] for column in columns], "rows": rows}
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return table.to_dict("records")
+            label = f"{optimizer}: {panel.axis_label} against generalisation accuracy"
+            yield label, scatter.panel_figure(runs, panel)

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from flatvol_jax.study.analysis import claims, selection
+from flatvol_jax.study.analysis import selection
+from flatvol_jax.study.analysis.columns import ATTACK_SIZE, OPTIMIZER, numbers
 from flatvol_jax.study.engine.records import load_arrays
 from flatvol_jax.study.report import style
 
@@ -19,7 +20,7 @@ NEGATIVE, NEAR_ZERO, POSITIVE = "#b5432a", "#6e6e78", "#2f6db3"
 
 
 def spectrum_figure(frame: pd.DataFrame, workdir: epath.PathLike) -> Figure | None:
-    """Density of the eigenvalues λ of the Hessian by Lanczos quadrature, a panel a size of A.
+    """Draw the density of the Hessian's eigenvalues λ by Lanczos quadrature, a panel a size of A.
 
     Drawn is μ * N(0, σ²), μ with mass 1/P on each of the P eigenvalues, estimated by the mean
     over probes of Σ_j w_j N(λ; λ_j, σ²); the axis ends at a tenth of the height of one single
@@ -65,10 +66,10 @@ def spectrum_figure(frame: pd.DataFrame, workdir: epath.PathLike) -> Figure | No
 
 
 def _first_of_each_level(frame: pd.DataFrame, workdir: epath.PathLike) -> list[tuple[dict, dict]]:
-    """(row, arrays) of the first usable run with a quadrature, for each optimizer and |A|."""
+    """Return row and arrays of the first usable run with a quadrature, by optimizer and |A|."""
     runs = selection.usable(frame)[0]
-    runs = runs[selection.numbers(runs, f"{NAME}.size") > 0]
-    sort = [name for name in (claims.OPTIMIZER, selection.ATTACK_SIZE) if name in runs]
+    runs = runs[numbers(runs, f"{NAME}.size") > 0]
+    sort = [name for name in (OPTIMIZER, ATTACK_SIZE) if name in runs]
     found = {}
     for row in runs.sort_values(sort, kind="stable").to_dict("records"):
         level = tuple(row[name] for name in sort)
@@ -111,8 +112,8 @@ def _draw(axis: Axes, row: dict, arrays: dict, top: np.ndarray, width: float) ->
             label=f"top {len(top)} eigenvalues",
         )
     axis.set_yscale("log")
-    names = [str(row[name]) for name in (claims.OPTIMIZER,) if name in row]
-    title = ", ".join([*names, f"|A| = {row[selection.ATTACK_SIZE]}"])
+    names = [str(row[name]) for name in (OPTIMIZER,) if name in row]
+    title = ", ".join([*names, f"|A| = {row[ATTACK_SIZE]}"])
     axis.set_title(title, loc="left", fontsize=7)
     axis.legend(fontsize=6, frameon=False, loc="upper right", handlelength=1.2)
 

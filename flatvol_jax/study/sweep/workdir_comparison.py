@@ -1,7 +1,7 @@
 """Two workdirs held against each other: the same networks number by number, or two designs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,13 +9,24 @@ import pandas as pd
 from etils import epath
 
 from flatvol_jax.study.analysis import comparison, selection, statistics
-from flatvol_jax.study.analysis.columns import MEASURES
-from flatvol_jax.study.analysis.selection import ATTACK_SIZE, DRAW
+from flatvol_jax.study.analysis.columns import (
+    ATTACK_SIZE,
+    DRAW,
+    EPOCH,
+    MEASURES,
+    OVERTRAIN,
+    RUN,
+    SAMPLE,
+    TEST_ERROR,
+    TRANSFORM,
+    ZERO_ERROR,
+    numbers,
+)
 from flatvol_jax.study.engine.plan import flatten
 from flatvol_jax.study.engine.records import load_records
+from flatvol_jax.study.report import formatting, page
 
-SAMPLE, OVERTRAIN = "hp.sample", "overtrain"
-KEY = ["run_id", OVERTRAIN, "transform", "epoch"]
+KEY = [RUN, OVERTRAIN, TRANSFORM, EPOCH]
 SAME_DRAWS = ("hp.data.", "hp.seed")  # what makes the draws of two sweeps the same S, A, E
 
 
@@ -63,7 +74,7 @@ def compare_workdirs(first: epath.PathLike, second: epath.PathLike) -> WorkdirCo
 
 
 def comparison_summary(found: WorkdirComparison) -> Iterator[str]:
-    """Lines of plain text."""
+    """Write the comparison in plain text."""
     both, left, right = found.counts
     yield f"{both} rows in both, {left} only in {found.names[0]}, {right} only in {found.names[1]}"
     for row in found.config.itertuples():
@@ -84,6 +95,30 @@ def comparison_summary(found: WorkdirComparison) -> Iterator[str]:
         )
 
 
+def write_workdir_comparison(
+    path: epath.PathLike, found: WorkdirComparison, context: Mapping[str, Any]
+) -> None:
+    """Write one self-contained page of two workdirs held against each other.
+
+    Args:
+        path: of the .html file, written atomically.
+        found: `compare_workdirs`.
+        context: as `page.render_page` takes it.
+    """
+    correlations = found.correlations
+    ends = zip(correlations["low"], correlations["high"], strict=True)
+    page.write_page(
+        path,
+        "study/sweep/workdir_comparison.html.j2",
+        {"title": "Two workdirs compared", **context},
+        names=found.names,
+        counts=found.counts,
+        config_rows=found.config.astype(object),
+        moved=found.moved,
+        correlations=correlations.assign(interval=[formatting.interval(*pair) for pair in ends]),
+    )
+
+
 def _config_differences(first: epath.PathLike, second: epath.PathLike) -> pd.DataFrame:
     one, other = _config(first), _config(second)
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
@@ -101,7 +136,7 @@ def _moved(one: pd.DataFrame, other: pd.DataFrame, keys: list[str]) -> pd.DataFr
     both = one[keys + columns].merge(other[keys + columns], on=keys, suffixes=("|1", "|2"))
     rows = []
     for column in columns:
-        a, b = (selection.numbers(both, f"{column}|{side}") for side in (1, 2))
+        a, b = (numbers(both, f"{column}|{side}") for side in (1, 2))
         known = np.isfinite(a) | np.isfinite(b)
         a, b = a[known], b[known]
         if not len(a):
@@ -120,26 +155,26 @@ def _moved(one: pd.DataFrame, other: pd.DataFrame, keys: list[str]) -> pd.DataFr
 def _correlations(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     columns = ["measure", "within_first", "within_second", "pooled_first", "pooled_second"]
     columns += ["estimate", "low", "high", "draws", "runs"]
-    needed = {DRAW, ATTACK_SIZE, SAMPLE, "is.zero_error", "measure.error.test"}
+    needed = {DRAW, ATTACK_SIZE, SAMPLE, ZERO_ERROR, TEST_ERROR}
     if not needed <= set(one) or not needed <= set(other) or not _same_draws(one, other):
         return pd.DataFrame(columns=columns)
     one, other = (_first_rows(frame) for frame in (one, other))
     error = selection.error_column(one)[0]
     rows = []
     for measure in MEASURES:
-        there = measure.column in one and measure.column in other
-        if not there or measure.column == error:
+        if measure.name == error or not (measure.name in one and measure.name in other):
             continue
-        pair = _paired(one, other, measure.column, error)
+        pair = _paired(one, other, measure.name, error)
         if not len(pair[0]):
             continue
-        found = comparison.paired_difference(*pair, measure.column, error, measure.sign)
         within, pooled = (
-            [statistics.combined_estimate(part, measure.column, error, reading) for part in pair]
+            [statistics.draw_statistics(p, measure.name, error, reading=reading) for p in pair]
             for reading in (statistics.WITHIN, statistics.POOLED)
         )
-        numbers = (found.estimate, found.low, found.high, found.draws, len(pair[0]))
-        rows.append((measure.label, *within, *pooled, *numbers))
+        found = comparison.difference_of_draws(*within, measure.sign)
+        estimates = map(statistics.mean_over_z, (*within, *pooled))
+        cells = (found.estimate, found.low, found.high, found.draws, len(pair[0]))
+        rows.append((measure.label, *estimates, *cells))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -154,13 +189,13 @@ def _same_draws(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 
 
 def _first_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows at zero error."""
-    beyond = selection.numbers(frame, OVERTRAIN)
+    """Return the rows at zero error."""
+    beyond = numbers(frame, OVERTRAIN)
     return frame[np.nan_to_num(beyond) == 0]
 
 
 def _paired(one, other, column: str, error: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Usable runs of both with the same draw, |A| and sample."""
+    """Return usable runs of both with the same draw, |A| and sample."""
     usable = [selection.usable(frame, column, error)[0] for frame in (one, other)]
     places = [pd.MultiIndex.from_frame(part[[DRAW, ATTACK_SIZE, SAMPLE]]) for part in usable]
     return usable[0][places[0].isin(places[1])], usable[1][places[1].isin(places[0])]

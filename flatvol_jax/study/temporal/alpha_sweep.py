@@ -1,51 +1,37 @@
 """What alpha-scaling does to a function under continued SGD, by alpha and layer."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from flatvol_jax.study.analysis.columns import LN10
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.scatter import Look, write_title
 from flatvol_jax.study.temporal.summary import branch_table
 
 LEAST_ALPHAS = 5  # fewer are drawn through time, by temporal.py
 LOOK = Look(font=6.5, line=64)
-LN10 = np.log(10)
-
-
-class Quantity(NamedTuple):
-    """A column of the table of branches, what it is divided by, and which of the two looks."""
-
-    column: str
-    unit: float
-    look: str
 
 
 LOOKS = {
     "largest": {"color": "#d55e00", "marker": "o"},
     "last": {"color": "#0072b2", "marker": "s"},
 }
-# A row of panels each.
-ROWS = (
-    (Quantity("differs.largest", 1, "largest"), Quantity("differs.last", 1, "last")),
-    (Quantity("jump", LN10, "largest"),),
-    (Quantity("jump_epoch", 1, "largest"), Quantity("relaxation", 1, "last")),
-    (Quantity("error.train.largest", 0.01, "largest"),),
-)
-LABELS = (
-    "labels unlike f at the event",
-    "|Δ log₁₀ V| in one epoch",
-    "epochs after scaling",
-    "error on S (%)",
-)
+# A row of panels each: columns of the table of branches, their unit, which of the two looks.
+ROWS = {
+    "labels unlike f at the event": (
+        ("differs.largest", 1, "largest"),
+        ("differs.last", 1, "last"),
+    ),
+    "|Δ log₁₀ V| in one epoch": (("jump", LN10, "largest"),),
+    "epochs after scaling": (("jump_epoch", 1, "largest"), ("relaxation", 1, "last")),
+    "error on S (%)": (("error.train.largest", 0.01, "largest"),),
+}
 
 
 def alpha_sweep_figure(frame: pd.DataFrame) -> Figure | None:
-    """By alpha, a column a layer: labels that differ, jump of log V, when, error on S.
+    """Draw by alpha, a column a layer: labels that differ, jump of log V, when, error on S.
 
     A point is a network. Dashed lines are the same networks going on without scaling, which change
     labels as well. A function is kept where no label differs at any epoch; where log V does not
@@ -74,30 +60,26 @@ def alpha_sweep_figure(frame: pd.DataFrame) -> Figure | None:
         for axis, layer in zip(axes.T, layers, strict=True):
             _column(axis, scaled[scaled["layer"] == layer], plain)
             write_title(axis[0], _title(scaled[scaled["layer"] == layer], layer), LOOK)
-        for axis, label in zip(axes[:, 0], LABELS, strict=True):
+        for axis, label in zip(axes[:, 0], ROWS, strict=True):
             axis.set_ylabel(label, fontsize=7)
         _legend(figure)
     return figure
 
 
 def _column(axes: np.ndarray, rows: pd.DataFrame, plain: pd.DataFrame) -> None:
-    for axis, quantities in zip(axes, ROWS, strict=True):
-        for quantity in quantities:
-            _draw(axis, rows, plain, quantity)
+    for axis, quantities in zip(axes, ROWS.values(), strict=True):
+        for column, unit, look in quantities:
+            _draw(axis, rows, plain, column, unit, LOOKS[look])
         axis.axvline(1, color=style.GRID, linewidth=0.8)
         axis.set_xscale("log")
     axes[2].set_yscale("symlog", linthresh=1)
     axes[-1].set_xlabel("α: W × α, b × α, next W / α")
 
 
-def _draw(axis: Axes, rows: pd.DataFrame, plain: pd.DataFrame, quantity: Quantity) -> None:
-    def values(table):
-        return pd.to_numeric(table[quantity.column]).to_numpy() / quantity.unit
-
-    look = LOOKS[quantity.look]
-    axis.scatter(rows["alpha"], values(rows), s=10, alpha=0.8, linewidths=0, **look)
-    unscaled = values(plain)
-    if np.isfinite(unscaled).any() and quantity.column != "jump_epoch":
+def _draw(axis: Axes, rows, plain: pd.DataFrame, column: str, unit: float, look: dict) -> None:
+    values, unscaled = (pd.to_numeric(table[column]).to_numpy() / unit for table in (rows, plain))
+    axis.scatter(rows["alpha"], values, s=10, alpha=0.8, linewidths=0, **look)
+    if np.isfinite(unscaled).any() and column != "jump_epoch":
         axis.axhline(np.nanmedian(unscaled), color=look["color"], linewidth=0.8, linestyle="--")
 
 
@@ -120,9 +102,9 @@ def _legend(figure: Figure) -> None:
         "last": "at the end; third row: from when on log V is back within 1%",
     }
     handles = [
-        Line2D([], [], linestyle="", markersize=4, label=label, **LOOKS[look])
+        style.handle(label, linestyle="", markersize=4, **LOOKS[look])
         for look, label in labels.items()
     ]
     dashed = {"linewidth": 0.8, "linestyle": "--", "color": style.INK}
-    handles.append(Line2D([], [], label="the same without scaling", **dashed))
-    figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=6.5)
+    handles.append(style.handle("the same without scaling", **dashed))
+    style.legend(figure, handles, size=6.5)

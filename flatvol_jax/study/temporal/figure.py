@@ -1,27 +1,45 @@
 """Flatness and volume at every epoch, through an alpha-scaling: figures 5, S5, S7, S8 and S9."""
 
 import string
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
-from matplotlib.lines import Line2D
 
-from flatvol_jax.study.analysis import columns, selection
-from flatvol_jax.study.analysis.columns import Axis
+from flatvol_jax.study.analysis.columns import (
+    ALPHA,
+    ASCENT,
+    DIFFERS,
+    EPOCH,
+    LAYER,
+    LOG_PRODUCT,
+    LOG_VOLUME,
+    PROBIT,
+    RUN,
+    SHARPNESS,
+    SPECTRAL_NORM,
+    TEST_ERROR,
+    TEST_SIZE,
+    TRAIN_ERROR,
+    TRAIN_SIZE,
+    TRANSFORM,
+    UNCHANGED,
+    Column,
+    flagged,
+    numbers,
+)
+from flatvol_jax.study.analysis.columns import EVENT_EPOCH as EVENT
+from flatvol_jax.study.analysis.columns import ZERO_EPOCH as ZERO
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.formatting import number
 from flatvol_jax.study.report.scatter import Look, write_title
 
-RUN, EPOCH, TRANSFORM, EVENT = "run_id", "epoch", "transform", "measure.epochs.event"
-ZERO, SIDE, UNSCALED = "measure.epochs.zero_error", "meta.event", "none"
-HEAVISIDE, PROBIT = columns.LOG_VOLUME.axis, columns.PROBIT.axis
-SHARPNESS, ASCENT = columns.SHARPNESS.column, columns.ASCENT.axis
-FLAT, VOLUME, PLAIN = "#0072b2", "#d55e00", "#8a8a94"  # lines: flatness, log V, without scaling
+SIDE, UNSCALED = "meta.event", "none"
+FLAT, VOLUME, PLAIN = "#0072b2", "#d55e00", style.MIDDLE  # lines: flatness, log V, without scaling
 TRAIN, TEST = style.INK, "#cc79a7"
 AT_ZERO, AT_EVENT = "#009e73", "#c1272d"  # the paper's green and red dashed lines
 MOST_BRANCHES = 4  # more are a sweep over alpha, with a figure of its own
@@ -39,7 +57,7 @@ class Curve(NamedTuple):
 
 
 def temporal_figure(frame: pd.DataFrame) -> Figure | None:
-    """Accuracy, flatness and log10 V against the epoch, a panel a scaling and flatness measure.
+    """Draw accuracy, flatness and log10 V against the epoch, a panel a scaling and measure.
 
     The blue line is the flatness measure (left axis), the orange one log10 V (right axis):
     Heaviside solid, probit dotted. Dots are sharpness by the ascent of table 1. Grey is the
@@ -54,10 +72,10 @@ def temporal_figure(frame: pd.DataFrame) -> Figure | None:
         None where no flatness measure and volume were recorded, or where the branches are those
         of a sweep over alpha (more than four).
     """
-    frame = frame.assign(**{name: selection.numbers(frame, name) for name in (EPOCH, ZERO, EVENT)})
+    frame = frame.assign(**{name: numbers(frame, name) for name in (EPOCH, ZERO, EVENT)})
     measures = _measures(frame)
     branches = branches_of(frame)
-    if not measures or HEAVISIDE.column not in frame or len(branches) > MOST_BRANCHES:
+    if not measures or LOG_VOLUME.name not in frame or len(branches) > MOST_BRANCHES:
         return None
     panels = [(branch, measure) for branch in branches or [UNSCALED] for measure in measures]
     columns = len(measures) if len(measures) > 1 else min(2, len(panels))
@@ -75,29 +93,30 @@ def temporal_figure(frame: pd.DataFrame) -> Figure | None:
 
 
 def branches_of(frame: pd.DataFrame) -> list[str]:
-    """The scaled branches by name, in the order of the records."""
+    """Return the scaled branches by name, in the order of the records."""
     return [name for name in frame[TRANSFORM].unique() if name != UNSCALED]
 
 
 def scaling_name(layer: float, alpha: float) -> str:
-    """W1 × 5.9, W2 / 5.9, as eq. 8 has it for alpha above 1."""
+    """Name a scaling: W1 × 5.9, W2 / 5.9, as eq. 8 has it for alpha above 1."""
     first, second = ("×", "/") if alpha > 1 else ("/", "×")
     size = number(max(alpha, 1 / alpha))
     return f"W{layer:g} {first} {size}, W{layer + 1:g} {second} {size}"
 
 
-def _measures(frame: pd.DataFrame) -> list[Axis]:
-    """The flatness measures of the records: sharpness of each box, Hessian measures."""
-    found = []
-    boxes = {SHARPNESS: frame["meta.epsilon"].iloc[0]} if SHARPNESS in frame else {}
+def _measures(frame: pd.DataFrame) -> list[Column]:
+    """Return the flatness measures of the records: sharpness of each box, Hessian measures."""
+    main = SHARPNESS.name
+    boxes = {main: frame["meta.epsilon"].iloc[0]} if main in frame else {}
     for column in frame:
-        suffix = column.removeprefix(f"{SHARPNESS}.")
+        suffix = column.removeprefix(f"{main}.")
         if column != suffix and suffix.replace(".", "").replace("e-", "").isdigit():
             boxes[column] = float(suffix)
-    for column, epsilon in sorted(boxes.items(), key=lambda item: -item[1]):
-        found.append(Axis(column, f"log₁₀ sharpness, ε = {epsilon:g}", "log"))
-    further = columns.SPECTRAL_NORM.axis, columns.LOG_PRODUCT.axis
-    return found + [m for m in further if m.column in frame]
+    found = [
+        Column(name, f"log₁₀ sharpness, ε = {epsilon:g}", scale="log")
+        for name, epsilon in sorted(boxes.items(), key=lambda item: -item[1])
+    ]
+    return found + [m for m in (SPECTRAL_NORM, LOG_PRODUCT) if m.name in frame]
 
 
 def _panel(
@@ -105,25 +124,25 @@ def _panel(
     place: SubplotSpec,
     frame: pd.DataFrame,
     branch: str,
-    measure: Axis,
+    measure: Column,
     letter: str,
 ) -> None:
     inner = place.subgridspec(2, 1, height_ratios=(1, 3))
     above = figure.add_subplot(inner[0])
     axis = figure.add_subplot(inner[1], sharex=above)
     right = axis.twinx()
-    for column, colour in (("measure.error.train", TRAIN), ("measure.error.test", TEST)):
+    for column, colour in ((TRAIN_ERROR, TRAIN), (TEST_ERROR, TEST)):
         _draw(above, _accuracy(frame, branch, column), colour)
     _draw(axis, _values(frame, UNSCALED, measure), PLAIN, linewidth=0.7)
     if branch != UNSCALED:
         _draw(axis, _values(frame, branch, measure), FLAT)
     else:
         axis.lines[-1].set_color(FLAT)
-    if measure.column == SHARPNESS and ASCENT.column in frame:
+    if measure.name == SHARPNESS.name and ASCENT.name in frame:
         dots = _values(frame, branch, ASCENT)
         axis.plot(dots.x, dots.middle, ".", color=FLAT, markersize=2.5)
     _draw(right, _values(frame, branch, PROBIT), VOLUME, linestyle=":", linewidth=0.8)
-    _draw(right, _values(frame, branch, HEAVISIDE), VOLUME)
+    _draw(right, _values(frame, branch, LOG_VOLUME), VOLUME)
     zero, event, alone = _marks(frame)
     for part in (above, axis):
         part.axvline(zero, color=AT_ZERO, linestyle="--", linewidth=0.8)
@@ -131,7 +150,7 @@ def _panel(
             part.axvline(event, color=AT_EVENT, linestyle="--", linewidth=0.8)
     above.tick_params(labelbottom=False)
     above.set_ylabel("accuracy (%)", fontsize=7)
-    axis.set_ylabel(measure.label, color=FLAT, fontsize=7)
+    axis.set_ylabel(measure.axis_label, color=FLAT, fontsize=7)
     axis.set_xlabel("epoch" if alone else "epochs after zero error")
     right.set_ylabel("log₁₀ V(f), EP", color=VOLUME, fontsize=7)
     right.grid(False)
@@ -142,7 +161,7 @@ def _panel(
 
 
 def _inset(axis: Axes, frame: pd.DataFrame, branch: str, event: float) -> None:
-    curve = _values(frame, branch, HEAVISIDE)
+    curve = _values(frame, branch, LOG_VOLUME)
     near = (curve.x >= event - BEFORE) & (curve.x <= event + AFTER)
     inset = axis.inset_axes((0.7, 0.58, 0.3, 0.34))
     _draw(inset, Curve(*(part[near] for part in curve)), VOLUME)
@@ -159,20 +178,20 @@ def _draw(axis: Axes, curve: Curve, colour: str, **look) -> None:
 
 
 def _accuracy(frame: pd.DataFrame, branch: str, column: str) -> Curve:
-    return _curve(frame, branch, 100 * (1 - selection.numbers(frame, column)))
+    return _curve(frame, branch, 100 * (1 - numbers(frame, column)))
 
 
-def _values(frame: pd.DataFrame, branch: str, measure: Axis) -> Curve:
+def _values(frame: pd.DataFrame, branch: str, measure: Column) -> Curve:
     return _curve(frame, branch, measure.drawn(frame)[0])
 
 
 def _curve(frame: pd.DataFrame, branch: str, values: np.ndarray) -> Curve:
-    """Up to the event the rows of the base, from there those of the branch.
+    """Join up to the event the rows of the base, from there those of the branch.
 
     Networks are interpolated to the epochs of all of them, each within its own range; one without
     zero error has no place among several.
     """
-    frame = frame.assign(value=values, x=selection.numbers(frame, EPOCH) - _origins(frame))
+    frame = frame.assign(value=values, x=numbers(frame, EPOCH) - _origins(frame))
     frame = frame[np.isfinite(frame["value"]) & np.isfinite(frame["x"])]
     to_event = (frame[TRANSFORM] == UNSCALED) & ~(frame[EPOCH] > frame[EVENT].fillna(np.inf))
     onwards = (frame[TRANSFORM] == branch) & ~to_event
@@ -180,7 +199,7 @@ def _curve(frame: pd.DataFrame, branch: str, values: np.ndarray) -> Curve:
 
 
 def _summary(rows: pd.DataFrame) -> np.ndarray:
-    """x, median, least and largest, (4, m)."""
+    """Return x, median, least and largest, (4, m)."""
     if rows.empty:
         return np.zeros((4, 0))
     x = np.unique(rows["x"])
@@ -192,14 +211,14 @@ def _summary(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _origins(frame: pd.DataFrame) -> np.ndarray | float:
-    """The epoch from which each row's is counted: zero error, where there are several networks."""
+    """Return the epoch from which each row's is counted: zero error, of several networks."""
     if frame[RUN].nunique() == 1:
         return 0.0
     return frame.groupby(RUN)[ZERO].transform("max").to_numpy()
 
 
 def _marks(frame: pd.DataFrame) -> tuple[float, float, bool]:
-    """Where zero error and the event stand on the x axis, and whether there is one network."""
+    """Return where zero error and the event stand on the x axis; whether there is one network."""
     shifted = [frame[name] - _origins(frame) for name in (ZERO, EVENT)]
     return float(shifted[0].max()), float(shifted[1].max()), frame[RUN].nunique() == 1
 
@@ -208,13 +227,13 @@ def _heading(frame: pd.DataFrame, branch: str) -> str:
     if branch == UNSCALED:
         return "without scaling"
     row = frame[frame[TRANSFORM] == branch].iloc[0]
-    alpha = row["transform.alpha"]
+    alpha = row[ALPHA]
     source = "eq. 8" if alpha > 1 else "as the public code"
-    return f"{scaling_name(row['transform.layer'], alpha)} ({source})"
+    return f"{scaling_name(row[LAYER], alpha)} ({source})"
 
 
 def _facts(frame: pd.DataFrame, branch: str) -> list[str]:
-    """Networks, zero error, and what became of the function."""
+    """Say networks, zero error, and what became of the function."""
     networks, zero = frame[RUN].nunique(), frame.groupby(RUN)[ZERO].max().dropna()
     first, last = (number(epoch) for epoch in (zero.min(), zero.max()))
     when = "zero error at epoch " + (first if first == last else f"{first} to {last}")
@@ -224,15 +243,15 @@ def _facts(frame: pd.DataFrame, branch: str) -> list[str]:
     later = frame[(frame[TRANSFORM] == branch) & (frame[EPOCH] >= frame[EVENT])]
     if not len(later):
         return lines
-    inputs = int(frame["hp.data.train_size"].iloc[0] + frame["hp.data.test_size"].iloc[0])
-    differs = later.groupby(RUN)["measure.function.differs"]
+    inputs = int(frame[TRAIN_SIZE].iloc[0] + frame[TEST_SIZE].iloc[0])
+    differs = later.groupby(RUN)[DIFFERS]
     most, end = number(differs.max().max()), number(differs.last().max())
     lines.append(f"labels unlike f at the event: at most {most} of {inputs}, at the end {end}")
     after = later[later[SIDE] == "after"]
     if len(after):
-        kept = int(after["is.function_unchanged"].eq(True).sum())
-        least = number(selection.numbers(after, "measure.output.least").min(), 2)
-        moved = number(selection.numbers(after, "measure.output.largest_change").max(), 2)
+        kept = flagged(after, UNCHANGED).sum()
+        least = number(numbers(after, "measure.output.least").min(), 2)
+        moved = number(numbers(after, "measure.output.largest_change").max(), 2)
         lines += [
             f"scaling itself: f unchanged in {kept} of {len(after)},",
             f"outputs moved by at most {moved}, least |output| {least}",
@@ -241,18 +260,16 @@ def _facts(frame: pd.DataFrame, branch: str) -> list[str]:
 
 
 def _legend(figure: Figure, frame: pd.DataFrame, scaled: bool) -> None:
-    def line(colour: str, label: str, style: str = "-") -> Line2D:
-        return Line2D([], [], color=colour, linestyle=style, linewidth=1, label=label)
+    def line(colour: str, label: str, linestyle: str = "-", **look) -> Artist:
+        return style.handle(label, color=colour, linestyle=linestyle, linewidth=1, **look)
 
-    handles: Sequence[Line2D] = [line(TRAIN, "accuracy on S"), line(TEST, "accuracy on E1")]
+    handles = [line(TRAIN, "accuracy on S"), line(TEST, "accuracy on E1")]
     handles += [line(FLAT, "flatness"), line(VOLUME, "log₁₀ V, Heaviside")]
-    if ASCENT.column in frame:
-        handles.append(
-            Line2D([], [], color=FLAT, linestyle="", marker=".", label="SGD ascent (table 1)")
-        )
-    if PROBIT.column in frame:
+    if ASCENT.name in frame:
+        handles.append(line(FLAT, "SGD ascent (table 1)", "", marker="."))
+    if PROBIT.name in frame:
         handles.append(line(VOLUME, "log₁₀ V, probit", ":"))
     handles.append(line(AT_ZERO, "zero error", "--"))
     if scaled:
         handles += [line(AT_EVENT, "scaling", "--"), line(PLAIN, "flatness without scaling")]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=6.5)
+    style.legend(figure, handles, 4, 6.5)

@@ -5,14 +5,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.analysis import columns
-
-VOLUME, SHARPNESS = columns.LOG_VOLUME.column, columns.SHARPNESS.column
-RELAXED = 0.01  # share of log V before the event, within which it has come back
+from flatvol_jax.study.analysis.columns import (
+    ALPHA,
+    DIFFERS,
+    EPOCH,
+    EVENT_EPOCH,
+    LAYER,
+    LOG_VOLUME,
+    RUN,
+    SHARPNESS,
+    TRAIN_ERROR,
+    TRANSFORM,
+    ZERO_EPOCH,
+)
+from flatvol_jax.study.analysis.verdicts import RELAXED
 
 
 def branch_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """What became of the function after the event, a row a network and branch.
+    """Say what became of the function after the event, a row a network and branch.
 
     `kept`: no label of S+E1 differs from f before the event at any measured epoch; `recovered`:
     none at the last one. `jump` is the largest change of log V (nats, Heaviside) from one measured
@@ -20,19 +30,19 @@ def branch_table(frame: pd.DataFrame) -> pd.DataFrame:
     which on log V stays within 1% of what it was before the event, missing where it does not.
     """
     rows = []
-    for run_id, run in frame.groupby("run_id", sort=False):
-        event = _only(run, "measure.epochs.event")
-        base = run[(run["transform"] == "none") & (run["epoch"] == event)]
+    for run_id, run in frame.groupby(RUN, sort=False):
+        event = _only(run, EVENT_EPOCH)
+        base = run[(run[TRANSFORM] == "none") & (run[EPOCH] == event)]
         if base.empty:
             continue
-        later = run[(run["epoch"] > event) | (run["meta.event"] == "after")]
-        for name, branch in later.groupby("transform", sort=False):
-            rows.append({"run_id": run_id, "transform": name, **_branch(base.iloc[0], branch)})
+        later = run[(run[EPOCH] > event) | (run["meta.event"] == "after")]
+        for name, branch in later.groupby(TRANSFORM, sort=False):
+            rows.append({RUN: run_id, "transform": name, **_branch(base.iloc[0], branch)})
     return pd.DataFrame(rows)
 
 
 def largest_alpha(table: pd.DataFrame) -> pd.DataFrame:
-    """For each network and layer the largest α, and the smallest, that kept f or got it back.
+    """Return by network and layer the largest α, and the smallest, that kept f or got it back.
 
     `largest_kept` is the largest α at which f is kept, `unbroken` the largest below which, down
     to 1, every α keeps it; the same for α < 1 with the smallest.
@@ -41,10 +51,10 @@ def largest_alpha(table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         return table
     scaled = table[table["alpha"].notna()]
-    for (run_id, layer), of_layer in scaled.groupby(["run_id", "layer"], sort=False):
-        row: dict[str, Any] = {"run_id": run_id, "layer": int(layer)}
-        above = of_layer[of_layer["alpha"] > 1].sort_values("alpha")
-        below = of_layer[of_layer["alpha"] < 1].sort_values("alpha", ascending=False)
+    for (run_id, layer), own in scaled.groupby([RUN, "layer"], sort=False):
+        row: dict[str, Any] = {RUN: run_id, "layer": int(layer)}
+        above = own[own["alpha"] > 1].sort_values("alpha")
+        below = own[own["alpha"] < 1].sort_values("alpha", ascending=False)
         for word, side in (("largest", above), ("smallest", below)):
             alphas = side["alpha"].to_numpy()
             kept = side["kept"].to_numpy(bool)
@@ -56,47 +66,48 @@ def largest_alpha(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def temporal_summary(frame: pd.DataFrame) -> list[str]:
-    """Zero error and event of each network, and what each branch did."""
+    """Say zero error and event of each network, and what each branch did."""
     lines, table = [], branch_table(frame)
-    for run_id, run in frame.groupby("run_id", sort=False):
-        zero = _only(run, "measure.epochs.zero_error")
+    for run_id, run in frame.groupby(RUN, sort=False):
+        zero = _only(run, ZERO_EPOCH)
         if np.isnan(zero):
             lines.append(f"network {run_id}: no zero error in {run['epoch'].max()} epochs")
             continue
-        event = _only(run, "measure.epochs.event")
+        event = _only(run, EVENT_EPOCH)
         lines.append(f"network {run_id}: zero error at epoch {zero:g}, event at epoch {event:g}")
-        branches = table[table["run_id"] == run_id] if len(table) else table
+        branches = table[table[RUN] == run_id] if len(table) else table
         lines += [_line(branch) for _, branch in branches.iterrows()]
     return lines
 
 
 def _branch(before: pd.Series, branch: pd.DataFrame) -> dict[str, Any]:
     alive = branch[~branch["is.diverged"].astype(bool)]
-    differs = alive["measure.function.differs"].to_numpy(float)
+    differs = alive[DIFFERS].to_numpy(float)
     diverged = len(alive) < len(branch)
     row = {
-        "layer": branch["transform.layer"].iloc[0],
-        "alpha": branch["transform.alpha"].iloc[0],
+        "layer": branch[LAYER].iloc[0],
+        "alpha": branch[ALPHA].iloc[0],
         "kept": bool((differs == 0).all() and not diverged),
         "recovered": len(differs) > 0 and bool(differs[-1] == 0) and not diverged,
         "differs.largest": _number(np.max(differs, initial=0)),
         "differs.last": _number(differs[-1]) if len(differs) else None,
-        "error.train.largest": _number(alive["measure.error.train"].max()),
+        "error.train.largest": _number(alive[TRAIN_ERROR].max()),
         "diverged": diverged,
     }
-    if SHARPNESS in alive and len(alive):
-        row["sharpness.before"] = _number(before[SHARPNESS])
-        row["sharpness.after"] = _number(alive[SHARPNESS].iloc[0])
-        row["sharpness.largest"] = _number(alive[SHARPNESS].max())
-        row["sharpness.last"] = _number(alive[SHARPNESS].iloc[-1])
-    if VOLUME in alive and len(alive):
+    if SHARPNESS.name in alive and len(alive):
+        values = alive[SHARPNESS.name]
+        row["sharpness.before"] = _number(before[SHARPNESS.name])
+        row["sharpness.after"] = _number(values.iloc[0])
+        row["sharpness.largest"] = _number(values.max())
+        row["sharpness.last"] = _number(values.iloc[-1])
+    if LOG_VOLUME.name in alive and len(alive):
         row |= _volume(before, alive)
     return row
 
 
 def _volume(before: pd.Series, branch: pd.DataFrame) -> dict[str, Any]:
-    epochs = branch["epoch"].to_numpy() - before["epoch"]
-    volume = np.concatenate([[before[VOLUME]], branch[VOLUME].to_numpy(float)])
+    epochs = branch[EPOCH].to_numpy() - before[EPOCH]
+    volume = np.concatenate([[before[LOG_VOLUME.name]], branch[LOG_VOLUME.name].to_numpy(float)])
     steps = np.abs(np.diff(volume))
     away = np.abs(volume[1:] - volume[0]) >= RELAXED * abs(volume[0])
     last_away = np.flatnonzero(away)[-1:] + 1
@@ -133,7 +144,7 @@ def _line(branch: pd.Series) -> str:
 
 
 def _only(run: pd.DataFrame, column: str) -> float:
-    """The number that the later rows of a network share; NaN where none has one."""
+    """Return the number that the later rows of a network share; NaN where none has one."""
     return pd.to_numeric(run[column]).max()
 
 

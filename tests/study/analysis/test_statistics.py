@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats import multitest
 
-from flatvol_jax.study.analysis import comparison, resampling, selection, statistics
+from flatvol_jax.study.analysis import comparison, resampling, selection, statistics, verdicts
 
 
 def frame_of(x, y, draws=None, sizes=None, **columns):
@@ -325,14 +326,15 @@ def test_equivalence_is_scipys_two_one_sided_tests():
         stats.ttest_1samp(values, 0.2, alternative="less").pvalue,
         stats.ttest_1samp(values, -0.2, alternative="greater").pvalue,
     )
-    assert comparison.equivalence_p_value(difference, 0.2) == pytest.approx(expected)
+    assert verdicts.p_value(verdicts.within(0.2), difference) == pytest.approx(expected)
 
 
 def test_threshold_p_agrees_with_the_interval():
     frame = normal_frame(np.random.default_rng(18), rho=-0.6)
     result = statistics.correlation(frame, "x", "y", confidence=0.9)
     # The one-sided p-value at an end of a 90% interval is 5%.
-    assert comparison.threshold_p_value(result, -1, -result.high) == pytest.approx(0.05)
+    at_its_end = verdicts.Criterion(-np.inf, result.high, "")
+    assert verdicts.p_value(at_its_end, result) == pytest.approx(0.05)
 
 
 def test_holm_by_hand():
@@ -345,6 +347,42 @@ def test_holm_by_hand():
     assert comparison.simultaneous_confidence(4) == pytest.approx(1 - 0.05 / 4)
     for size in (1, 2, 26, 300):
         assert comparison.family_size(comparison.simultaneous_confidence(size)) == size
+
+
+@pytest.mark.parametrize("claims", [1, 2, 9])
+def test_holm_is_that_of_statsmodels(claims):
+    p = np.random.default_rng(claims).uniform(size=claims) ** 2
+    expected = multitest.multipletests(p, method="holm")[1]
+    np.testing.assert_allclose(list(comparison.holm(dict(enumerate(p))).values()), expected)
+
+
+def test_the_percentiles_behind_the_bootstrap_are_scipys():
+    # At many draws the expanded percentiles are the plain ones of scipy's bootstrap.
+    values = np.random.default_rng(23).exponential(size=400)
+    low, high = resampling.draw_bootstrap(
+        0, lambda kept: values[kept].mean(), np.arange(400), 0.9, resamples=4000
+    )
+    plain = stats.bootstrap(
+        (values,), np.mean, confidence_level=0.9, n_resamples=4000, method="percentile", rng=1
+    ).confidence_interval
+    np.testing.assert_allclose((low, high), plain, atol=0.06 * (high - low))
+
+
+def test_permutations_are_scipys():
+    generator = np.random.default_rng(24)
+    x, y = generator.normal(size=(2, 12))
+    x, y = x - x.mean(), y + 0.4 * x
+    y = y - y.mean()
+    p = resampling.permutation_p_value(0, x, y, np.zeros(12), permutations=9999)
+    expected = stats.permutation_test(
+        (y,),
+        lambda permuted: abs(permuted @ x),
+        permutation_type="pairings",
+        n_resamples=9999,
+        alternative="greater",
+        rng=1,
+    ).pvalue
+    assert p == pytest.approx(expected, abs=4 * np.sqrt(2 * expected / 9999))
 
 
 def test_common_levels_keep_what_all_optimizers_complete():

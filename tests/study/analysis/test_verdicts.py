@@ -5,9 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.study.analysis import claims, verdicts
+from flatvol_jax.study.analysis import claims, run_tables, verdicts
 from flatvol_jax.study.analysis.comparison import Difference
 from flatvol_jax.study.analysis.statistics import Correlation
+
+VOLUME = verdicts.correlates(-1)
 
 
 def correlation(low, high, draws=10, undefined=0):
@@ -60,7 +62,9 @@ def sweep(seed, draws, slope=-1.0, empty_e2=False, optimizers=("sgd",), samples=
     ],
 )
 def test_correlates_by_its_whole_interval(low, high, sign, verdict):
-    assert verdicts.correlates("c", correlation(low, high), sign, "cpu").verdict == verdict
+    assert (
+        verdicts.judge(verdicts.correlates(sign), correlation(low, high), "cpu").verdict == verdict
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,13 +79,13 @@ def test_correlates_by_its_whole_interval(low, high, sign, verdict):
     ],
 )
 def test_a_verdict_needs_ten_draws_and_a_scale(draws, scale, verdict, reason):
-    result = verdicts.correlates("c", correlation(-0.9, -0.5, draws), -1, scale)
+    result = verdicts.judge(VOLUME, correlation(-0.9, -0.5, draws), scale)
     assert result.verdict == verdict
     assert reason in result.reason
 
 
 def test_undefined_draws_and_notes_stand_in_the_reason():
-    result = verdicts.correlates("c", correlation(-0.9, -0.5, 11, 2), -1, "cpu", "E2 is empty")
+    result = verdicts.judge(VOLUME, correlation(-0.9, -0.5, 11, 2), "cpu", "E2 is empty")
     assert "2 further draw(s)" in result.reason
     assert result.reason.endswith("E2 is empty")
 
@@ -95,16 +99,20 @@ def test_undefined_draws_and_notes_stand_in_the_reason():
     ],
 )
 def test_breaks_by_its_whole_interval(low, high, verdict):
-    assert verdicts.breaks("c", difference(low, high), "holds", "cpu").verdict == verdict
+    assert verdicts.judge(verdicts.BREAKS, difference(low, high), "cpu").verdict == verdict
 
 
 @pytest.mark.parametrize("own", ["does not hold", "undecided at this scale"])
 def test_there_is_nothing_to_break_where_sgds_own_correlation_does_not_hold(own):
-    result = verdicts.breaks("c", difference(0.3, 0.6), own, "cpu")
+    def judged(*draws):
+        found = difference(0.3, 0.6, *draws)
+        return verdicts.judge(verdicts.BREAKS, found, "cpu", reference=own)
+
+    result = judged()
     assert result.verdict == "nothing to break"
     assert f"SGD's own correlation: {own}" in result.reason
-    assert verdicts.breaks("c", difference(0.3, 0.6, 9), own, "cpu").verdict.startswith("undecided")
-    assert verdicts.breaks("c", difference(0.3, 0.6, 1), own, "cpu").verdict.startswith("condit")
+    assert judged(9).verdict.startswith("undecided")
+    assert judged(1).verdict.startswith("condit")
 
 
 @pytest.mark.parametrize(
@@ -119,31 +127,31 @@ def test_there_is_nothing_to_break_where_sgds_own_correlation_does_not_hold(own)
     ],
 )
 def test_a_low_ceiling_spares_log_v_a_does_not_hold_and_nothing_else(ceiling, low, high, verdict):
-    found = verdicts.correlates("c", correlation(low, high), -1, "cpu", ceiling=ceiling)
+    found = verdicts.judge(VOLUME, correlation(low, high), "cpu", ceiling=ceiling)
     assert found.verdict == verdict
 
 
 def test_a_low_ceiling_spares_differences_of_log_v_too():
-    for judge, limit in ((verdicts.unchanged, 0.2), (verdicts.exceeds, 0.8)):
+    for criterion in (verdicts.within(0.2), verdicts.exceeds(0.8)):
         apart = difference(0.3, 0.6)
-        assert judge("c", apart, limit, "cpu").verdict == "does not hold"
-        assert judge("c", apart, limit, "cpu", ceiling=0.1).verdict == "undecidable at this |E1|"
+        assert verdicts.judge(criterion, apart, "cpu").verdict == "does not hold"
+        limited = verdicts.judge(criterion, apart, "cpu", ceiling=0.1)
+        assert limited.verdict == "undecidable at this |E1|"
 
 
 def test_half_width_and_decidable_effect_stand_with_each_verdict():
     # On Fisher's z: an interval of this width holds where its near end is at 0.3.
-    found = verdicts.correlates("c", correlation(-0.5, -0.1), -1, "cpu")
+    found = verdicts.judge(VOLUME, correlation(-0.5, -0.1), "cpu")
     reach = (np.arctanh(0.5) - np.arctanh(0.1)) / 2
     assert found.half_width == pytest.approx(0.2)
     assert np.arctanh(-found.decidable) - reach == pytest.approx(np.arctanh(0.3))
     assert "half-width 0.20, decidable: -0.49" in found.reason
-    found = verdicts.breaks("c", difference(-0.1, 0.3), "holds", "cpu")
+    found = verdicts.judge(verdicts.BREAKS, difference(-0.1, 0.3), "cpu")
     assert (found.half_width, found.decidable) == pytest.approx((0.2, 0.4))
-    assert verdicts.unchanged("c", difference(-0.05, 0.1), 0.2, "cpu").decidable == pytest.approx(
-        0.2 - 0.075
-    )
-    assert verdicts.correlates("c", correlation(-1.0, 1.0), 1, "cpu").decidable <= 1
-    wide = verdicts.unchanged("c", difference(-0.3, 0.3), 0.2, "cpu")
+    narrow = verdicts.judge(verdicts.UNCHANGED, difference(-0.05, 0.1), "cpu")
+    assert narrow.decidable == pytest.approx(0.2 - 0.075)
+    assert verdicts.judge(verdicts.correlates(1), correlation(-1.0, 1.0), "cpu").decidable <= 1
+    wide = verdicts.judge(verdicts.UNCHANGED, difference(-0.3, 0.3), "cpu")
     assert np.isnan(wide.decidable)
     assert "half-width 0.30, nothing decidable" in wide.reason
 
@@ -158,7 +166,7 @@ def test_half_width_and_decidable_effect_stand_with_each_verdict():
     ],
 )
 def test_unchanged_is_equivalence_within_the_margin(low, high, verdict):
-    assert verdicts.unchanged("c", difference(low, high), 0.1, "cpu").verdict == verdict
+    assert verdicts.judge(verdicts.within(0.1), difference(low, high), "cpu").verdict == verdict
 
 
 def test_the_hash_is_of_the_file_of_rules():
@@ -289,7 +297,7 @@ def test_the_same_seed_gives_the_same_table():
 
 
 def test_bound_says_something_below_one_half_only():
-    table = claims.bound_table(sweep(7, 2)).set_index("form")
+    table = run_tables.bound_table(sweep(7, 2)).set_index("form")
     assert table.loc["as printed (eq. 4)", "informative"] == 0.25
     assert table.loc["random split of S and E", "runs"] == 0
 
@@ -298,7 +306,7 @@ def test_status_table_counts_unknown_apart():
     frame = sweep(8, 1).astype({"is.ep_converged": object})
     frame.loc[0, "is.ep_converged"] = None
     frame.loc[1, "is.ep_converged"] = False
-    table = claims.status_table(frame).set_index("status")
+    table = run_tables.status_table(frame).set_index("status")
     assert list(table.loc["EP converged"]) == [18, 1, 1]
     assert list(table.loc["sharpness converged"]) == [0, 0, 20]
 
@@ -318,3 +326,26 @@ def test_summary_has_both_correlations_n_and_verdicts():
 def test_no_records_is_an_error():
     with pytest.raises(ValueError, match="no records"):
         claims.claims_table(sweep(0, 1).iloc[:0])
+
+
+@pytest.mark.parametrize(
+    ("criterion", "text", "met"),
+    [
+        (verdicts.correlates(1), "ρ > +0.3", 0.31),
+        (verdicts.correlates(-1), "ρ < -0.3", -0.31),
+        (verdicts.exceeds(0), "> 0", 0.01),
+        (verdicts.within(0.2), "within ±0.2", -0.19),
+    ],
+)
+def test_a_criterion_says_what_it_asks(criterion, text, met):
+    assert criterion.text == text
+    assert criterion.met(met)
+    assert not criterion.met(-2 * np.sign(met))
+    assert not criterion.met(np.nan)
+
+
+def test_a_criterion_that_asks_nothing_is_refused():
+    with pytest.raises(ValueError, match="sign: got 0"):
+        verdicts.correlates(0)
+    with pytest.raises(ValueError, match="margin"):
+        verdicts.within(-0.1)

@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from flatvol_jax.study.boolean import figures
-from flatvol_jax.study.report import scatter
+from flatvol_jax.study.report import formatting, scatter
 
 VOLUME, BEST = "measure.log_volume.direct", "measure.sharpness.best"
 ASCENT, NORM = "measure.sharpness.sgd", "measure.hessian.spectral_norm"
@@ -174,7 +174,7 @@ def test_no_rank_plot_without_counts(boolean):
     ],
 )
 def test_values_are_written_to_the_second_digit_of_their_error(value, error, text):
-    assert figures.measured(value, error) == text
+    assert formatting.measured(value, error) == text
 
 
 def test_the_same_records_give_the_same_file(boolean):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from scipy import optimize, stats
 
 from flatvol_jax.study.boolean.posterior_comparison import (
@@ -48,6 +49,17 @@ def test_fit_and_error_are_those_of_a_direct_maximisation_of_the_likelihood():
     assert fit.standard_error == pytest.approx(
         np.sqrt(dispersion / (mean.sum() * variance)), rel=1e-4
     )
+
+
+def test_fit_and_errors_are_those_of_statsmodels():
+    counts = np.array([40, 4, 18, 0, 6, 0, 3])
+    log_p = np.array([-0.8, -2.1, -1.9, -3.3, -3.0, -4.0, -4.4])
+    model = sm.GLM(counts, sm.add_constant(log_p), family=sm.families.Poisson())
+    fitted = model.fit(scale="X2", tol=1e-12)
+    fit = slope(log_p, counts, 100)
+    assert fit.slope == pytest.approx(fitted.params[1])
+    assert fit.dispersion == pytest.approx(fitted.scale)
+    assert fit.standard_error == pytest.approx(fitted.bse[1])
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])

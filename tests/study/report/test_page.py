@@ -4,11 +4,12 @@ import jinja2
 import pytest
 
 from flatvol_jax.study.analysis import verdicts
+from flatvol_jax.study.analysis.columns import LOG_VOLUME
 from flatvol_jax.study.report import page, scatter
 
 
 def test_inline_svg_is_one_element_with_its_own_ids(one_draw):
-    svg = scatter.svg_text(scatter.panel_figure(one_draw, scatter.VOLUME), transparent=True)
+    svg = scatter.svg_text(scatter.panel_figure(one_draw, LOG_VOLUME), transparent=True)
     inline = page.inline_svg(svg, "p1", 'a "label"')
     root = ElementTree.fromstring(inline)
     assert root.attrib["aria-label"] == 'a "label"'

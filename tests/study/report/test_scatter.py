@@ -5,6 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
+from flatvol_jax.study.analysis.columns import LOG_VOLUME, SHARPNESS
 from flatvol_jax.study.report import scatter, style
 
 
@@ -29,7 +30,7 @@ def test_points_are_log10_against_accuracy_on_e2(one_draw):
 
 
 def test_panel_names_both_correlations_and_who_is_left_out(ten_draws):
-    title = scatter.panel_figure(ten_draws, scatter.VOLUME).axes[0].get_title(loc="left")
+    title = scatter.panel_figure(ten_draws, LOG_VOLUME).axes[0].get_title(loc="left")
     usable = (ten_draws["is.zero_error"] & ten_draws["is.ep_converged"]).sum()
     assert f"n = {usable} ({len(ten_draws) - usable} left out)" in title
     assert "within |A|: −" in title
@@ -38,13 +39,13 @@ def test_panel_names_both_correlations_and_who_is_left_out(ten_draws):
 
 
 def test_one_draw_is_marked_conditional(one_draw):
-    title = scatter.panel_figure(one_draw, scatter.VOLUME).axes[0].get_title(loc="left")
+    title = scatter.panel_figure(one_draw, LOG_VOLUME).axes[0].get_title(loc="left")
     assert "this S, E only" in title
 
 
 def test_e1_is_named_where_e2_is_empty(one_draw):
     frame = one_draw.assign(**{"measure.error.second_test": None})
-    axis = scatter.panel_figure(frame, scatter.VOLUME).axes[0]
+    axis = scatter.panel_figure(frame, LOG_VOLUME).axes[0]
     assert "on E1" in axis.get_ylabel()
 
 
@@ -52,14 +53,14 @@ def test_sharpness_of_zero_is_counted_not_drawn(one_draw):
     frame = one_draw.reset_index(drop=True)
     frame["is.zero_error"] = True
     frame.loc[0, "measure.sharpness.best"] = 0.0
-    axis = scatter.panel_figure(frame, scatter.SHARPNESS).axes[0]
+    axis = scatter.panel_figure(frame, SHARPNESS).axes[0]
     assert "1 at or below 0 not drawn" in axis.get_title(loc="left")
     assert f"n = {len(frame)} " in axis.get_title(loc="left")
 
 
 def test_no_usable_run_draws_an_empty_panel(one_draw):
     frame = one_draw.assign(**{"is.zero_error": False})
-    axis = scatter.panel_figure(frame, scatter.VOLUME).axes[0]
+    axis = scatter.panel_figure(frame, LOG_VOLUME).axes[0]
     assert "not defined" in axis.get_title(loc="left")
     text = axis.texts[0].get_text()
     assert text == f"no usable runs\n{len(frame)}: zero training error not reached"
@@ -79,14 +80,14 @@ def test_two_measures_stand_against_each_other(one_draw):
     numbers = scatter.draw_panel(
         axis,
         one_draw,
-        scatter.VOLUME,
-        scatter.SHARPNESS,
+        LOG_VOLUME,
+        SHARPNESS,
         heading="two measures",
         norm=scatter.attack_size_norm(one_draw),
     )
     points = axis.collections[0].get_offsets()
     np.testing.assert_allclose(points[:, 1], np.log10(frame["measure.sharpness.best"]))
-    assert axis.get_ylabel() == scatter.SHARPNESS.label
+    assert axis.get_ylabel() == SHARPNESS.axis_label
     x, y = frame["measure.log_volume.heaviside"], frame["measure.sharpness.best"]
     assert frame["hp.draw"].nunique() == 1
     assert numbers.pooled.estimate == pytest.approx(stats.spearmanr(x, y).statistic)
@@ -98,7 +99,7 @@ def test_long_lines_of_a_title_are_wrapped_between_words(one_draw):
     look = scatter.Look(line=20)
     norm = scatter.attack_size_norm(one_draw)
     heading = "a heading of many words and 1.25e-3"
-    scatter.draw_panel(axis, one_draw, scatter.VOLUME, heading=heading, norm=norm, look=look)
+    scatter.draw_panel(axis, one_draw, LOG_VOLUME, heading=heading, norm=norm, look=look)
     title = axis.get_title(loc="left")
     assert title.startswith("a heading of many\nwords and 1.25e-3\n")
     assert max(map(len, title.split("\n"))) <= 20
@@ -119,7 +120,7 @@ def test_files_are_png_at_200_dpi_and_svg_and_repeat(tmp_path, one_draw):
 
 def test_drawing_changes_no_global_setting(one_draw):
     before = dict(matplotlib.rcParams)
-    scatter.svg_text(scatter.panel_figure(one_draw, scatter.VOLUME))
+    scatter.svg_text(scatter.panel_figure(one_draw, LOG_VOLUME))
     assert dict(matplotlib.rcParams) == before
 
 

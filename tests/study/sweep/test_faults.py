@@ -6,7 +6,7 @@ import pytest
 
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.study import load_records, records_summary
-from flatvol_jax.study.analysis.faults import fault_table
+from flatvol_jax.study.analysis.run_tables import fault_table
 from flatvol_jax.study.sweep import run as attack_sweep
 from flatvol_jax.study.sweep.run import run_attack_sweep
 

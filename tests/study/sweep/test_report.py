@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flatvol_jax.study.analysis import claims, verdicts
+from flatvol_jax.study.analysis import claims, run_tables, verdicts
 from flatvol_jax.study.report import scatter
 from flatvol_jax.study.sweep import report
 
@@ -84,14 +84,14 @@ def test_page_lists_every_run_and_who_is_left_out(page, ten_draws):
 
 
 def test_page_says_how_far_ep_is_off(page, ten_draws):
-    (row,) = claims.volume_table(ten_draws).to_dict("records")
+    (row,) = run_tables.volume_table(ten_draws).to_dict("records")
     assert row["link"] == "heaviside"
     assert row["runs"] == len(ten_draws)
     assert row["certified"] == int((ten_draws["hp.sample"] != 0).sum())
     np.testing.assert_allclose([row["ep"], row["ep_most"]], 0.5)
     np.testing.assert_allclose([row["corrected"], row["se"]], [0.05, 0.03])
     assert "How far EP is from log V(f)" in page
-    assert not len(claims.volume_table(ten_draws[["hp.draw"]]))
+    assert not len(run_tables.volume_table(ten_draws[["hp.draw"]]))
 
 
 def test_page_adapts_to_dark_and_to_a_phone(page):

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flatvol_jax.study.analysis.flatness_tables import local_volume_table, sharpness_table
+from flatvol_jax.study.analysis.run_tables import local_volume_table, sharpness_table
 
 
 @pytest.fixture
