@@ -16,8 +16,17 @@ from flatvol_jax.runtime.printing import prints_as, with_error
 from flatvol_jax.volume import inputs
 from flatvol_jax.volume.kernel_error import status_given_kernel
 from flatvol_jax.volume.links import LINK_VARIANCE
-from flatvol_jax.volume.posterior_outputs import MATRICES, posterior_outputs
-from flatvol_jax.volume.repetitions import contradiction, find_repetitions
+from flatvol_jax.volume.multiclass.class_outputs import class_posterior_outputs, mean_answers
+from flatvol_jax.volume.multiclass.class_volume import ep_matrices
+from flatvol_jax.volume.multiclass.labels import (
+    checked_class_labels,
+    checked_classes,
+    class_contradiction,
+)
+from flatvol_jax.volume.posterior_outputs import MATRICES, PosteriorOutputs, posterior_outputs
+from flatvol_jax.volume.repetitions import contradiction, find_repetitions, signed_repetitions
+
+_LEAST_VARIANCE = 1e-16  # of an output on E given those on S, in units of its own: rounding
 
 
 @prints_as(
@@ -36,9 +45,9 @@ class PosteriorAccuracy(NamedTuple):
             not a sampled kernel's own error.
         bias: of accuracy, by the jackknife; not taken off.
         probability: P(f(x_e) = y_e | f fits S) of each input of E, (m,).
-        majority: share of E whose probability exceeds 1/2: the accuracy of a vote of all such
-            networks, the Bayes classifier of this prior.
-        ep: accuracy by EP's Gaussian on S, without sampling.
+        majority: accuracy of the answer that most such networks give, the Bayes classifier of this
+            prior.
+        ep: accuracy by EP's Gaussian on S, without sampling; NaN of more than two classes.
         log_volume: log P(S), nats.
         log_volume_error: its standard error, nats.
         status: of log_volume, see `Estimate`; anything but "certified..." holds for the accuracy
@@ -81,6 +90,7 @@ def posterior_accuracy(
     test_labels: Real[AnyArray, " m"],
     link: str = "heaviside",
     *,
+    classes: int | None = None,
     particles: int = 128,
     replicates: int = 16,
 ) -> PosteriorAccuracy:
@@ -102,6 +112,8 @@ def posterior_accuracy(
         test_labels: y on E, (m,), ±1: what their answers are compared with.
         link: "heaviside", an answer is the sign of the output; "probit", the sign of the output
             with unit noise, on S and on E.
+        classes: C, of a network with C outputs whose largest is the answer; labels are then 0..C-1,
+            and g the mean of P(argmax_c f_c(x_e) = y_e | z), by quadrature.
         particles: N, of one replicate.
         replicates: R, independent, whose spread gives the standard error.
 
@@ -114,38 +126,42 @@ def posterior_accuracy(
     key = checks.random_key("key", key)
     particles = checks.count("particles", particles, least=2)
     replicates = checks.count("replicates", replicates, least=2)
-    correlation, _ = inputs.checked_correlation(kernel, noise, MATRICES)
-    labels, test_labels = _checked_labels(labels, test_labels, len(correlation))
+    classes = None if classes is None else checked_classes(classes)
+    matrices = MATRICES if classes is None else ep_matrices(classes)
+    correlation, _ = inputs.checked_correlation(kernel, noise, matrices)
+    labels, test_labels = _checked_labels(labels, test_labels, len(correlation), classes)
+    if classes == 2:
+        labels, test_labels, classes = 2 * labels - 1, 2 * test_labels - 1, None
     n = len(labels)
-    kept = _distinct(correlation[:n, :n], labels, noise)
+    kept = _distinct(correlation[:n, :n], labels, noise, classes)
     prior, cross = correlation[np.ix_(kept, kept)], correlation[kept, n:]
-    sample = posterior_outputs(key, prior, labels[kept], particles, replicates)
     conditional = _conditional(prior, cross)
-
-    by_ep = _chance_right(
-        sample.ep.mean @ conditional.weights,
-        conditional.variance
-        + np.sum(conditional.weights * (sample.ep.covariance @ conditional.weights), axis=0),
-        test_labels,
-    )
-    right = np.stack(
-        [
-            weights
-            @ _chance_right(outputs @ conditional.weights, conditional.variance, test_labels)
-            for outputs, weights in zip(sample.outputs, sample.weights, strict=True)
-        ]
-    )
-    mean = _mean_of_replicates(sample.log_estimates, right)
+    ep: Reals = np.float64(np.nan)
+    if classes is None:
+        sample = posterior_outputs(key, prior, labels[kept], particles, replicates)
+        ep = _accuracy_of_ep(sample, conditional, test_labels)
+        of_replicates = _chances_right(sample, conditional, test_labels)
+        right = _mean_of_replicates(sample.log_estimates, of_replicates)
+        majority = right > 0.5
+    else:
+        sample = class_posterior_outputs(key, prior, labels[kept], classes, particles, replicates)
+        answers = _chances_of_answers(sample, conditional)
+        own = np.arange(len(test_labels)), test_labels
+        of_replicates = answers[:, *own]
+        mean = _mean_of_replicates(sample.log_estimates, answers)
+        right, majority = mean[own], np.argmax(mean, axis=-1) == test_labels
     accuracy = delete_a_group(
-        mean.mean(), _without_each(sample.log_estimates, right.mean(axis=1)), np.ones(replicates)
+        right.mean(),
+        _without_each(sample.log_estimates, of_replicates.mean(axis=1)),
+        np.ones(replicates),
     )
     return PosteriorAccuracy(
         accuracy=float(accuracy.value),
         standard_error=float(accuracy.standard_error),
         bias=float(accuracy.bias),
-        probability=np.asarray(mean),
-        majority=float(np.mean(mean > 0.5)),
-        ep=float(np.mean(by_ep)),
+        probability=right,
+        majority=float(np.mean(majority)),
+        ep=float(ep),
         log_volume=float(sample.estimate.log_volume),
         log_volume_error=float(sample.estimate.standard_error),
         status=str(status_given_kernel(sample.estimate.status)),
@@ -155,15 +171,18 @@ def posterior_accuracy(
 
 
 def _checked_labels(
-    labels: AnyArray, test_labels: AnyArray, inputs_of_kernel: int
+    labels: AnyArray, test_labels: AnyArray, inputs_of_kernel: int, classes: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels on S and on E, ±1, as many together as the kernel has inputs."""
+    """Return the labels on S and on E, as many together as the kernel has inputs."""
     parts = {}
     for name, values in {"labels": labels, "test_labels": test_labels}.items():
         part = checks.finite(name, values, ndim=1)
         if not len(part):
             raise ValueError(f"{name}: got none, wanted at least one label.")
-        parts[name] = inputs.checked_labels(part, len(part))
+        if classes is None:
+            parts[name] = inputs.checked_labels(part, len(part))
+        else:
+            parts[name] = checked_class_labels(part, len(part), classes)
     counts = [len(part) for part in parts.values()]
     if sum(counts) != inputs_of_kernel:
         raise ValueError(
@@ -173,15 +192,22 @@ def _checked_labels(
     return parts["labels"], parts["test_labels"]
 
 
-def _distinct(correlation: np.ndarray, labels: np.ndarray, noise: float) -> np.ndarray:
+def _distinct(
+    correlation: np.ndarray, labels: np.ndarray, noise: float, classes: int | None
+) -> np.ndarray:
     """Return the inputs of S that repeat none before them; refuse labels that no function has."""
     read = correlation.__getitem__
-    repetitions = find_repetitions(read, len(correlation))
-    clash = contradiction(repetitions, labels, read, noise)
+    if classes is None:
+        repetitions = find_repetitions(read, len(correlation))
+        clash = contradiction(repetitions, labels, read, noise)
+    else:
+        repetitions = signed_repetitions(read, len(correlation))
+        clash = class_contradiction(repetitions, labels, read, noise)
     if clash is not None:
         raise ValueError(
-            f"labels: got two labels for inputs {clash[0]} and {clash[1]} of S, which are one: no "
-            "function fits them, and there is no posterior. Leave one of them out."
+            f"labels: got labels for inputs {clash[0]} and {clash[1]} of S, which are one (or "
+            "opposite), that contradict each other: no function fits them, and there is no "
+            "posterior. Leave one of them out."
         )
     return repetitions.kept
 
@@ -197,9 +223,37 @@ def _chance_right(mean: AnyArray, variance: AnyArray, labels: np.ndarray) -> np.
         return ndtr(labels * mean / np.sqrt(variance))
 
 
-def _mean_of_replicates(log_estimates: np.ndarray, values: np.ndarray) -> Reals:
+def _accuracy_of_ep(
+    sample: PosteriorOutputs, conditional: _Conditional, test_labels: np.ndarray
+) -> Reals:
+    """Return the accuracy that EP's Gaussian on S predicts."""
+    assert sample.ep is not None
+    added = np.asarray(sample.ep.covariance) @ conditional.weights
+    variance = conditional.variance + np.sum(conditional.weights * added, axis=0)
+    return np.mean(_chance_right(sample.ep.mean @ conditional.weights, variance, test_labels))
+
+
+def _chances_right(
+    sample: PosteriorOutputs, conditional: _Conditional, test_labels: np.ndarray
+) -> np.ndarray:
+    """Return the chance of a right answer by each replicate, (R, m)."""
+    parts = zip(sample.outputs, sample.weights, strict=True)
+    means = ((weights, outputs @ conditional.weights) for outputs, weights in parts)
+    return np.stack([w @ _chance_right(m, conditional.variance, test_labels) for w, m in means])
+
+
+def _chances_of_answers(sample: PosteriorOutputs, conditional: _Conditional) -> np.ndarray:
+    """Return the chance of each of C answers by each replicate, (R, m, C)."""
+    deviation = np.sqrt(np.maximum(conditional.variance, _LEAST_VARIANCE))
+    parts = zip(sample.outputs, sample.weights, strict=True)
+    return np.stack(
+        [np.asarray(mean_answers(*part, conditional.weights, deviation)) for part in parts]
+    )
+
+
+def _mean_of_replicates(log_estimates: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return Σ_r Ẑ_r v_r / Σ_r Ẑ_r, the replicates along the first axis."""
-    return np.exp(log_estimates - logsumexp(log_estimates)) @ values
+    return np.tensordot(np.exp(log_estimates - logsumexp(log_estimates)), values, 1)
 
 
 def _without_each(log_estimates: np.ndarray, values: np.ndarray) -> np.ndarray:

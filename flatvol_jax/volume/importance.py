@@ -128,11 +128,11 @@ def twisted_particles(
     shift: Float[AnyArray, " n"],
     particles: int,
     replicates: int,
-) -> tuple[Array, Cloud, Replicates]:
-    """Return the z that `twisted_importance_sampling` drew, (P, n), the cloud and its estimates."""
+) -> tuple[Array, Cloud]:
+    """Return the z that `twisted_importance_sampling` draws, (P, n), and the cloud."""
     cloud = initial_cloud(len(mean), particles, replicates)
     cloud = visit_coordinates(key, cloud, mean, factor, precision, shift, replicates)
-    return jnp.asarray(mean + cloud.noise @ factor.T), cloud, cloud_replicates(cloud)
+    return jnp.asarray(mean + cloud.noise @ factor.T), cloud
 
 
 def initial_cloud(n: int, particles: int, replicates: int) -> Cloud:

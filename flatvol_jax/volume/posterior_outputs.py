@@ -13,7 +13,12 @@ from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.volume import inputs
 from flatvol_jax.volume.ep import EP, expectation_propagation, prior_cavities
 from flatvol_jax.volume.host_ep import expectation_propagation_on_host, on_cpu
-from flatvol_jax.volume.importance import offspring_weights, twisted_particles
+from flatvol_jax.volume.importance import (
+    Cloud,
+    cloud_replicates,
+    offspring_weights,
+    twisted_particles,
+)
 from flatvol_jax.volume.posterior import Posterior, gaussian_posterior
 from flatvol_jax.volume.sampling import (
     Estimate,
@@ -24,8 +29,8 @@ from flatvol_jax.volume.sampling import (
 )
 
 MATRICES = 6.0  # n² float64 at once beside the kernel: EP's, Σ and its factor
-_TOLERANCE = 1e-8  # nats, of EP's residual: EP only proposes
-_MAX_ITERATIONS = 200
+TOLERANCE = 1e-8  # nats, of EP's residual: EP only proposes
+MAX_ITERATIONS = 200
 
 
 @prints_its_fields
@@ -35,13 +40,13 @@ class PosteriorOutputs(NamedTuple):
     The expectation of g(z) is Σ_r Ẑ_r Σ_p w̄_rp g(z_rp) / Σ_r Ẑ_r, consistent in N R.
 
     Attributes:
-        outputs: z, (R, N, n).
+        outputs: z, (R, N, n); of C classes (R, N, C, n).
         weights: w̄, which add up to 1 within each replicate, (R, N).
         log_estimates: log Ẑ_r, of independent unbiased estimates of P(y), nats, (R,).
         ancestors: effective number of particles at the start that have offspring at the end,
             1/Σ_g W_g² for W_g the weight of the offspring of ancestor g, (R,).
         estimate: log P(y) from all replicates.
-        ep: EP's approximation of the same posterior: a Gaussian.
+        ep: EP's approximation of the same posterior: a Gaussian; None of more than two classes.
     """
 
     outputs: Float[AnyArray, "R N n"]
@@ -49,7 +54,7 @@ class PosteriorOutputs(NamedTuple):
     log_estimates: Float[np.ndarray, " R"]
     ancestors: Float[AnyArray, " R"]
     estimate: Estimate
-    ep: Posterior
+    ep: Posterior | None
 
 
 def posterior_outputs(
@@ -76,14 +81,37 @@ def posterior_outputs(
     matrix, labels = jnp.asarray(correlation), np.asarray(labels, np.float64)
     ep = _fixed_point(matrix, labels)
     gaussian = gaussian_posterior(matrix, *ep.sites)
+    return sampled_outputs(key, matrix, labels, ep, gaussian, particles, replicates)
+
+
+def sampled_outputs(
+    key: jax.Array,
+    kernel: jax.Array,
+    labels: np.ndarray,
+    ep: EP,
+    gaussian: Posterior,
+    particles: int,
+    replicates: int,
+) -> PosteriorOutputs:
+    """Draw the outputs given a run of EP, or from the prior where that is the better proposal.
+
+    Args:
+        key: for all draws.
+        kernel: K, (n, n).
+        labels: ±1, (n,) float64.
+        ep: a run of EP on them.
+        gaussian: of its sites.
+        particles: N.
+        replicates: R.
+    """
     proposal = chosen_proposal("auto", ep)
     precision, shift = jnp.asarray(ep.sites.precision), jnp.asarray(labels * ep.sites.shift)
     twisted = gaussian
     if proposal == "prior":
         precision = shift = jnp.zeros(len(labels))
-        twisted = Posterior(shift, matrix, np.float64(0.0))
+        twisted = Posterior(shift, kernel, np.float64(0.0))
     order = hardest_first(labels, ep)
-    signed, cloud, runs = twisted_particles(
+    signed, cloud = twisted_particles(
         key,
         (labels * twisted.mean)[order],
         signed_factor(twisted.covariance, labels, order),
@@ -93,11 +121,31 @@ def posterior_outputs(
         replicates,
     )
     outputs = jnp.zeros_like(signed).at[:, order].set(signed) * labels
-    log_weight = cloud.log_weight.reshape(replicates, particles)
-    runs, log_normaliser = jax.device_get(runs), float(twisted.log_normaliser)
+    return weighted_outputs(cloud, outputs, float(twisted.log_normaliser), proposal, gaussian)
+
+
+def weighted_outputs(
+    cloud: Cloud,
+    outputs: AnyArray,
+    log_normaliser: float,
+    proposal: str,
+    gaussian: Posterior | None = None,
+) -> PosteriorOutputs:
+    """Return the particles of a cloud that has visited all coordinates.
+
+    Args:
+        cloud: P = R N particles.
+        outputs: theirs, (P, ...).
+        log_normaliser: log Z_s of the sites that twisted them.
+        proposal: "ep" or "prior".
+        gaussian: of the sites.
+    """
+    replicates = len(cloud.log_estimate)
+    log_weight = cloud.log_weight.reshape(replicates, -1)
+    particles, runs = log_weight.shape[1], jax.device_get(cloud_replicates(cloud))
     return to_host(
         PosteriorOutputs(
-            outputs.reshape(replicates, particles, -1),
+            outputs.reshape(replicates, particles, *outputs.shape[1:]),
             jax.nn.softmax(log_weight, axis=-1),
             log_normaliser + runs.log_estimate,
             1.0 / jnp.sum(offspring_weights(cloud) ** 2, axis=-1),
@@ -109,4 +157,4 @@ def posterior_outputs(
 
 def _fixed_point(matrix: jax.Array, labels: np.ndarray) -> EP:
     run = expectation_propagation_on_host if on_cpu(matrix) else expectation_propagation
-    return run(matrix, labels, prior_cavities(matrix), _TOLERANCE, _MAX_ITERATIONS)
+    return run(matrix, labels, prior_cavities(matrix), TOLERANCE, MAX_ITERATIONS)

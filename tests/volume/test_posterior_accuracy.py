@@ -7,6 +7,8 @@ from scipy.special import ndtr
 
 import flatvol_jax as fv
 from flatvol_jax.volume import posterior_accuracy
+from flatvol_jax.volume.multiclass import estimate
+from flatvol_jax.volume.multiclass.class_outputs import mean_answers
 
 KEY = jax.random.key(0)
 
@@ -146,6 +148,55 @@ def test_repeated_inputs_count_once():
         posterior_accuracy(KEY, r[np.ix_(twice, twice)], [1, -1, 1, 1], [1, -1])
 
 
+def class_functions(classes, m):
+    return np.array(list(np.ndindex(*[classes] * m)))
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_posterior_of_all_functions_of_three_classes(blocks, monkeypatch):
+    """Σ_f P(S, f) accuracy(f) / P(S), over all 3^2 functions on E, by both samplers."""
+    if blocks:
+        monkeypatch.setattr(estimate, "TOGETHER", 0)
+    r, labels, truth = correlations(3, 9), np.array([0, 2, 1, 1, 0, 2, 2]), np.array([2, 1])
+    functions = class_functions(3, 2)
+    rows = np.concatenate([np.tile(labels, (9, 1)), functions], axis=1)
+    volumes = fv.log_volume(r, rows, method="certified", key=KEY, classes=3)
+    weight = np.exp(volumes.log_volume - volumes.log_volume.max())
+    weight /= weight.sum()
+    right = (functions == truth).mean(axis=1)
+    error = np.sqrt(np.sum((weight * (right - weight @ right) * volumes.standard_error) ** 2))
+    found = posterior_accuracy(jax.random.key(1), r, labels, truth, classes=3)
+    assert abs(found.accuracy - weight @ right) < 4 * np.hypot(error, found.standard_error)
+    assert np.hypot(error, found.standard_error) < 0.02
+    votes = [[weight[functions[:, e] == c].sum() for c in range(3)] for e in range(2)]
+    assert found.majority == np.mean(np.argmax(votes, axis=1) == truth)
+
+
+def test_answers_of_classes_add_up_and_two_are_those_of_the_difference():
+    rng = np.random.default_rng(13)
+    outputs, response = rng.normal(size=(6, 2, 5)), rng.normal(size=(5, 4))
+    deviation, weights = rng.uniform(0.01, 2, size=4), np.full(6, 1 / 6)
+    with jax.enable_x64(True):
+        two = np.asarray(mean_answers(outputs, weights, response, deviation))
+        many = np.asarray(mean_answers(rng.normal(size=(6, 7, 5)), weights, response, deviation))
+    difference = (outputs[:, 1] - outputs[:, 0]) @ response / (deviation * 2**0.5)
+    np.testing.assert_allclose(two[:, 1], ndtr(difference).mean(axis=0), atol=1e-8)
+    np.testing.assert_allclose(many.sum(axis=1), 1.0, atol=1e-8)
+
+
+def test_two_classes_are_the_binary_case():
+    r, labels, truth = correlations(3, 9), np.array([1, -1, 1, 1, -1, -1]), np.array([1, -1, 1])
+    binary = posterior_accuracy(KEY, r, labels, truth)
+    found = posterior_accuracy(KEY, r, (labels + 1) // 2, (truth + 1) // 2, classes=2)
+    np.testing.assert_array_equal(found.probability, binary.probability)
+
+
+def test_classes_on_the_training_inputs_are_those_of_the_labels():
+    r, labels = correlations(6, 8), np.array([0, 1, 2, 1, 0, 0, 2, 1])
+    found = posterior_accuracy(KEY, np.block([[r, r], [r, r]]), labels, labels, classes=3)
+    np.testing.assert_allclose(found.probability, 1.0, atol=1e-6)
+
+
 def test_prints_in_a_line():
     found = posterior_accuracy(KEY, correlations(11, 4), [1, -1], [1, 1])
     assert repr(found).startswith("PosteriorAccuracy(0.")
@@ -161,6 +212,7 @@ def test_prints_in_a_line():
         (dict(labels=[1, 1, 1]), "got 4 inputs for 3 labels on S and 2 on E"),
         (dict(link="hard"), "link: got 'hard'"),
         (dict(particles=1), "particles: got 1"),
+        (dict(classes=3), "labels: got -1 to 1"),
         (dict(kernel=np.ones((4, 4), np.float32)), "float64"),
     ],
 )

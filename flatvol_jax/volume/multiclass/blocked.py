@@ -1,5 +1,6 @@
 """Sampling of C outputs, a block of inputs at a time: unbiased for V(f), in O(C n²) memory."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -49,7 +50,32 @@ def blocked_estimate(
     rounding_error: float = 0.0,
     block: int | None = None,
 ) -> Estimate:
-    """Estimate V(f) by sequential importance sampling of the outputs, twisted by EP's sites.
+    """Estimate V(f) from the weights of `blocked_particles`.
+
+    Args:
+        key: for all draws.
+        problem: the labelling, under a kernel that is not singular.
+        ep: a run of EP on it, on the host.
+        log_normaliser: log Z_s of its sites.
+        particles: N, of one replicate.
+        replicates: R.
+        rounding_error: nats, in the standard error.
+        block: inputs of a block; by size where left out.
+    """
+    cloud, _ = blocked_particles(key, problem, ep, particles, replicates, block)
+    runs = jax.device_get(cloud_replicates(cloud))
+    return combined_replicates(runs, float(log_normaliser), particles, "ep", rounding_error)
+
+
+def blocked_particles(
+    key: jax.Array,
+    problem: Problem,
+    ep: EP,
+    particles: int,
+    replicates: int,
+    block: int | None = None,
+) -> tuple[Cloud, Callable[[], np.ndarray]]:
+    """Draw the outputs by sequential importance sampling, twisted by EP's sites.
 
     As `twisted_importance_sampling`, of the differences at a block of inputs, hardest first, and
     then of f_{i,y_i} given them, which has no constraint and no weight: the outputs at earlier
@@ -61,11 +87,12 @@ def blocked_estimate(
         key: for all draws.
         problem: the labelling, under a kernel that is not singular.
         ep: a run of EP on it, on the host.
-        log_normaliser: log Z_s of its sites.
         particles: N, of one replicate.
         replicates: R.
-        rounding_error: nats, in the standard error.
         block: inputs of a block; by size where left out.
+
+    Returns:
+        The cloud, and a function that makes f, (P, C, n).
     """
     classes, n = problem.own.shape
     block = block or max(-(-n // _BLOCKS), _DIFFERENCES // (classes - 1), 1)
@@ -96,7 +123,7 @@ def blocked_estimate(
         )
         block_key = jax.random.fold_in(key, first)
         c, i = visits
-        cloud, outputs = _draw(
+        cloud, block_outputs = _draw(
             block_key,
             cloud,
             *map(jnp.asarray, conditional),
@@ -104,7 +131,7 @@ def blocked_estimate(
             shift[c, first + i],
             replicates,
         )
-        origin, differences, winners = jax.device_get(outputs)
+        origin, differences, winners = jax.device_get(block_outputs)
         drawn = np.tile(winners, (classes, 1, 1))
         drawn[c, :, i] -= differences.T
         if not np.array_equal(origin, np.arange(total)):
@@ -114,8 +141,14 @@ def blocked_estimate(
             noise[one, :, rows] = dtrsm(
                 1.0, factor[rows, rows], drawn[one].T, lower=1, overwrite_b=1
             ).T
-    runs = jax.device_get(cloud_replicates(cloud))
-    return combined_replicates(runs, float(log_normaliser), particles, "ep", rounding_error)
+
+    def outputs() -> np.ndarray:
+        drawn = np.empty((total, classes, n))
+        for one in range(classes):
+            drawn[:, one, order] = noise[one] @ factor.T
+        return drawn
+
+    return cloud, outputs
 
 
 def _visits(own: np.ndarray, hardness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

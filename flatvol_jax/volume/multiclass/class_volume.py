@@ -48,7 +48,7 @@ _DENSE = 4000  # differences up to which M is taken where K is singular
 _LARGEST_JITTER = 1e-7  # added to correlations that have no factor; its effect is in the error
 
 
-class _Run(NamedTuple):
+class ClassRun(NamedTuple):
     """EP of one labelling and what the method needs beyond it.
 
     Attributes:
@@ -109,7 +109,7 @@ def volume_of_classes(
     if begin is not None:
         mean, variance = begin.mean / scale[:, None], begin.variance / scale[:, None] ** 2
         begin = Cavities(mean[kept], variance[kept])
-    runner = _Runner(matrix, classes, options)
+    runner = ClassEP(matrix, classes, options)
 
     def finished(place):
         clash, row = clashes[place], rows[place]
@@ -153,7 +153,7 @@ def ep_matrices(classes: int, noise: bool = True) -> float:
     return classes + 3.2 + noise
 
 
-class _Runner:
+class ClassEP:
     """EP of one labelling after another under one matrix of correlations."""
 
     def __init__(self, matrix: np.ndarray, classes: int, options: Any):
@@ -162,7 +162,7 @@ class _Runner:
         self._dense = self._differences <= _SMALL
         self._algebra: HostClasses | None = None
 
-    def run(self, labels: np.ndarray, begin: Cavities | None) -> _Run:
+    def run(self, labels: np.ndarray, begin: Cavities | None) -> ClassRun:
         """Return EP's fixed point and its moments."""
         problem = class_problem(self._matrix, labels, self._classes)
         if self._dense:
@@ -181,7 +181,7 @@ class _Runner:
         self._algebra = None  # of another matrix
         return found
 
-    def _by_class(self, problem: Problem, begin: Cavities | None, jitter: float = 0.0) -> _Run:
+    def _by_class(self, problem: Problem, begin: Cavities | None, jitter: float = 0.0) -> ClassRun:
         options, start = self._options, starting_cavities(problem, begin)
         if self._algebra is None:
             self._algebra = HostClasses(problem.kernel, self._classes)
@@ -202,15 +202,15 @@ class _Runner:
         uncertainty = moments.joint_uncertainty(problem, ep, pieces)
         increments = _increments(problem, ep, mean, uncertainty)
         if options.method == "ep" or not np.isfinite(ep.log_volume):
-            return _Run(problem, ep, increments, None, None, np.nan, jitter)
+            return ClassRun(problem, ep, increments, None, None, np.nan, jitter)
         rotations = moments.weighted_rotations(problem, ep, pieces)
         correction = moments.class_correction(problem, ep, rotations)
         algebra.forget()  # its rotations are weighted
         posterior = partial(moments.class_posterior, problem, ep, pieces, rotations)
         normaliser = moments.site_normaliser(ep, pieces)
-        return _Run(problem, ep, increments, correction, posterior, normaliser, jitter)
+        return ClassRun(problem, ep, increments, correction, posterior, normaliser, jitter)
 
-    def _by_differences(self, problem: Problem, begin: Cavities | None) -> _Run:
+    def _by_differences(self, problem: Problem, begin: Cavities | None) -> ClassRun:
         options, dense = self._options, DenseClasses(problem)
         ones = np.ones(self._differences)
         ep = to_host(
@@ -226,11 +226,11 @@ class _Runner:
         mean, uncertainty = dense.marginals(ep.sites).mean, dense.uncertainty(problem, ep)
         increments = _increments(problem, ep, mean, uncertainty)
         if options.method == "ep":
-            return _Run(problem, ep, increments, None, None, np.nan, 0.0)
+            return ClassRun(problem, ep, increments, None, None, np.nan, 0.0)
         posterior = dense.posterior(ep)
         correction = second_order_correction(posterior.covariance, ones, ep.cavities)
         normaliser = posterior.log_normaliser
-        return _Run(problem, ep, increments, correction, lambda: posterior, normaliser, 0.0)
+        return ClassRun(problem, ep, increments, correction, lambda: posterior, normaliser, 0.0)
 
 
 def _increments(problem: Problem, ep: EP, mean: Any, uncertainty: np.ndarray) -> np.ndarray:
@@ -239,7 +239,9 @@ def _increments(problem: Problem, ep: EP, mean: Any, uncertainty: np.ndarray) ->
     return moments.point_increments(problem, ep, mean, uncertainty)
 
 
-def _class_result(run: _Run, classes: int, options: Any, estimate: Estimate | None) -> LogVolume:
+def _class_result(
+    run: ClassRun, classes: int, options: Any, estimate: Estimate | None
+) -> LogVolume:
     """Return the result in the units of correlations, on the host."""
     problem, ep, correction = run.problem, run.ep, run.correction
     value: Any = ep.log_volume
@@ -281,7 +283,9 @@ def _class_result(run: _Run, classes: int, options: Any, estimate: Estimate | No
     )
 
 
-def _impossible_result(clash: tuple[int, int], run: _Run, classes: int, options: Any) -> LogVolume:
+def _impossible_result(
+    clash: tuple[int, int], run: ClassRun, classes: int, options: Any
+) -> LogVolume:
     """Return the exact answer V(f) = 0; sites and cavities are those of the first labels."""
     certified = options.method == "certified"
     return _class_result(run, classes, options, None)._replace(

@@ -63,7 +63,7 @@ def test_standard_errors_are_calibrated_over_fifty_seeds(sampler):
 
 def run_of_ep():
     options = SimpleNamespace(tolerance=1e-10, max_iterations=200, method="ep_corrected")
-    return class_volume._Runner(KERNEL, C, options).run(LABELS, None)
+    return class_volume.ClassEP(KERNEL, C, options).run(LABELS, None)
 
 
 @pytest.mark.parametrize("block", [60, 20, 7])
