@@ -29,7 +29,8 @@ from flatvol_jax.study.measures.transforms import transformed
 
 _BY_EP = {"log_volume": {"estimator": "ep"}}
 _PARTS = ("log_volume", "sharpness", "hessian", "invariants", "baselines")
-_KNOWN = {**MEASURES, "invariants": measure_invariants}
+_KNOWN = {name: measure.measured for name, measure in MEASURES.items()}
+_KNOWN["invariants"] = measure_invariants
 
 
 class SymmetryAudit:

@@ -34,7 +34,7 @@ class Transform(NamedTuple):
 
 
 def transformed(key: jax.Array, spec: Spec, params: Params, transform: Transform) -> Params:
-    """The parameters in the transform's form; `key` draws the units' exponents and orders."""
+    """Return the transformed parameters; `key` draws the units' exponents and orders."""
     if transform.symmetry == "none":
         return params
     units = np.shape(_leaf(params, rectified_layer(spec, transform.layer).incoming[0]))[-1]
