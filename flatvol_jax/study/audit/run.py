@@ -100,7 +100,7 @@ def run_symmetry_audit(
             for transform in transforms:
                 params = transformed(key, problem.spec, trained.params, transform)
                 form = answered(problem, params, trained.state, trained.epochs)
-                rows.append(row | transform_columns(transform) | function_columns(trained, form))
+                rows.append(row | transform.columns | function_columns(trained, form))
                 for name, measure in measures.items():
                     text, own = f"{transform.name}: {name}", named_key(key, name)
                     rows[-1] |= store.get(
@@ -167,16 +167,6 @@ def _draw_of(config: StudyConfig, problem: Problem, run: Run) -> str:
         f"draw {run.draw} of {config.hp.data.name} with sweep.seed = "
         f"{config.sweep.seed}: {len(problem.train_y)} inputs S and {len(problem.test_y)} E1"
     )
-
-
-def transform_columns(transform: Transform) -> dict[str, Any]:
-    """Return which transform a row is of."""
-    return {
-        "transform": transform.name,
-        "transform.symmetry": transform.symmetry,
-        "transform.layer": transform.layer,
-        "transform.alpha": transform.alpha,
-    }
 
 
 def function_columns(trained: Trained, form: Trained) -> dict[str, Any]:

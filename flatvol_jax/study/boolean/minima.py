@@ -9,9 +9,7 @@ from etils import epath
 
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.analysis.columns import ASCENT, SHARPNESS, SPECTRAL_NORM
-from flatvol_jax.study.boolean.settings import MeasureSettings
 from flatvol_jax.study.boolean.system import BooleanSystem
-from flatvol_jax.study.engine.settings import settings
 from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.measures.study_config import train_settings
 from flatvol_jax.study.measures.trained import Trained
@@ -48,7 +46,6 @@ def find_minima(
         (networks, epochs of `overtrain`), NaN without zero error there.
     """
     networks, overtrain = minima["networks"], minima["overtrain"]
-    options = settings(MeasureSettings, minima["measures"], "minima.measures")
     keys = jax.vmap(lambda j: named_key(key, "minimum", j))(np.arange(networks))
     trained = train_ensemble(
         keys,
@@ -70,8 +67,8 @@ def find_minima(
                 continue
             network = Trained(params, {}, output, output[:0], int(trained.epochs[j]))
             for stage, column in COLUMNS.items():
-                measure, own_key = MEASURES[stage].function, named_key(keys[j], stage)
-                row = measure(problem, network, own_key, getattr(options, stage))
+                entries, own_key = minima["measures"][stage], named_key(keys[j], stage)
+                row = MEASURES[stage].measured(problem, network, own_key, entries)
                 found[stage][j, place] = row[column]
     return {"epochs": np.where(trained.zero_error, trained.epochs, -1), **found}
 

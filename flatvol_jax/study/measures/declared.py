@@ -1,11 +1,12 @@
 """How a measure of a trained network is declared: its name, version and settings in one place."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 
-from flatvol_jax.study.engine.settings import settings_class
+from flatvol_jax.study.engine.settings import Check, settings_class
 from flatvol_jax.study.engine.store import Stage
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.trained import Trained
@@ -38,6 +39,17 @@ class Measure(NamedTuple):
 MEASURES: dict[str, Measure] = {}
 
 
+def setting(check: Check, usual: Any, before: Any = dataclasses.MISSING) -> Any:
+    """Declare a setting of a measure.
+
+    Args:
+        check: what it must be.
+        usual: its value where nothing else is said, in the configs and in `fv.measure`.
+        before: what a config means that is older than the setting.
+    """
+    return dataclasses.field(default=before, metadata={"check": check, "usual": usual})
+
+
 def measure(name: str, version: int, *, from_kernel: bool = False, **entries: Any) -> Callable:
     """Declare the function that it decorates as the measure `name`.
 
@@ -45,7 +57,7 @@ def measure(name: str, version: int, *, from_kernel: bool = False, **entries: An
         name: in configs, of the stage of its units and of their `meta` columns.
         version: raise it when the meaning of a column changes: old units are then computed anew.
         from_kernel: whether it depends on how the kernel is computed.
-        entries: its settings, as `engine.settings.settings_class` takes them.
+        entries: its settings, each a `setting`.
     """
 
     def declared(function: Callable) -> Callable:

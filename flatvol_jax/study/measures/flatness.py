@@ -1,5 +1,7 @@
 """Measures of the minimum: sharpness, Hessian, and what is invariant under rescaling."""
 
+from collections.abc import Iterable
+
 import jax
 import numpy as np
 
@@ -7,8 +9,8 @@ from flatvol_jax import flatness
 from flatvol_jax.models.spec import Path, Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study.engine.settings import choice, entry
-from flatvol_jax.study.measures.declared import measure, result_columns
+from flatvol_jax.study.engine.settings import choice
+from flatvol_jax.study.measures.declared import measure, result_columns, setting
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.trained import (
     Trained,
@@ -21,7 +23,12 @@ from flatvol_jax.study.measures.trained import (
 )
 
 
-@measure("sharpness", 4, epsilon=checks.positive, method=choice(flatness.METHODS))
+@measure(
+    "sharpness",
+    4,
+    epsilon=setting(checks.positive, 1e-4),
+    method=setting(choice(flatness.METHODS), "best"),
+)
 def measure_sharpness(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
     """Return box sharpness (def. 2.1, eq. 7), the best found."""
     loss = train_loss(problem, trained.state)
@@ -38,14 +45,15 @@ def measure_sharpness(problem: Problem, trained: Trained, key: jax.Array, settin
 @measure(
     "sgd_sharpness",
     3,
-    epsilon=checks.positive,
-    batch_size=checks.count,
-    learning_rate=checks.positive,
-    epochs=checks.count,
-    # A config without these is older than they are.
-    reading=entry(choice(flatness.READINGS), "minibatch"),
-    mode=entry(choice(("evaluation", "training")), "evaluation"),
-    drop_incomplete=entry(checks.boolean, False),
+    # Table 1 of the paper, second line; the learning rate is that of the mean loss of a batch.
+    epsilon=setting(checks.positive, 1e-4),
+    batch_size=setting(checks.count, 32),
+    learning_rate=setting(checks.positive, 1e-3),
+    epochs=setting(checks.count, 100),
+    reading=setting(choice(flatness.READINGS), "full", before="minibatch"),
+    # "training" is that of a network with BatchNorm.
+    mode=setting(choice(("evaluation", "training")), "evaluation", before="evaluation"),
+    drop_incomplete=setting(checks.boolean, False, before=False),
 )
 def measure_sgd_sharpness(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
     """Return sharpness by the paper's procedure (table 1): projected SGD ascent on minibatches.
@@ -70,7 +78,7 @@ def measure_sgd_sharpness(problem: Problem, trained: Trained, key: jax.Array, se
     }
 
 
-@measure("hessian", 3, k=checks.count)
+@measure("hessian", 3, k=setting(checks.count, 50))
 def measure_hessian(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
     """Return the spectrum of the Hessian of L on S, and the trace of its Gauss-Newton part.
 
@@ -90,7 +98,7 @@ def measure_hessian(problem: Problem, trained: Trained, key: jax.Array, settings
     }
 
 
-@measure("spectral_density", 1, probes=checks.count, depth=checks.count)
+@measure("spectral_density", 1, probes=setting(checks.count, 4), depth=setting(checks.count, 80))
 def measure_spectral_density(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
     """Return quadratures of the Hessian's spectrum, the shares of its eigenvalues away from zero.
 
@@ -110,41 +118,52 @@ def measure_spectral_density(problem: Problem, trained: Trained, key: jax.Array,
 @measure(
     "scale_invariant",
     2,
-    rho=checks.positive,
-    average_rho=checks.positive,
-    samples=checks.count,
+    rho=setting(checks.positive, 1e-3),
+    average_rho=setting(checks.positive, 0.05),
+    samples=setting(checks.count, 64),
 )
 def measure_scale_invariant(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
     """Return relative flatness, normalised and adaptive sharpness, the Fisher-Rao norm, on S."""
+    layers = range(1, len(weight_paths(problem.spec)) + 1)
+    row = invariant_columns(problem, trained, key, settings, ("inf", "2"), ("adaptive", "plain"))
+    return row | layer_columns(problem, trained, key, layers)
+
+
+def invariant_columns(
+    problem: Problem, trained: Trained, key: jax.Array, settings, norms: tuple, kinds: tuple
+) -> dict:
+    """Return adaptive sharpness in some norms, average sharpness of some kinds, Fisher-Rao norm."""
     loss, params, row = train_loss(problem, trained.state), trained.params, {}
-    for norm in ("inf", "2"):
+    for norm in norms:
         worst = flatness.adaptive_sharpness(loss, params, settings.rho, norm)
         row |= result_columns(f"measure.adaptive_sharpness.{norm}", worst, "first_order")
         row[f"is.adaptive_sharpness_converged.{norm}"] = worst.converged
-    for kind in ("adaptive", "plain"):
-        average = flatness.average_sharpness(
-            named_key(key, kind),
-            loss,
-            params,
-            settings.average_rho,
-            adaptive=kind == "adaptive",
-            samples=settings.samples,
-        )
+    for kind in kinds:
+        options = {"adaptive": kind == "adaptive", "samples": settings.samples}
+        own_key, rho = named_key(key, kind), settings.average_rho
+        average = flatness.average_sharpness(own_key, loss, params, rho, **options)
         row |= result_columns(f"measure.average_sharpness.{kind}", average, "standard_error")
-    layers = weight_paths(problem.spec)
-    for number, layer in enumerate(layers, start=1):
-        own_key, name = named_key(key, "relative", number), "measure.relative_flatness"
+    fisher = flatness.fisher_rao_norm(train_losses(problem, trained.state), params)
+    return row | {"measure.fisher_rao": fisher.norm}
+
+
+def layer_columns(
+    problem: Problem, trained: Trained, key: jax.Array, numbers: Iterable[int]
+) -> dict:
+    """Return normalised sharpness, and relative flatness of some layers, counted from 1."""
+    loss, params, row = train_loss(problem, trained.state), trained.params, {}
+    layers, name = weight_paths(problem.spec), "measure.relative_flatness"
+    for number in numbers:
+        own_key, layer = named_key(key, "relative", number), layers[number - 1]
         relative = flatness.relative_flatness(own_key, loss, params, layer, operator="gauss_newton")
         fields = ("norm_trace", "norm_lambda_max")
         row |= result_columns(f"{name}.layer_{number}", relative, *fields)
-        if number == len(layers) - 1:
-            row[name] = relative.value  # the layer before the readout, as its authors measure it
+    # Of the layer before the readout, as its authors measure it.
+    row[name] = row[f"{name}.layer_{len(layers) - 1}"]
     diagonal = flatness.gauss_newton_diagonal(loss, params)
     normalized = flatness.normalized_sharpness(diagonal, params, layers)
     row["measure.normalized_sharpness"] = normalized.value
-    row["is.normalized_sharpness_converged"] = normalized.converged
-    fisher = flatness.fisher_rao_norm(train_losses(problem, trained.state), params)
-    return row | {"measure.fisher_rao": fisher.norm}
+    return row | {"is.normalized_sharpness_converged": normalized.converged}
 
 
 def weight_paths(spec: Spec) -> list[Path]:

@@ -14,7 +14,7 @@ from flatvol_jax.models import Spec, float64_inputs, output_labels
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_float64
 from flatvol_jax.study.engine.settings import choice
-from flatvol_jax.study.measures.declared import measure, result_columns
+from flatvol_jax.study.measures.declared import measure, result_columns, setting
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.trained import Trained, batch_loss, host_float64, train_loss
 
@@ -22,10 +22,10 @@ from flatvol_jax.study.measures.trained import Trained, batch_loss, host_float64
 @measure(
     "basin_volume",
     1,
-    criterion=choice(("function", "loss", "kl")),
-    cutoff=checks.positive,
-    directions=checks.count,
-    preconditioner=choice(("none", "curvature")),
+    criterion=setting(choice(("function", "loss", "kl")), "function"),
+    cutoff=setting(checks.positive, 0.01),  # of "loss" and "kl", nats
+    directions=setting(checks.count, 64),
+    preconditioner=setting(choice(("none", "curvature")), "curvature"),
 )
 def measure_basin_volume(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
     """Return the prior probability of what rays from w reach before the criterion fails.
@@ -107,9 +107,13 @@ def _divergence_below(spec: Spec) -> Callable:
 @measure(
     "learning_coefficient",
     1,
-    step_size=checks.positive,
-    localization=checks.non_negative,
-    **dict.fromkeys(("batch_size", "chains", "steps", "burn_in", "thin"), checks.count),
+    step_size=setting(checks.positive, 1e-4),
+    localization=setting(checks.non_negative, 100.0),
+    batch_size=setting(checks.count, 128),
+    chains=setting(checks.count, 8),
+    steps=setting(checks.count, 1000),
+    burn_in=setting(checks.count, 500),
+    thin=setting(checks.count, 10),
 )
 def measure_learning_coefficient(
     problem: Problem, trained: Trained, key: jax.Array, settings

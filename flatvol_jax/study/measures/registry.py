@@ -4,6 +4,7 @@ A measure is a unit of its own, so one that is added to a finished sweep trains 
 add one: a function under `declared.measure` in one of the modules below, an entry in the config.
 """
 
+import dataclasses
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -43,6 +44,19 @@ def chosen_measures(config: Mapping[str, Any]) -> dict[str, ChosenMeasure]:
             named["kernel"] = kernel
         chosen[name] = ChosenMeasure(measure.stage, named, options, networks)
     return chosen
+
+
+ON = ("log_volume", "log_volume_null", "sharpness", "sgd_sharpness", "hessian", "baselines")
+"""The measures of a sweep; --config.measures.NAME.on=True adds one to a finished sweep."""
+
+
+def default_settings() -> dict[str, dict[str, Any]]:
+    """Return every measure with its usual settings, but those of one kind of kernel alone."""
+    return {
+        name: {f.name: f.metadata["usual"] for f in dataclasses.fields(MEASURES[name].settings)}
+        for name in dict.fromkeys((*ON, *MEASURES))
+        if name != "kernel_error"
+    }
 
 
 def checked_measure(name: str, entries: Mapping[str, Any]) -> dict[str, Any]:

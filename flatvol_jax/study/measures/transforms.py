@@ -32,6 +32,12 @@ class Transform(NamedTuple):
         alpha = "" if self.alpha is None else f", alpha {self.alpha:.6g}"
         return f"{self.symmetry} {self.layer}{alpha}"
 
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Which transform a row is of."""
+        parts = {f"transform.{part}": value for part, value in self._asdict().items()}
+        return {"transform": self.name, **parts}
+
 
 def transformed(key: jax.Array, spec: Spec, params: Params, transform: Transform) -> Params:
     """Return the transformed parameters; `key` draws the units' exponents and orders."""

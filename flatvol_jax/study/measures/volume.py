@@ -7,8 +7,8 @@ from flatvol_jax.kernels import jackknife
 from flatvol_jax.models import wrong_labels
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study.engine.settings import choice, each, entry
-from flatvol_jax.study.measures.declared import measure, result_columns
+from flatvol_jax.study.engine.settings import choice, each
+from flatvol_jax.study.measures.declared import measure, result_columns, setting
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.trained import Trained
 from flatvol_jax.volume import (
@@ -29,11 +29,11 @@ _MEASURE = "measure.log_volume"
     "log_volume",
     3,
     from_kernel=True,
-    links=each(choice(LINK_VARIANCE)),
-    estimator=choice(METHODS),
-    particles=checks.count,
-    replicates=checks.count,
-    tolerance=entry(checks.positive, 1e-10),  # of a config older than the entry
+    links=setting(each(choice(LINK_VARIANCE)), ("heaviside", "probit")),
+    estimator=setting(choice(METHODS), "certified"),
+    tolerance=setting(checks.positive, 1e-4, before=1e-10),  # nats, from EP's fixed point
+    particles=setting(checks.count, 64),  # of one replicate
+    replicates=setting(checks.count, 16),
 )
 def measure_log_volume(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
     """Return log V(f) on S+E1 for each link, by EP and what the estimator adds, side by side.

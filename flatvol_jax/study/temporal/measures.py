@@ -123,8 +123,7 @@ def single_arrays(
     """Return the columns of a measure, each an array; all networks have the same key."""
     measure, nothing, key = MEASURES[name], np.zeros(0), named_key(key, name)
     networks = [Trained(one, {}, nothing, nothing, None) for one in _each(params)]
-    options = measure.settings(**named)
-    rows = [measure.function(problem, network, key, options) for network in networks]
+    rows = [measure.measured(problem, network, key, named) for network in networks]
     return {column: np.stack([row[column] for row in rows]) for column in rows[0]}
 
 

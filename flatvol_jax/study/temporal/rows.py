@@ -33,17 +33,13 @@ def labels(output: np.ndarray) -> np.ndarray:
 
 def key_columns(segment: Segment, epoch: int, past: Past) -> dict[str, Any]:
     """Return which network it is, at which epoch of which branch."""
-    transform = segment.transform
     zero, event = past.zero_error, past.event
     sides = {True: "after", False: "before"}
     return {
         "run_id": segment.run.run_id,
         "epoch": epoch,
         "overtrain": None if zero is None else epoch - zero,
-        "transform": transform.name,
-        "transform.symmetry": transform.symmetry,
-        "transform.layer": transform.layer,
-        "transform.alpha": transform.alpha,
+        **segment.transform.columns,
         **segment.run.hp_columns,
         "measure.epochs.zero_error": zero,
         "measure.epochs.event": event,
