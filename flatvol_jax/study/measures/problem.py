@@ -41,8 +41,11 @@ def _labelled_dataset(
     return data.binarise(dataset, *data.GROUPS[groups])
 
 
-def draw_parts(config: StudyConfig, draw_index: int, data_dir: str | None = None) -> data.Draw:
+def draw_parts(
+    config: StudyConfig | Mapping[str, Any], draw_index: int, data_dir: str | None = None
+) -> data.Draw:
     """Return S, the pool of A, E1 and E2 of one draw, before preprocessing."""
+    config = study_config(config)
     settings, wanted = config.hp.data, config.hp.data.sizes
     if settings.content is not None and settings.content != _content(settings.name):
         raise ValueError(
