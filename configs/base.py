@@ -11,7 +11,7 @@ import operator
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from flatvol_jax.study.measures.default_settings import ON, default_settings
+from flatvol_jax.study.measures.registry import ON, default_settings
 from flatvol_jax.training import OPTIMIZERS
 
 # What the paper leaves open or others do otherwise, for sensitivity runs.
@@ -84,7 +84,7 @@ def training(optimizer: str) -> dict:
 def measures() -> dict:
     """Every measure and its settings; `on` says whether it is measured.
 
-    flatvol_jax/study/measures/default_settings.py has them. Each takes `networks`, too: the first
+    They stand at the measures in flatvol_jax/study/measures. Each takes `networks`, too: the first
     so many of each draw and |A| are measured; all without.
     """
     return {name: {"on": name in ON, **settings} for name, settings in default_settings().items()}

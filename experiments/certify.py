@@ -18,7 +18,7 @@ from flatvol_jax.kernels import add_jitter, nngp_kernel
 from flatvol_jax.runtime import files
 from flatvol_jax.runtime.hashing import array_hash
 from flatvol_jax.runtime.progress import progress_bar
-from flatvol_jax.study.measures.problem import model_spec
+from flatvol_jax.study.measures.study_config import model_spec
 from flatvol_jax.study.single import certify, check_certificate
 
 CONFIG = define_config("configs/certify.py", "Network and effort.")

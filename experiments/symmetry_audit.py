@@ -18,7 +18,7 @@ from flatvol_jax.study.audit import (
     symmetry_audit_figure,
 )
 from flatvol_jax.study.measures.network_files import parameters_of_arrays
-from flatvol_jax.study.measures.problem import model_spec
+from flatvol_jax.study.measures.study_config import model_spec
 from flatvol_jax.study.report.scatter import save_figure
 
 CONFIG = define_config("configs/symmetry_audit.py", "What to run.")

@@ -14,7 +14,7 @@ from flatvol_jax.command.files import read_array, read_data, read_own_network
 from flatvol_jax.models import FCN
 from flatvol_jax.runtime import files
 from flatvol_jax.study.audit import symmetry_audit
-from flatvol_jax.study.engine.units import jsonable
+from flatvol_jax.study.engine.store import jsonable
 from flatvol_jax.study.single import measure
 from flatvol_jax.volume import LINK_VARIANCE, METHODS, log_volume
 

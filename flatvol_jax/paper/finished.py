@@ -13,10 +13,10 @@ from etils import epath
 
 from flatvol_jax.paper.registry import part_of
 from flatvol_jax.study.analysis.columns import numbers
-from flatvol_jax.study.engine.plan import NETWORKS, plan_runs, settings_label
+from flatvol_jax.study.engine.plan import plan_runs
 from flatvol_jax.study.engine.record_files import record_files
 from flatvol_jax.study.engine.records import load_records
-from flatvol_jax.study.engine.units import jsonable
+from flatvol_jax.study.engine.store import jsonable
 from flatvol_jax.study.measures.registry import chosen_measures
 
 # Entries of a config that say what is computed; measures may have been added to it since.
@@ -71,18 +71,18 @@ def _sweep(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
     found = set(zip(frame["run_id"], frame["overtrain"].fillna(0).astype(int), strict=True))
     fitted = frame[frame["is.zero_error"].eq(True)]
     measured = True
-    for name, settings in chosen_measures(config).items():
-        networks = settings.get(NETWORKS)
-        rows = fitted if networks is None else fitted[fitted["hp.sample"] < networks]
+    for name, measure in chosen_measures(config).items():
+        most = np.inf if measure.networks is None else measure.networks
+        rows = fitted[fitted["hp.sample"] < most]
         measured &= bool(np.isfinite(numbers(rows, SECONDS.format(name))).all())
     return wanted <= found and measured and _as_asked(config, fitted)
 
 
 def _as_asked(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
     """Check that measures are of the config's settings, where the records say of which."""
-    for name, settings in chosen_measures(config).items():
+    for name, measure in chosen_measures(config).items():
         column = frame.get(f"meta.settings.{name}", pd.Series(dtype=object)).dropna()
-        if (column != settings_label(name, settings)).any():
+        if (column != measure.label).any():
             return False
     return True
 

@@ -6,9 +6,8 @@ import importlib
 import pytest
 
 from flatvol_jax.study.engine.plan import plan_runs
-from flatvol_jax.study.measures.kernel_settings import kernel_settings
-from flatvol_jax.study.measures.problem import model_spec
 from flatvol_jax.study.measures.registry import chosen_measures
+from flatvol_jax.study.measures.study_config import kernel_settings, model_spec
 from flatvol_jax.training import OPTIMIZERS, TrainSettings
 
 EXPERIMENTS = (

@@ -9,7 +9,7 @@ import pytest
 from flatvol_jax.paper.finished import is_finished, networks_so_far
 from flatvol_jax.paper.registry import part_of
 from flatvol_jax.study.engine.plan import plan_runs
-from flatvol_jax.study.engine.units import jsonable
+from flatvol_jax.study.engine.store import jsonable
 
 
 def written(folder, config, rows):

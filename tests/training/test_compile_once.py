@@ -12,12 +12,7 @@ import numpy as np
 import pytest
 
 import flatvol_jax as fv
-from flatvol_jax.study.measures.flatness import (
-    measure_hessian,
-    measure_sgd_sharpness,
-    measure_sharpness,
-    measure_spectral_density,
-)
+from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.measures.trained import Trained
 from flatvol_jax.training import TrainSettings, train_ensemble
 
@@ -105,26 +100,20 @@ def measured(measure, settings, name, draw):
     )
     params, state = spec.init(jax.random.key(draw), x.shape[1:]), spec.init_state(x.shape[1:])
     state = jax.tree.map(lambda leaf: leaf + 0.1 * draw, state)
-    return measure(of_draw, Trained(params, state, y, y, None), jax.random.key(draw), settings)
+    network, options = Trained(params, state, y, y, None), MEASURES[measure].settings(**settings)
+    return MEASURES[measure].function(of_draw, network, jax.random.key(draw), options)
 
 
 @pytest.mark.parametrize("name", ["fcn", "batch_norm"])
 @pytest.mark.parametrize(
     ("measure", "settings"),
     [
-        (measure_sharpness, {"epsilon": 1e-3, "method": "best"}),
-        (
-            measure_sgd_sharpness,
-            {**ASCENT, "reading": "full", "mode": "evaluation", "drop_incomplete": False},
-        ),
-        (
-            measure_sgd_sharpness,
-            {**ASCENT, "reading": "minibatch", "mode": "training", "drop_incomplete": True},
-        ),
-        (measure_hessian, {"k": 3}),
-        (measure_spectral_density, {"probes": 2, "depth": 5}),
+        ("sharpness", {"epsilon": 1e-3, "method": "best"}),
+        ("sgd_sharpness", {**ASCENT, "reading": "full"}),
+        ("sgd_sharpness", {**ASCENT, "mode": "training", "drop_incomplete": True}),
+        ("hessian", {"k": 3}),
+        ("spectral_density", {"probes": 2, "depth": 5}),
     ],
-    ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_flatness_measure_is_compiled_once_for_all_networks_and_draws(measure, settings, name):
     with compiled() as first:

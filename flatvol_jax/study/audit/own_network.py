@@ -15,7 +15,6 @@ from flatvol_jax.study.audit.run import (
     SYMMETRIES,
     function_columns,
     plan_transforms,
-    transform_columns,
 )
 from flatvol_jax.study.audit.table import audit_summary, audit_table
 from flatvol_jax.study.engine.progress import Bar, Progress
@@ -29,7 +28,8 @@ from flatvol_jax.study.measures.transforms import transformed
 
 _BY_EP = {"log_volume": {"estimator": "ep"}}
 _PARTS = ("log_volume", "sharpness", "hessian", "invariants", "baselines")
-_KNOWN = {**MEASURES, "invariants": measure_invariants}
+_KNOWN = {name: measure.measured for name, measure in MEASURES.items()}
+_KNOWN["invariants"] = measure_invariants
 
 
 class SymmetryAudit:
@@ -152,7 +152,7 @@ def symmetry_audit(
                 {
                     "meta.data": f"your {len(problem.train_x)} inputs S and "
                     f"{len(problem.test_x)} E1; kernel: {problem.kernel_in_words}",
-                    **transform_columns(transform),
+                    **transform.columns,
                     **function_columns(trained, form),
                     **{name: value for name, value in measured.items() if np.ndim(value) == 0},
                 }

@@ -4,6 +4,7 @@ Every transform leaves the function as it is, which is checked on S and E1, so t
 measure does along the way says nothing about generalisation.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,34 +17,38 @@ from flatvol_jax.models.spec import Params, Spec
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study.engine.plan import STAGE_VERSIONS, Run, plan_runs, training_unit
+from flatvol_jax.study.engine.plan import Run, plan_runs
 from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.records import write_records
+from flatvol_jax.study.engine.settings import choice, each, group, settings, settings_class
 from flatvol_jax.study.engine.source_commit import source_commit
-from flatvol_jax.study.engine.units import Unit, read_row
+from flatvol_jax.study.engine.store import Store
 from flatvol_jax.study.engine.workdir import open_workdir
-from flatvol_jax.study.measures.given_network import answered, measured_columns, own_data
+from flatvol_jax.study.measures.given_network import answered, own_data
 from flatvol_jax.study.measures.problem import Problem, make_problem
-from flatvol_jax.study.measures.registry import chosen_measures
+from flatvol_jax.study.measures.registry import chosen_measures, measured_columns
+from flatvol_jax.study.measures.study_config import StudyConfig, check_entries, study_config
 from flatvol_jax.study.measures.symmetries import rectified_layer
 from flatvol_jax.study.measures.trained import Trained
-from flatvol_jax.study.measures.training_units import read_trained, run_key, train_alone
+from flatvol_jax.study.measures.training_units import read_trained, train_alone
 from flatvol_jax.study.measures.transforms import Transform, transformed
 
 SYMMETRIES = ("layer", "unit", "permutation")
+AuditSettings = settings_class(
+    "AuditSettings",
+    symmetries=each(choice(SYMMETRIES)),
+    alphas=each(checks.positive),
+)
 
 
 def plan_transforms(config: Mapping[str, Any], spec: Spec) -> list[Transform]:
-    """All transforms of the audit, the network as it is first."""
-    audit = config["audit"]
-    for symmetry in audit["symmetries"]:
-        checks.one_of("audit.symmetries", symmetry, SYMMETRIES)
-    alphas = [checks.positive("audit.alphas", alpha) for alpha in audit["alphas"]]
+    """Return all transforms of the audit, the network as it is first."""
+    audit = settings(AuditSettings, group(config, "audit"), "audit")
     rectified_layer(spec, 1)  # a spec that does not know its layers ends here
     transforms = [Transform("none")]
-    for symmetry in audit["symmetries"]:
+    for symmetry in audit.symmetries:
         for layer in range(1, len(spec.rectified_layers()) + 1):
-            scales = [None] if symmetry == "permutation" else alphas
+            scales = [None] if symmetry == "permutation" else audit.alphas
             transforms += [Transform(symmetry, layer, alpha) for alpha in scales]
     return transforms
 
@@ -72,8 +77,9 @@ def run_symmetry_audit(
         ValueError: a config that does not fit, a network that cannot be measured, or that was not
             trained on the data.
     """
-    measures, (run,) = chosen_measures(config), plan_runs(config)
-    problem = make_problem(config, run.draw, epath.Path(workdir) / "cache", data_dir)
+    check_entries(config, "audit")
+    typed, measures, (run,) = study_config(config), chosen_measures(config), plan_runs(config)
+    problem = make_problem(typed, run.draw, epath.Path(workdir) / "cache", data_dir)
     if arrays is not None:
         if params is None:
             raise ValueError(
@@ -81,59 +87,55 @@ def run_symmetry_audit(
             )
         problem = own_data(problem, arrays)
     transforms = plan_transforms(config, problem.spec)
-    trained, row = _network(config, workdir, problem, run, params)
+    trained, row = _network(typed, workdir, problem, run, params)
     network = array_hash(*map(np.asarray, jax.tree.leaves(trained.params)))
     if params is not None:
-        row = _given_row(config, problem, run, trained, network, arrays is not None)
+        row = _given_row(typed, problem, run, trained, network, arrays is not None)
     if arrays is not None:
         network = row["run_id"]
-    key = run_key(config, "audit", run)
-    bar, rows, finished = Bar(progress, len(transforms) * len(measures)), [], 0
-    with open_workdir(workdir, config) as workdir:
+    key = typed.run_key("audit", run)
+    store, rows, finished = Store(workdir, Bar(progress, len(transforms) * len(measures))), [], 0
+    with open_workdir(workdir, config):
         try:
             for transform in transforms:
                 params = transformed(key, problem.spec, trained.params, transform)
                 form = answered(problem, params, trained.state, trained.epochs)
-                rows.append(row | transform_columns(transform) | function_columns(trained, form))
-                for name, settings in measures.items():
-                    text = f"{transform.name}: {name}"
-                    bar.say(text)
-                    unit = _unit(network, transform, name, settings)
-                    own_key = named_key(key, name)
-                    rows[-1] |= measured_columns(workdir, unit, problem, form, own_key, settings)
-                    bar.finished(1, text)
+                rows.append(row | transform.columns | function_columns(trained, form))
+                for name, measure in measures.items():
+                    text, own = f"{transform.name}: {name}", named_key(key, name)
+                    rows[-1] |= store.get(
+                        measure.unit(network, transform.name),
+                        functools.partial(measured_columns, measure, problem, form, own),
+                        text,
+                    )
+                    store.bar.finished(1, text)
                 finished = len(rows)
-            bar.say("done")
+            store.bar.say("done")
         finally:
             whole = [place < finished for place in range(len(rows))]
-            rows = write_records(workdir, rows, finished=whole)
+            rows = write_records(store.workdir, rows, finished=whole)
     return rows
 
 
-def _unit(network: str, transform: Transform, name: str, settings: Mapping[str, Any]) -> Unit:
-    """The unit of a measure of one form of a network."""
-    determined_by = [network, transform.name, name, dict(settings), STAGE_VERSIONS[name]]
-    return Unit(name, content_hash(determined_by))
-
-
-def _network(config, workdir, problem: Problem, run: Run, params):
+def _network(config: StudyConfig, workdir, problem: Problem, run: Run, params):
     """Return the network, and the columns that all rows share of one that is trained here."""
     if params is not None:
         state = problem.spec.init_state(problem.train_x.shape[1:])
         return answered(problem, params, state, None), {}
-    train_alone(workdir, config, problem, run)
-    trained = read_trained(workdir, problem, run)
+    store = train_alone(workdir, config, problem, run)
+    trained = read_trained(store, problem, run)
     if trained is None:
         raise ValueError(
             "hp.train: the network diverged; try a smaller hp.train.learning_rate or another "
             "sweep.seed."
         )
-    hp = {f"hp.{name}": value for name, value in run.hp.items()}
-    row = read_row(workdir, training_unit(run))
-    return trained, {"run_id": run.run_id, **hp, **row, "meta.data": _draw_of(config, problem, run)}
+    about = {"run_id": run.run_id, "meta.data": _draw_of(config, problem, run)}
+    return trained, run.hp_columns | store.row(run.training) | about
 
 
-def _given_row(config, problem: Problem, run: Run, trained: Trained, network: str, own: bool):
+def _given_row(
+    config: StudyConfig, problem: Problem, run: Run, trained: Trained, network: str, own: bool
+):
     """Return the columns that all rows share of a network from elsewhere, on its own data."""
     wrong = int(np.sum(wrong_labels(trained.train_output, problem.train_y)))
     if wrong and not own:
@@ -144,7 +146,7 @@ def _given_row(config, problem: Problem, run: Run, trained: Trained, network: st
             "(arrays, or --data=data.npz with train_x, train_y, test_x, test_y)."
         )
     data = array_hash(problem.train_x, problem.train_y, problem.test_x, problem.test_y)
-    hp = {f"hp.{name}": value for name, value in run.hp.items()}
+    hp = run.hp_columns
     said = _draw_of(config, problem, run)
     if own:
         hp = {name: value for name, value in hp.items() if not name.startswith("hp.data.")}
@@ -159,22 +161,12 @@ def _given_row(config, problem: Problem, run: Run, trained: Trained, network: st
     }
 
 
-def _draw_of(config: Mapping[str, Any], problem: Problem, run: Run) -> str:
+def _draw_of(config: StudyConfig, problem: Problem, run: Run) -> str:
     """Return whose data the numbers are of, in words."""
     return (
-        f"draw {run.draw} of {config['hp']['data']['name']} with sweep.seed = "
-        f"{config['sweep']['seed']}: {len(problem.train_y)} inputs S and {len(problem.test_y)} E1"
+        f"draw {run.draw} of {config.hp.data.name} with sweep.seed = "
+        f"{config.sweep.seed}: {len(problem.train_y)} inputs S and {len(problem.test_y)} E1"
     )
-
-
-def transform_columns(transform: Transform) -> dict[str, Any]:
-    """Return which transform a row is of."""
-    return {
-        "transform": transform.name,
-        "transform.symmetry": transform.symmetry,
-        "transform.layer": transform.layer,
-        "transform.alpha": transform.alpha,
-    }
 
 
 def function_columns(trained: Trained, form: Trained) -> dict[str, Any]:

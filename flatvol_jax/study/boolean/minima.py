@@ -11,7 +11,7 @@ from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.analysis.columns import ASCENT, SHARPNESS, SPECTRAL_NORM
 from flatvol_jax.study.boolean.system import BooleanSystem
 from flatvol_jax.study.measures.registry import MEASURES
-from flatvol_jax.study.measures.train_entries import train_settings
+from flatvol_jax.study.measures.study_config import train_settings
 from flatvol_jax.study.measures.trained import Trained
 from flatvol_jax.training import train_ensemble
 
@@ -26,7 +26,7 @@ def find_minima(
     key: jax.Array,
     system: BooleanSystem,
     function: np.ndarray,
-    settings: Mapping[str, Any],
+    minima: Mapping[str, Any],
     cache: epath.PathLike,
 ) -> dict[str, np.ndarray]:
     """Train networks to zero error on all inputs with the labels f, and measure each.
@@ -37,15 +37,15 @@ def find_minima(
         key: of all networks.
         system: inputs and network.
         function: (m,) labels ±1.
-        settings: config.minima: `networks`, `train`, `overtrain` (epochs after zero error at
-            which to measure, 0 for zero error itself) and `measures`.
+        minima: the group of the config: `networks`, `train`, `overtrain` (epochs after zero error
+            at which to measure, 0 for zero error itself) and `measures`.
         cache: folder of the problem; nothing is written.
 
     Returns:
         `epochs` (networks,), -1 without zero error, and for each name of `COLUMNS` an array
         (networks, epochs of `overtrain`), NaN without zero error there.
     """
-    networks, overtrain = settings["networks"], settings["overtrain"]
+    networks, overtrain = minima["networks"], minima["overtrain"]
     keys = jax.vmap(lambda j: named_key(key, "minimum", j))(np.arange(networks))
     trained = train_ensemble(
         keys,
@@ -53,7 +53,7 @@ def find_minima(
         system.x,
         function,
         np.ones((networks, len(system.x)), bool),
-        train_settings(settings["train"]),
+        train_settings(minima["train"], "minima.train"),
         train_size=len(system.x),
         overtrain=tuple(epochs for epochs in overtrain if epochs),
     )
@@ -67,14 +67,14 @@ def find_minima(
                 continue
             network = Trained(params, {}, output, output[:0], int(trained.epochs[j]))
             for stage, column in COLUMNS.items():
-                measure_key = named_key(keys[j], stage)
-                row = MEASURES[stage](problem, network, measure_key, settings["measures"][stage])
+                entries, own_key = minima["measures"][stage], named_key(keys[j], stage)
+                row = MEASURES[stage].measured(problem, network, own_key, entries)
                 found[stage][j, place] = row[column]
     return {"epochs": np.where(trained.zero_error, trained.epochs, -1), **found}
 
 
 def minima_columns(minima: Mapping[str, np.ndarray], place: int) -> dict[str, Any]:
-    """Means over the minima of one epoch of `overtrain`, spread (sd) and standard error."""
+    """Return means over the minima of one epoch of `overtrain`, spread (sd) and standard error."""
     reached = np.isfinite(minima["sharpness"][:, place])
     row = {
         "measure.minima": int(reached.sum()),
@@ -91,7 +91,7 @@ def minima_columns(minima: Mapping[str, np.ndarray], place: int) -> dict[str, An
 
 
 def _at(trained, member: int, snapshot: int | None) -> Any:
-    """Parameters of a member at zero error, or at a snapshot beyond."""
+    """Return parameters of a member at zero error, or at a snapshot beyond."""
     if snapshot is None:
         return jax.tree.map(lambda leaf: leaf[member], trained.params)
     return jax.tree.map(lambda leaf: leaf[member, snapshot], trained.snapshots.params)

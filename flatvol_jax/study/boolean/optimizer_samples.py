@@ -90,7 +90,7 @@ def optimizer_functions(
 
 
 def _outputs(spec: Spec, params: Params, state: State, x: np.ndarray) -> np.ndarray:
-    """Outputs (m, n) of m networks, in the float32 of their training."""
+    """Return outputs (m, n) of m networks, in the float32 of their training."""
     with jax.enable_x64(False):
         return np.asarray(_apply(spec)(params, state, x))
 

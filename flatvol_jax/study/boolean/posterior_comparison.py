@@ -178,14 +178,14 @@ def sample_total_variation(
         return TotalVariation(*[np.nan] * 4, 0)
     generator = np.random.default_rng(seed)
 
-    def part(of):
-        return generator.multivariate_hypergeometric(of, size, method="marginals")
+    def drawn(among):
+        return generator.multivariate_hypergeometric(among, size, method="marginals")
 
     values, nulls = [], []
     for _ in range(repetitions):
-        one = part(direct_counts)
-        nulls.append(total_variation(one, part(direct_counts - one)))
-        values.append(total_variation(one, part(counts)))
+        one = drawn(direct_counts)
+        nulls.append(total_variation(one, drawn(direct_counts - one)))
+        values.append(total_variation(one, drawn(counts)))
     return TotalVariation(float(np.mean(values)), *_summary(nulls), size)
 
 

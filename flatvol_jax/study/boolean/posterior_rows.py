@@ -12,7 +12,8 @@ from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.sampling.packing import function_ids, pack_labels
 from flatvol_jax.study.boolean.optimizer_samples import OptimizerSample, optimizer_functions
 from flatvol_jax.study.boolean.posterior_comparison import Slope, TotalVariation
-from flatvol_jax.study.measures.train_entries import train_settings
+from flatvol_jax.study.measures.declared import result_columns
+from flatvol_jax.study.measures.study_config import train_settings
 
 
 class LogProbability(NamedTuple):
@@ -33,7 +34,7 @@ def trained_sample(
     labels: np.ndarray,
     progress: Callable[[float], None] | None = None,
 ) -> OptimizerSample:
-    """`seeds` networks trained by one optimizer; initialisations are the same for every one.
+    """Train `seeds` networks by one optimizer; initialisations are the same for every one.
 
     Args:
         key: of the draw.
@@ -52,7 +53,7 @@ def trained_sample(
 
 
 def count_functions(functions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct functions (k, n), the most frequent first, and their counts (k,)."""
+    """Return distinct functions (k, n), the most frequent first, and their counts (k,)."""
     words = pack_labels(functions)
     _, first, counts = np.unique(words, axis=0, return_index=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")
@@ -60,7 +61,7 @@ def count_functions(functions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def log_share(counts: np.ndarray, total: int) -> LogProbability:
-    """ln (counts / total) and its binomial error √((1 - p)/(N p)); NaN for no occurrence."""
+    """Return ln (counts / total) and its binomial error √((1 - p)/(N p)); NaN for no occurrence."""
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.asarray(counts) / total
         return LogProbability(
@@ -76,7 +77,7 @@ def function_rows(
     total: int,
     references: Mapping[str, LogProbability],
 ) -> list[dict[str, Any]]:
-    """Rows of part "posterior".
+    """Return rows of part "posterior".
 
     Args:
         common: what all rows say: system, target, optimizer, seeds.
@@ -100,34 +101,24 @@ def function_rows(
 def summary_columns(
     reference: str, slope: Slope, variation: TotalVariation | None
 ) -> dict[str, Any]:
-    """What the row of part "posterior_summary" says about one reference."""
-    name = f"measure.slope.{reference}"
-    row = {
-        name: slope.slope,
-        f"{name}.se": slope.standard_error,
-        f"{name}.functions": slope.functions,
-        f"{name}.dispersion": slope.dispersion,
-        f"{name}.robust.se": slope.robust_error,
-    }
+    """Return what the row of part "posterior_summary" says about one reference."""
+    name, fields = f"measure.slope.{reference}", ("standard_error", "functions", "dispersion")
+    row = result_columns(name, slope, *fields, value="slope")
+    row[f"{name}.robust.se"] = slope.robust_error
     if variation is not None:
         name = f"measure.total_variation.{reference}"
-        row |= {
-            name: variation.value,
-            f"{name}.null": variation.null,
-            f"{name}.null.low": variation.low,
-            f"{name}.null.high": variation.high,
-            f"{name}.size": variation.size,
-        }
+        row |= result_columns(name, variation, "null", "size")
+        row |= {f"{name}.null.low": variation.low, f"{name}.null.high": variation.high}
     return row
 
 
 def sample_columns(sample: OptimizerSample, distinct: int) -> dict[str, Any]:
-    """What the summary says about the optimizer's sample."""
+    """Return what the summary says about the optimizer's sample."""
     reached = int(sample.zero_error.sum())
     epochs = float(sample.epochs[sample.zero_error].mean()) if reached else np.nan
     return {"meta.zero_error": reached, "meta.distinct": distinct, "measure.epochs": epochs}
 
 
 def numpy_seed(key: jax.Array) -> int:
-    """A seed of NumPy's generators from a key."""
+    """Return a seed of NumPy's generators from a key."""
     return int(jax.random.bits(key, (), jnp.uint32))

@@ -1,5 +1,6 @@
 """The Boolean system: volumes counted and computed, minima, and whether SGD samples the prior."""
 
+import functools
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -7,21 +8,22 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from flatvol_jax.runtime import checks
 from flatvol_jax.sampling import Draws
 from flatvol_jax.sampling.packing import function_ids
 from flatvol_jax.study.boolean import volumes
 from flatvol_jax.study.boolean.minima import find_minima, minima_columns
 from flatvol_jax.study.boolean.mnist_posterior import mnist_posterior_rows
 from flatvol_jax.study.boolean.posterior import boolean_posterior_rows
+from flatvol_jax.study.boolean.settings import check_config
 from flatvol_jax.study.boolean.system import make_system
 from flatvol_jax.study.boolean.work import Work
-from flatvol_jax.study.engine.config_entries import check_plain, group
 from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.records import write_records
-from flatvol_jax.study.engine.units import jsonable
+from flatvol_jax.study.engine.store import Stage, Store, jsonable
 from flatvol_jax.study.engine.workdir import open_workdir
-from flatvol_jax.study.measures.train_entries import train_settings
+
+MINIMA, POSTERIOR = Stage("minima", 2), Stage("posterior", 1)
+POSTERIOR_MNIST = Stage("posterior_mnist", 1)
 
 
 def run_boolean(
@@ -51,9 +53,9 @@ def run_boolean(
         ValueError: a config that does not fit; a folder of another config.
     """
     system = make_system(config)
-    _check(config, len(system.x))
-    with open_workdir(workdir, config) as workdir:
-        work = Work(config, workdir, system, Bar(progress))
+    check_config(config, len(system.x))
+    with open_workdir(workdir, config):
+        work = Work(config, Store(workdir, Bar(progress)), system)
         rows: list[dict[str, Any]] = []
         try:
             draws = volumes.draw_sample(work)
@@ -64,45 +66,17 @@ def run_boolean(
             rows += _posterior_rows(work, draws)
         finally:
             stated = [{"meta.experiment": "boolean", **jsonable(row)} for row in rows]
-            rows = write_records(workdir, stated)
+            rows = write_records(work.store.workdir, stated)
     return rows
 
 
-def _check(config: Mapping[str, Any], inputs: int) -> None:
-    """Refuse before any work what would end it later."""
-    check_plain(config)
-    _check_training("minima.train", config["minima"]["train"])
-    for part in ("posterior", "posterior_mnist"):
-        for optimizer in config[part]["optimizers"] if config[part]["on"] else ():
-            _check_training(
-                f"{part}.train.{optimizer}", group(config, f"{part}.train", optimizer)[optimizer]
-            )
-    for epochs in config["minima"]["overtrain"]:
-        checks.count("minima.overtrain", epochs, least=0)
-    batch = config["minima"]["measures"]["sgd_sharpness"]["batch_size"]
-    if batch > inputs:
-        raise ValueError(
-            f"minima.measures.sgd_sharpness.batch_size: got {batch} for {inputs} inputs, wanted at "
-            "most as many."
-        )
-    if config["posterior"]["on"] and config["sampling"]["readouts"] > 1:
-        raise ValueError(
-            f"sampling.readouts: got {config['sampling']['readouts']} with posterior.on, wanted 1: "
-            "the posterior's errors are those of independent samples. Set posterior.on to False."
-        )
-
-
-def _check_training(name: str, settings: Any) -> None:
-    train_settings(group({"train": settings}, "train"), name)
-
-
 def _function_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row a function and epoch of its minima."""
+    """Return a row a function and epoch of its minima."""
     settings = work.config["minima"]
     overtrain = sorted(set(settings["overtrain"]))
     settings = settings | {"overtrain": overtrain}
     functions = table["functions"]
-    work.begin(1 + min(settings["functions"], len(functions)))
+    work.store.bar.begin(1 + min(settings["functions"], len(functions)))
     theory = volumes.nngp_volumes(work, functions)
     rows = []
     for rank, function in enumerate(functions):
@@ -123,20 +97,18 @@ def _function_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]
 
 
 def _minima(work: Work, function: np.ndarray, name: str, settings: Mapping[str, Any]) -> dict:
-    def compute():
-        cache = work.workdir / "cache"
-        return {}, find_minima(work.key("minima"), work.system, function, settings, cache)
-
+    key, cache = work.key("minima"), work.store.workdir / "cache"
+    compute = functools.partial(find_minima, key, work.system, function, settings, cache)
     determined_by = [name, {n: v for n, v in settings.items() if n != "functions"}]
-    return work.unit("minima", determined_by, "minima", compute)
+    return work.unit(MINIMA, determined_by, "minima", compute)
 
 
 def _width_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row a function and width; the width of the sample itself is one of them."""
+    """Return a row a function and width; the width of the sample itself is one of them."""
     settings = work.config["widths"]
     functions = table["functions"][: settings["functions"]]
     own = work.system.spec.width[0]
-    work.begin(len(settings["samples"]))
+    work.store.bar.begin(len(settings["samples"]))
     found = {own: table}
     for width, samples in settings["samples"]:
         found[width] = volumes.width_counts(work, functions, width, samples)
@@ -154,61 +126,34 @@ def _width_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _comparisons(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Target and optimizer of each comparison with the Boolean posterior."""
-    settings = config["posterior"]
-    if not settings["on"]:
-        return []
-    return list(itertools.product(settings["targets"], settings["optimizers"]))
-
-
-def _mnist_optimizers(config: Mapping[str, Any]) -> list[str]:
-    settings = config["posterior_mnist"]
-    return list(settings["optimizers"]) if settings["on"] else []
-
-
 def _posterior_rows(work: Work, draws: Draws) -> list[dict[str, Any]]:
-    """P_optimizer(f|S) against P_B(f|S): rows of functions and of summaries."""
+    """Return P_optimizer(f|S) against P_B(f|S): rows of functions and of summaries."""
     config, system, key = work.config, work.system, work.key("posterior")
+    boolean, mnist, pieces = config["posterior"], config["posterior_mnist"], []
+    pairs = itertools.product(boolean["targets"], boolean["optimizers"])
+    for target, optimizer in pairs if boolean["on"] else ():
+        sample = draws, system.x, system.spec, system.kernel
+        compute = functools.partial(boolean_posterior_rows, config, *sample, target, optimizer, key)
+        settings = [_of_one(boolean, optimizer), config["sampling"], target, optimizer]
+        pieces.append((POSTERIOR, settings, f"{optimizer} on a part of {target}", compute))
+    for optimizer in mnist["optimizers"] if mnist["on"] else ():
+        compute = functools.partial(mnist_posterior_rows, config, optimizer, key)
+        settings = [_of_one(mnist, optimizer), optimizer]
+        pieces.append((POSTERIOR_MNIST, settings, f"{optimizer} on MNIST", compute))
+    work.store.bar.begin(len(pieces))
     rows = []
-    work.begin(len(_comparisons(config)) + len(_mnist_optimizers(config)))
-    for target, optimizer in _comparisons(config):
-        text = f"{optimizer} on a part of {target}"
+    for stage, settings, text, compute in pieces:
 
-        def compute(target=target, optimizer=optimizer, text=text):
-            found = boolean_posterior_rows(
-                config,
-                draws,
-                system.x,
-                system.spec,
-                system.kernel,
-                target,
-                optimizer,
-                key,
-                lambda share: work.say(text, share),
-            )
-            return {"rows": found}, None
+        def whole(compute=compute, text=text) -> dict[str, Any]:
+            return {"rows": compute(progress=functools.partial(work.say, text))}
 
-        settings = [_of_one(config["posterior"], optimizer), config["sampling"], target, optimizer]
-        found = work.unit("posterior", settings, text, compute)
-        rows += [row | work.origin(found) for row in found["rows"]]
-    for optimizer in _mnist_optimizers(config):
-        text = f"{optimizer} on MNIST"
-
-        def compute(optimizer=optimizer, text=text):
-            found = mnist_posterior_rows(
-                config, optimizer, key, lambda share: work.say(text, share)
-            )
-            return {"rows": found}, None
-
-        settings = [_of_one(config["posterior_mnist"], optimizer), optimizer]
-        found = work.unit("posterior_mnist", settings, text, compute)
+        found = work.unit(stage, settings, text, whole)
         rows += [row | work.origin(found) for row in found["rows"]]
     return rows
 
 
 def _of_one(settings: Mapping[str, Any], optimizer: str) -> dict[str, Any]:
-    """What determines the comparison with one optimizer: not which others there are."""
+    """Return what determines the comparison with one optimizer: not which others there are."""
     others = ("on", "targets", "optimizers", "train")
     return {name: value for name, value in settings.items() if name not in others} | {
         "train": settings["train"][optimizer]

@@ -13,7 +13,9 @@ from flatvol_jax import data
 from flatvol_jax.kernels import nngp_kernel
 from flatvol_jax.models import FCN
 from flatvol_jax.runtime import checks
-from flatvol_jax.study.measures.problem import Problem, check_one_output, model_spec
+from flatvol_jax.study.engine.settings import group
+from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.study_config import check_one_output, model_spec
 
 ENCODINGS = ("01", "signs")
 
@@ -39,7 +41,7 @@ class BooleanSystem:
         return nngp_kernel(self.spec, self.x)
 
     def problem(self, function: np.ndarray, cache: epath.PathLike) -> Problem:
-        """All inputs as S with the labels of a function; nothing else."""
+        """Return all inputs as S with the labels of a function; nothing else."""
         inputs, labels = self.x[:0], np.zeros(0, np.int8)
         return Problem(
             self.spec,
@@ -59,8 +61,8 @@ class BooleanSystem:
 
 
 def make_system(config: Mapping[str, Any]) -> BooleanSystem:
-    """The system of hp.bits, hp.encoding and hp.model."""
-    hp = config["hp"]
+    """Return the system of hp.bits, hp.encoding and hp.model."""
+    hp = group(config, "hp", "bits", "encoding", "model")
     encoding = checks.one_of("hp.encoding", hp["encoding"], ENCODINGS)
     if hp["bits"] not in range(2, 11):
         raise ValueError(

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from flatvol_jax.runtime import checks
 from flatvol_jax.sampling import (
     Draws,
     count_of,
@@ -17,15 +16,17 @@ from flatvol_jax.sampling import (
 from flatvol_jax.sampling.packing import function_ids
 from flatvol_jax.study.boolean.complexity import lempel_ziv_complexity
 from flatvol_jax.study.boolean.work import Work
+from flatvol_jax.study.engine.store import Stage
 from flatvol_jax.volume import estimate_log_volume, log_volume
+
+FUNCTIONS, NNGP, WIDTH = Stage("functions", 1), Stage("nngp", 1), Stage("width", 1)
 
 
 def draw_sample(work: Work) -> Draws:
-    """The direct sample, its chunks kept in WORKDIR/samples."""
+    """Return the direct sample, its chunks kept in WORKDIR/samples."""
     settings, size = work.config["sampling"], work.config["sampling"]["chunk_size"]
-    samples = checks.count("sampling.samples", settings["samples"])
-    checks.count("sampling.chunk_size", size)
-    work.begin(-(-samples // size) + 1)
+    samples = settings["samples"]
+    work.store.bar.begin(-(-samples // size) + 1)
     draws = draw_functions(
         work.key("sample"),
         work.system.spec,
@@ -33,34 +34,33 @@ def draw_sample(work: Work) -> Draws:
         samples,
         readouts=settings["readouts"],
         chunk_size=size,
-        workdir=work.workdir / "samples",
+        workdir=work.store.workdir / "samples",
         progress=lambda done: work.say(f"sampling: {done:,} functions", done / size),
     )
-    work.bar.done = work.bar.total - 1
+    work.store.bar.done = work.store.bar.total - 1
     return draws
 
 
 def function_table(work: Work, draws: Draws) -> dict[str, Any]:
-    """The most frequent functions with their volumes, and how many occurred how often."""
+    """Return the most frequent functions with their volumes, and how many occurred how often."""
     settings = work.config["sampling"]
 
     def compute():
         sample = most_frequent(draws, settings["functions"])
-        row = {"samples": sample.samples, "distinct": sample.distinct}
         names = ("functions", "counts", "log_volume", "standard_error", "frequencies")
-        return row, {name: getattr(sample, name) for name in names}
+        return {name: getattr(sample, name) for name in ("samples", "distinct", *names)}
 
-    return work.unit("functions", settings, "the most frequent functions", compute)
+    return work.unit(FUNCTIONS, settings, "the most frequent functions", compute)
 
 
 def nngp_volumes(work: Work, functions: np.ndarray) -> dict[str, np.ndarray]:
-    """log V by EP and by sampling of the Gaussian process, Heaviside link, a row a function."""
+    """Return log V by EP and by sampling of the Gaussian process, Heaviside, a row a function."""
 
     def compute():
         kernel = work.system.kernel
         ep = log_volume(kernel, functions)
         sampled = estimate_log_volume(work.key("nngp"), kernel, functions)
-        return {}, {
+        return {
             "ep": ep.log_volume,
             "converged": ep.converged,
             "estimate": sampled.log_volume,
@@ -68,13 +68,13 @@ def nngp_volumes(work: Work, functions: np.ndarray) -> dict[str, np.ndarray]:
         }
 
     settings = [work.config["sampling"], len(functions)]
-    return work.unit("nngp", settings, "volumes by the Gaussian process", compute)
+    return work.unit(NNGP, settings, "volumes by the Gaussian process", compute)
 
 
 def width_counts(
     work: Work, functions: np.ndarray, width: int | None, samples: int
 ) -> dict[str, Any]:
-    """Counts of given functions among networks of another width, all hidden layers the same.
+    """Return counts of given functions among networks of another width, all hidden layers the same.
 
     Width None is the Gaussian process itself, drawn directly.
     """
@@ -88,7 +88,7 @@ def width_counts(
         key = work.key("width", 0 if width is None else width)
         kept = {
             "chunk_size": min(work.config["sampling"]["chunk_size"], samples),
-            "workdir": work.workdir / "samples",
+            "workdir": work.store.workdir / "samples",
             "progress": progress,
         }
         if width is None:
@@ -97,15 +97,15 @@ def width_counts(
             spec = dataclasses.replace(system.spec, width=(width,) * len(system.spec.width))
             draws = draw_functions(key, spec, system.x, samples, **kept)
         found = count_of(draws, functions)
-        arrays = ("counts", "log_volume", "standard_error")
-        return {"samples": found.samples}, {array: getattr(found, array) for array in arrays}
+        names = ("samples", "counts", "log_volume", "standard_error")
+        return {name: getattr(found, name) for name in names}
 
     settings = [work.config["sampling"], len(functions), width, samples]
-    return work.unit("width", settings, f"width {name}", compute)
+    return work.unit(WIDTH, settings, f"width {name}", compute)
 
 
 def function_columns(function: np.ndarray, rank: int) -> dict[str, Any]:
-    """What a function is: its name, its place, its labels in short, its complexity."""
+    """Return what a function is: its name, its place, its labels in short, its complexity."""
     positive = int((function > 0).sum())
     return {
         "function.id": function_ids(function[None])[0],
@@ -118,7 +118,7 @@ def function_columns(function: np.ndarray, rank: int) -> dict[str, Any]:
 
 
 def direct_columns(table: Mapping[str, Any], rank: int) -> dict[str, Any]:
-    """Volume and count of one function of a sample."""
+    """Return volume and count of one function of a sample."""
     return {
         "measure.count": int(table["counts"][rank]),
         "measure.log_volume.direct": float(table["log_volume"][rank]),
@@ -128,7 +128,7 @@ def direct_columns(table: Mapping[str, Any], rank: int) -> dict[str, Any]:
 
 
 def nngp_columns(volumes: Mapping[str, np.ndarray], rank: int) -> dict[str, Any]:
-    """The theory's volumes of one function."""
+    """Return the theory's volumes of one function."""
     return {
         "measure.log_volume.heaviside": float(volumes["ep"][rank]),
         "is.ep_converged": bool(volumes["converged"][rank]),
@@ -138,7 +138,7 @@ def nngp_columns(volumes: Mapping[str, np.ndarray], rank: int) -> dict[str, Any]
 
 
 def frequency_rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """How many functions occurred how often, for the plot of probability against rank."""
+    """Return how many functions occurred how often, for the plot of probability against rank."""
     return [
         {
             "meta.part": "frequency",

@@ -51,7 +51,7 @@ def write_events(workdir: epath.PathLike) -> tuple[epath.Path, int]:
 
 
 def _networks(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """A network at each epoch that was measured, under a name that sorts."""
+    """Yield a network at each epoch that was measured, under a name that sorts."""
     if "run_id" not in frame:
         raise ValueError("records: got none of networks, wanted those of a sweep or a network.")
     for number in range(len(frame)):
@@ -86,7 +86,7 @@ def _courses(writer, rows: pd.DataFrame) -> None:
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    """The measures of a row that have a value."""
+    """Return the measures of a row that have a value."""
     found = {}
     for name in row.index:
         if name.startswith("measure."):

@@ -20,12 +20,12 @@ _NAMED = 5  # lines that a warning names
 
 
 def records_name(shard: Shard = Shard()) -> str:
-    """records.jsonl, or records-I-of-N.jsonl of a shard."""
+    """Return records.jsonl, or records-I-of-N.jsonl of a shard."""
     return FILE if shard.name is None else f"records-{shard.name}.jsonl"
 
 
 def record_files(folder: epath.PathLike) -> list[epath.Path]:
-    """records.jsonl, then the shards in their order; [] without any.
+    """Return records.jsonl, then the shards in their order; [] without any.
 
     Of each there may be a compressed file, too, which comes after the other.
     """
@@ -39,7 +39,7 @@ def record_files(folder: epath.PathLike) -> list[epath.Path]:
 
 
 def read_rows(path: epath.Path) -> Iterator[dict[str, Any]]:
-    """The records of a file, in order; one warning counts and names the lines that are none.
+    """Yield the records of a file, in order; one warning counts and names the lines that are none.
 
     A record is a JSON object with `run_id` or `meta.experiment`. Of a .gz that is cut short, what
     can be read is used, with a warning.

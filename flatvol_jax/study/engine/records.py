@@ -9,64 +9,11 @@ import pandas as pd
 from etils import epath
 
 from flatvol_jax.runtime import files
-from flatvol_jax.study.engine.plan import (
-    Run,
-    is_measured,
-    measure_unit,
-    settings_label,
-    training_unit,
-)
 from flatvol_jax.study.engine.record_files import FILE, read_rows, record_files, records_name
 from flatvol_jax.study.engine.record_merge import SCHEMA, merge_rows, numbered, row_key
-from flatvol_jax.study.engine.recorded_runs import TRAINED_BY
-from flatvol_jax.study.engine.row_table import table_of
 from flatvol_jax.study.engine.shards import Shard
-from flatvol_jax.study.engine.units import arrays_path, read_row
 
 SETTINGS = "meta.settings."
-
-
-def merge_records(
-    workdir: epath.PathLike,
-    runs: Iterable[Run],
-    measures: Mapping[str, Mapping[str, Any]],
-    experiment: str | None = None,
-    scale: str | None = None,
-    shard: Shard = Shard(),
-) -> list[dict[str, Any]]:
-    """Join each trained run with its measures, write records.jsonl, return the rows.
-
-    The keys of a row are `run_id`, `epoch` (with `overtrain`, the epochs since zero error) and
-    `transform`; `meta.experiment` and `meta.scale` say which sweep it belongs to.
-
-    A measure that is not done yet leaves its columns out of the row, and what records.jsonl had in
-    its place stays there. `meta.arrays.STAGE` names the .npz of a unit that has one,
-    `meta.settings.STAGE` the settings and the version of the stage that it was computed by.
-    """
-    rows, finished = [], []
-    for run in runs:
-        row = read_row(workdir, training_unit(run))
-        if row is None:
-            continue
-        hp = {f"hp.{name}": value for name, value in run.hp.items()}
-        keys = {"run_id": run.run_id, "overtrain": run.overtrain, "transform": "none"}
-        sweep = {"meta.experiment": experiment, "meta.scale": scale}
-        row = {**keys, **hp, **row, **sweep, TRAINED_BY: settings_label("train", {})}
-        units = {
-            name: measure_unit(run, name, settings)
-            for name, settings in measures.items()
-            if is_measured(run, settings)
-        }
-        found = {name: read_row(workdir, unit) for name, unit in units.items()}
-        for name, columns in found.items():
-            if columns is not None:
-                row |= columns | {f"meta.settings.{name}": settings_label(name, measures[name])}
-        for unit in (training_unit(run), *units.values()):
-            if path := arrays_path(workdir, unit):
-                row[f"meta.arrays.{unit.stage}"] = path
-        rows.append(row)
-        finished.append(None not in found.values())
-    return write_records(workdir, rows, shard, finished)
 
 
 def write_records(
@@ -140,7 +87,7 @@ def _read_aside(path: epath.Path) -> list[dict[str, Any]]:
 
 
 def load_records(workdir: epath.PathLike) -> pd.DataFrame:
-    """The records of a sweep as a table, a row a network.
+    """Return the records of a sweep as a table, a row a network.
 
     They may be compressed, records.jsonl.gz, and in shards beside it, records-I-of-N.jsonl: a row
     that several files have is taken once, where most columns are filled. Rows without a `run_id`
@@ -153,7 +100,7 @@ def load_records(workdir: epath.PathLike) -> pd.DataFrame:
     path = epath.Path(workdir) / FILE
     if not paths:
         raise ValueError(f"{path}: no records there; run the experiment with this --workdir first.")
-    frame = table_of(read_rows(paths[0]) if len(paths) == 1 else _each_once(paths))
+    frame = pd.DataFrame(list(read_rows(paths[0]) if len(paths) == 1 else _each_once(paths)))
     if frame.empty:
         raise ValueError(f"{path}: no records in it; run the experiment with this --workdir again.")
     _warn_of_mixed_settings(path, frame)
@@ -194,7 +141,7 @@ def _each_once(
 
 
 def load_sweeps(root: epath.PathLike) -> pd.DataFrame:
-    """The records of every sweep under `root`: its own, or those of its folders, one level down.
+    """Return the records of every sweep under `root`: its own, or those of its folders.
 
     `meta.workdir` names the folder of each row, for `load_arrays`.
 
@@ -215,11 +162,11 @@ def load_sweeps(root: epath.PathLike) -> pd.DataFrame:
 
 
 def at_zero_error(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows at zero error, without those of later epochs: one row a network."""
+    """Return the rows at zero error, without those of later epochs: one row a network."""
     return frame[frame["overtrain"].fillna(0) == 0] if "overtrain" in frame else frame
 
 
 def load_arrays(workdir: epath.PathLike, row: Mapping[str, Any], stage: str) -> dict:
-    """The arrays of one row's stage, name to array; none where the row names none."""
+    """Return the arrays of one row's stage, name to array; none where the row names none."""
     path = row.get(f"meta.arrays.{stage}")
     return files.read_arrays(epath.Path(workdir) / path) if isinstance(path, str) else {}

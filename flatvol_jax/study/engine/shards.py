@@ -22,8 +22,8 @@ class Shard(NamedTuple):
         """As file names have it; None for all of the work."""
         return None if self.count == 1 else f"{self.index}-of-{self.count}"
 
-    def of(self, pieces: Sequence[T]) -> Sequence[T]:
-        """Its share of pieces: neighbours, as many as the others' or one more.
+    def share(self, pieces: Sequence[T]) -> Sequence[T]:
+        """Return its share of pieces: neighbours, as many as the others' or one more.
 
         It depends on the list alone, so that no process need ask another; and neighbours belong to
         few draws, each of which costs a kernel.
@@ -33,7 +33,7 @@ class Shard(NamedTuple):
 
 
 def parse_shard(text: str) -> Shard:
-    """The shard that "I/N" names, I from 0.
+    """Return the shard that "I/N" names, I from 0.
 
     Raises:
         ValueError: another text.

@@ -15,7 +15,7 @@ from flatvol_jax.runtime.locks import folder_lock
 from flatvol_jax.study.engine.plan import flatten
 from flatvol_jax.study.engine.record_files import record_files
 from flatvol_jax.study.engine.source_commit import source_commit
-from flatvol_jax.study.engine.units import jsonable
+from flatvol_jax.study.engine.store import jsonable
 
 _PACKAGES = (
     "flatvol-jax",
@@ -75,16 +75,14 @@ def open_workdir(
             files.remove_stale_parts(path)
             if stored is None:
                 _write_config(path, config)
-        found = _records_hash(path)
+        before, ended = _records_hash(path), False
         try:
             yield path
-        except BaseException:
-            if _records_hash(path) != found:
-                _write_config(path, config)
-            raise
-        if stored != config or _records_hash(path) != found:
-            with _writing(path):
-                _write_config(path, config)
+            ended = True
+        finally:
+            if _records_hash(path) != before or (ended and stored != config):
+                with _writing(path):
+                    _write_config(path, config)
 
 
 @contextlib.contextmanager
@@ -109,7 +107,7 @@ def _records_hash(path: epath.Path) -> list[str]:
 
 
 def _determining(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a workdir is bound to: hp and the seed, flat."""
+    """Return what a workdir is bound to: hp and the seed, flat."""
     return {**dict(flatten(config["hp"])), "seed": config["sweep"]["seed"]}
 
 
@@ -128,7 +126,7 @@ def _same(path: epath.Path, stored: Mapping[str, Any], asked: Mapping[str, Any])
 
 
 def environment() -> dict[str, Any]:
-    """Commit of the source tree (None outside one), versions, machine."""
+    """Return the commit of the source tree (None outside one), versions, machine."""
     versions = {}
     for package in _PACKAGES:
         try:

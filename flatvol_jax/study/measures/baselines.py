@@ -6,12 +6,14 @@ from scipy.linalg import cho_solve
 
 from flatvol_jax.models import output_labels
 from flatvol_jax.models.labels import label_margins
+from flatvol_jax.study.measures.declared import measure
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.trained import Trained
 
 
+@measure("baselines", 1, from_kernel=True)
 def measure_baselines(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
-    """GP and 1-NN disagreement, y'K⁻¹y, norms, margins, epochs.
+    """Return GP and 1-NN disagreement, y'K⁻¹y, norms, margins, epochs.
 
     The margin is the least y f(x) over S divided by its mean absolute output, so that it does
     not only count how long training went on. Of C classes y f(x) is the lead of the label's output
@@ -20,24 +22,17 @@ def measure_baselines(problem: Problem, trained: Trained, key: jax.Array, settin
     test_labels = output_labels(trained.test_output)
     signed = label_margins(trained.train_output, problem.train_y)
     leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(trained.params)]
-    of_test = {}
-    if len(test_labels):
-        of_test = {
-            "measure.baseline.gp_disagreement": float(
-                np.mean(test_labels != problem.gp_prediction)
-            ),
-            "measure.baseline.nn_disagreement": float(
-                np.mean(test_labels != problem.neighbour_prediction)
-            ),
-        }
-    return {
-        **of_test,
-        "measure.baseline.label_norm": label_norm(problem, trained.labels),
-        "measure.baseline.margin": float(signed.min() / np.abs(signed).mean()),
-        "measure.baseline.mean_output": float(np.abs(signed).mean()),
-        "measure.baseline.parameter_norm": float(np.sqrt(sum((leaf**2).sum() for leaf in leaves))),
-        "measure.baseline.epochs": trained.epochs,
+    columns = {
+        "label_norm": label_norm(problem, trained.labels),
+        "margin": signed.min() / np.abs(signed).mean(),
+        "mean_output": np.abs(signed).mean(),
+        "parameter_norm": np.sqrt(sum((leaf**2).sum() for leaf in leaves)),
+        "epochs": trained.epochs,
     }
+    if len(test_labels):
+        columns["gp_disagreement"] = np.mean(test_labels != problem.gp_prediction)
+        columns["nn_disagreement"] = np.mean(test_labels != problem.neighbour_prediction)
+    return {f"measure.baseline.{name}": value for name, value in columns.items()}
 
 
 def label_norm(problem: Problem, labels: np.ndarray) -> float:

@@ -6,8 +6,7 @@ from typing import Any
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.measures import invariants
-from flatvol_jax.study.measures.default_settings import default_settings
-from flatvol_jax.study.measures.registry import MEASURES, checked_measure
+from flatvol_jax.study.measures.registry import MEASURES, checked_measure, default_settings
 
 _QUICK = {
     "log_volume": {"estimator": "ep_corrected"},

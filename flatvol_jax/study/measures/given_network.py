@@ -1,7 +1,6 @@
-"""A network that comes from outside: its data, answers on S and E1, measures of it as units."""
+"""A network that comes from outside: its data, its answers on S and E1."""
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,25 +9,22 @@ import numpy as np
 
 from flatvol_jax.models import (
     Params,
-    apply_in_batches,
     check_labels,
     network_inputs,
     output_count,
     parameter_shapes,
 )
 from flatvol_jax.runtime import checks
-from flatvol_jax.study.engine.units import Unit, read_row, split_arrays, write_unit
 from flatvol_jax.study.measures.checkpoint_trees import shapes, shown
 from flatvol_jax.study.measures.problem import Problem
-from flatvol_jax.study.measures.registry import MEASURES
-from flatvol_jax.study.measures.trained import Trained
+from flatvol_jax.study.measures.trained import Trained, network_outputs
 
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 SECOND = ("second_test_x", "second_test_y")
 
 
 def answered(problem: Problem, params: Params, state: Any, epochs: int | None) -> Trained:
-    """The network with what it answers on S and E1.
+    """Return the network with what it answers on S and E1.
 
     Raises:
         ValueError: parameters or a state that are not finite or not of the network's shapes, or
@@ -37,14 +33,10 @@ def answered(problem: Problem, params: Params, state: Any, epochs: int | None) -
     _check_fits(problem, params)
     for leaf in jax.tree.leaves((params, state)):
         checks.finite("network", np.asarray(leaf))
-    apply = jax.jit(apply_in_batches, static_argnums=(0, 4))
-    train, test = (
-        np.asarray(apply(problem.spec, params, x, state, problem.batch_size))
-        for x in (problem.train_x, problem.test_x)
-    )
-    for outputs in (train, test):
-        checks.finite("outputs of the network", outputs)
-    return Trained(params, state, train, test, epochs)
+    outputs = network_outputs(problem, params, state, ("train", "test"))
+    for output in outputs.values():
+        checks.finite("outputs of the network", output)
+    return Trained(params, state, outputs["train"], outputs["test"], epochs)
 
 
 def _check_fits(problem: Problem, params: Params) -> None:
@@ -55,18 +47,6 @@ def _check_fits(problem: Problem, params: Params) -> None:
             f"network: got parameters {shown(got)}; wanted {shown(wanted)} for inputs of shape "
             f"{input_shape}. Is hp.model the network that was saved?"
         )
-
-
-def measured_columns(
-    workdir, unit: Unit, problem: Problem, network: Trained, key, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The columns of a measure of the network, computed where the unit is not there yet."""
-    if read_row(workdir, unit) is None:
-        began = time.perf_counter()
-        measured = MEASURES[unit.stage](problem, network, key, settings)
-        measured[f"meta.{unit.stage}.seconds"] = time.perf_counter() - began
-        write_unit(workdir, unit, *split_arrays(measured))
-    return read_row(workdir, unit)
 
 
 def own_data(problem: Problem, arrays: Mapping[str, np.ndarray]) -> Problem:

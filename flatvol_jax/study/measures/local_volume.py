@@ -11,16 +11,24 @@ from jax.tree_util import Partial
 from flatvol_jax import flatness
 from flatvol_jax.flatness.paths import leaf_at
 from flatvol_jax.models import Spec, float64_inputs, output_labels
+from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope, to_float64
+from flatvol_jax.study.engine.settings import choice
+from flatvol_jax.study.measures.declared import measure, result_columns, setting
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.trained import Trained, batch_loss, host_float64, train_loss
 
-CRITERIA = ("function", "loss", "kl")
-PRECONDITIONERS = ("none", "curvature")
 
-
+@measure(
+    "basin_volume",
+    1,
+    criterion=setting(choice(("function", "loss", "kl")), "function"),
+    cutoff=setting(checks.positive, 0.01),  # of "loss" and "kl", nats
+    directions=setting(checks.count, 64),
+    preconditioner=setting(choice(("none", "curvature")), "curvature"),
+)
 def measure_basin_volume(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
-    """Prior probability of what rays from w reach before the criterion fails.
+    """Return the prior probability of what rays from w reach before the criterion fails.
 
     "function": the labels on S+E1 stay. "loss": L on S rises by at most `cutoff`. "kl": the mean
     divergence of the predicted probabilities on S+E1 is at most `cutoff`. "curvature" directions
@@ -34,36 +42,28 @@ def measure_basin_volume(problem: Problem, trained: Trained, key: jax.Array, set
             "fv.flatness.basin_volume(key, inside, params, prior_std)."
         )
     preconditioner = None
-    if settings["preconditioner"] == "curvature":
+    if settings.preconditioner == "curvature":
         diagonal = flatness.gauss_newton_diagonal(train_loss(problem, trained.state), params)
         size = len(problem.train_y)
         preconditioner = flatness.Preconditioner(
             jax.tree.map(lambda s, h: 1.0 / (1.0 / s**2 + size * np.asarray(h)), std, diagonal)
         )
-    found = flatness.basin_volume(
-        key,
-        _inside(problem, trained, settings["criterion"], settings["cutoff"]),
-        params,
-        std,
-        directions=settings["directions"],
-        preconditioner=preconditioner,
-    )
+    inside = _inside(problem, trained, settings.criterion, settings.cutoff)
+    options = {"directions": settings.directions, "preconditioner": preconditioner}
+    found = flatness.basin_volume(key, inside, params, std, **options)
     widths = [leaf_at(params, layer.incoming[0]).shape[-1] for layer in spec.rectified_layers()]
-    name = "measure.basin_volume"
+    name, fields = "measure.basin_volume", ("standard_error", "effective_directions", "unbounded")
     return {
-        name: found.log_volume,
-        f"{name}.se": found.standard_error,
-        f"{name}.effective_directions": found.effective_directions,
+        **result_columns(name, found, *fields, value="log_volume"),
         f"{name}.permutations": flatness.log_permutations(*widths),
-        f"{name}.unbounded": found.unbounded,
-        f"{name}.median_radius": float(np.median(found.radii)),
+        f"{name}.median_radius": np.median(found.radii),
         "is.basin_volume_ok": found.status == "ok",
     }
 
 
 @float64_scope
 def _inside(problem: Problem, trained: Trained, criterion: str, cutoff: float) -> Partial:
-    """params -> whether the criterion holds; data bound to it are NumPy float64."""
+    """Return params -> whether the criterion holds; data bound to it are NumPy float64."""
     start, state = to_float64(trained.params), host_float64(trained.state)
     if criterion == "loss":
         loss = train_loss(problem, state)
@@ -88,7 +88,7 @@ def _same_labels(spec: Spec) -> Callable:
 
 @functools.cache
 def _divergence_below(spec: Spec) -> Callable:
-    """Mean KL(p || q), p and q the probabilities of the labels at w and at w'."""
+    """Return whether the mean of KL(p || q), of the labels at w and at w', is below a limit."""
 
     def below(x, state, logits, limit, params):
         moved = spec.apply(params, x, state)
@@ -104,23 +104,26 @@ def _divergence_below(spec: Spec) -> Callable:
     return below
 
 
+@measure(
+    "learning_coefficient",
+    1,
+    step_size=setting(checks.positive, 1e-4),
+    localization=setting(checks.non_negative, 100.0),
+    batch_size=setting(checks.count, 128),
+    chains=setting(checks.count, 8),
+    steps=setting(checks.count, 1000),
+    burn_in=setting(checks.count, 500),
+    thin=setting(checks.count, 10),
+)
 def measure_learning_coefficient(
     problem: Problem, trained: Trained, key: jax.Array, settings
 ) -> dict:
-    """The local learning coefficient on S by SGLD."""
-    found = flatness.learning_coefficient(
-        key,
-        batch_loss(problem, trained.state),
-        trained.params,
-        (problem.train_x, problem.train_y),
-        **settings,
-    )
-    name = "measure.learning_coefficient"
+    """Return the local learning coefficient on S by SGLD."""
+    loss, data = batch_loss(problem, trained.state), (problem.train_x, problem.train_y)
+    found = flatness.learning_coefficient(key, loss, trained.params, data, **vars(settings))
+    fields = ("standard_error", "step_bias", "gradient_norm")
     return {
-        name: found.value,
-        f"{name}.se": found.standard_error,
-        f"{name}.step_bias": found.step_bias,
-        f"{name}.gradient_norm": found.gradient_norm,
+        **result_columns("measure.learning_coefficient", found, *fields),
         "is.learning_coefficient_ok": found.status == "ok",
         "meta.learning_coefficient.status": found.status,
     }

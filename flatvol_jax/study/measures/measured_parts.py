@@ -5,27 +5,24 @@ from typing import Any
 
 import numpy as np
 
-from flatvol_jax.models import wrong_labels
 from flatvol_jax.runtime.preemption import Stopped
 from flatvol_jax.study.engine.progress import Bar
-from flatvol_jax.study.measures.own_problem import outputs_of
 from flatvol_jax.study.measures.problem import Problem
-from flatvol_jax.study.measures.trained import Trained
+from flatvol_jax.study.measures.trained import Trained, error_columns, network_outputs
 
 _LONGEST = 300  # characters of a fault
 
 
-def error_columns(problem: Problem, network: Trained) -> dict[str, Any]:
-    """Return the shares of wrong labels on S, E1 and E2, None of an empty one."""
-    second = outputs_of(problem, network, problem.second_test_x)
-    known = getattr(problem, "test_labels_known", True)
-    train = _wrong(network.train_output, problem.train_y)
-    return {
-        "measure.error.train": train,
-        "measure.error.test": _wrong(network.test_output, problem.test_y) if known else None,
-        "measure.error.second_test": _wrong(second, problem.second_test_y),
-        "is.zero_error": train == 0,
-    }
+def known_error_columns(problem: Problem, network: Trained) -> dict[str, Any]:
+    """Return the shares of wrong labels on S, E1 and E2; None of an empty or unlabelled one."""
+    outputs = {"train": network.train_output, "test": network.test_output}
+    outputs["second_test"] = np.zeros(0)
+    if len(problem.second_test_y):
+        outputs |= network_outputs(problem, network.params, network.state, ("second_test",))
+    row = error_columns(problem, outputs)
+    if not getattr(problem, "test_labels_known", True):
+        row["measure.error.test"] = None
+    return {**row, "is.zero_error": row["measure.error.train"] == 0}
 
 
 def measured_parts(
@@ -54,10 +51,6 @@ def measured_parts(
 def fault_columns(name: str, error: Exception) -> dict[str, Any]:
     """Return the columns of a part that failed."""
     return {f"is.fault.{name}": True, f"meta.fault.{name}": _sentence(error)}
-
-
-def _wrong(output: np.ndarray, y: np.ndarray) -> float | None:
-    return float(np.mean(wrong_labels(output, y))) if len(y) else None
 
 
 def _sentence(error: Exception) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 from flatvol_jax.kernels import MonteCarloKernel
 from flatvol_jax.models import (
     Spec,
-    apply_in_batches,
     as_model,
     check_evaluation,
     network_inputs,
@@ -159,14 +158,6 @@ def own_problem(
         own = network.labels[len(x) :].astype(np.int8)
         problem = dataclasses.replace(problem, test_y=own)
     return problem, network
-
-
-def outputs_of(problem: Problem, network: Trained, x: np.ndarray) -> np.ndarray:
-    """Return what the network answers to inputs, (n,)."""
-    if not len(x):
-        return np.zeros(0)
-    apply = jax.jit(apply_in_batches, static_argnums=(0, 4))
-    return np.asarray(apply(problem.spec, network.params, x, network.state, problem.batch_size))
 
 
 def _network(model: Any, params: Any, state: Any, x: np.ndarray) -> tuple[Spec, Any, Any]:

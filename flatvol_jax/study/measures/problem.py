@@ -14,7 +14,6 @@ from scipy.spatial.distance import cdist
 
 from flatvol_jax import data
 from flatvol_jax.data.own_arrays import content_of, is_file
-from flatvol_jax.data.sources import checked_source
 from flatvol_jax.kernels import (
     Conditioning,
     MonteCarloKernel,
@@ -22,27 +21,10 @@ from flatvol_jax.kernels import (
     monte_carlo_estimate,
     nngp_kernel,
 )
-from flatvol_jax.models import CNN, FCN, ResNet, Spec, check_labels, output_count
-from flatvol_jax.runtime import checks
-from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study.engine.config_entries import built, group
-from flatvol_jax.study.measures.kernel_settings import kernel_settings
-from flatvol_jax.study.measures.user_model import own_model, user_model
+from flatvol_jax.models import Spec, check_labels, output_count
+from flatvol_jax.study.engine.settings import group
+from flatvol_jax.study.measures.study_config import Hyperparameters, StudyConfig, study_config
 from flatvol_jax.volume import Cavities, log_volume
-
-MODELS = {"cnn": CNN, "fcn": FCN, "resnet": ResNet, "flax": user_model, "own": own_model}
-BATCH_NORM = ("running", "batch")
-DRAWS = ("disjoint", "independent")
-_SIZES = ("train_size", "test_size", "second_test_size")
-
-
-def model_spec(settings: Mapping[str, Any]) -> Spec:
-    """The spec that hp.model describes."""
-    settings = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
-    }
-    model = MODELS[checks.one_of("hp.model.name", settings.pop("name"), MODELS)]
-    return built("hp.model", model, settings)
 
 
 @functools.lru_cache(maxsize=1)
@@ -60,41 +42,29 @@ def _labelled_dataset(
 
 
 def draw_parts(
-    config: Mapping[str, Any], draw_index: int, data_dir: str | None = None
+    config: StudyConfig | Mapping[str, Any], draw_index: int, data_dir: str | None = None
 ) -> data.Draw:
-    """Return S, the pool of A, E1 and E2 of one draw, before preprocessing.
-
-    `hp.data.draws` says whether draws are "disjoint" or "independent" of each other, and so may
-    share examples (the default of older configs); `hp.data.leave_out` names a data set whose
-    inputs no draw has. `hp.data.groups` names two groups of classes, or "all" for each by itself;
-    where it is None the labels are ±1. `hp.data.content` is the hash of an .npz of one's own
-    (`with_content`), whose data must be those.
-    """
-    sizes = (*_SIZES, "attack_pool_size")
-    settings = group(config, "hp.data", "name", "groups", *sizes)
-    groups = settings["groups"]
-    if groups is not None:
-        checks.one_of("hp.data.groups", groups, (*data.GROUPS, data.ALL_CLASSES))
-    name = checked_source("hp.data.name", settings["name"])
-    left_out = settings.get("leave_out")
-    if left_out is not None:
-        checked_source("hp.data.leave_out", left_out)
-    kind = checks.one_of("hp.data.draws", settings.get("draws", "independent"), DRAWS)
-    if settings.get("content") is not None and settings["content"] != _content(name):
+    """Return S, the pool of A, E1 and E2 of one draw, before preprocessing."""
+    config = study_config(config)
+    settings, wanted = config.hp.data, config.hp.data.sizes
+    if settings.content is not None and settings.content != _content(settings.name):
         raise ValueError(
-            f"hp.data.name: got {name}, whose arrays are others than those of this config "
-            f"(hash {_content(name)}, wanted {settings['content']}). Use a new --workdir."
+            f"hp.data.name: got {settings.name}, whose arrays are others than those of this config "
+            f"(hash {_content(settings.name)}, wanted {settings.content}). Use a new --workdir."
         )
-    dataset = _labelled_dataset(name, groups, left_out, data_dir)
-    root = jax.random.key(config["sweep"]["seed"])
-    wanted = {size: settings[size] for size in sizes}
-    if groups == data.ALL_CLASSES:
+    named = settings.name, settings.groups, settings.leave_out, data_dir
+    dataset = _labelled_dataset(*named)
+    if settings.groups == data.ALL_CLASSES:
         wanted["classes"] = int(dataset.y.max()) + 1
-        _check_outputs(config, wanted["classes"], name)
-    if kind == "independent":
-        return data.draw(named_key(root, "draw", draw_index), dataset, **wanted)
-    draws = group(config, "sweep", "draws")["draws"]
-    return data.disjoint_draw(named_key(root, "draws"), dataset, draw_index, draws, **wanted)
+        if (outputs := output_count(config.hp.model)) != wanted["classes"]:
+            raise ValueError(
+                f"hp.model.outputs: got {outputs} with hp.data.groups = {data.ALL_CLASSES!r}, "
+                f"wanted {wanted['classes']}, an output for each class of {settings.name!r}."
+            )
+    if settings.draws == "independent":
+        return data.draw(config.key("draw", draw_index), dataset, **wanted)
+    draws = config.sweep.draws
+    return data.disjoint_draw(config.key("draws"), dataset, draw_index, draws, **wanted)
 
 
 def with_content(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,24 +82,6 @@ def with_content(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _content(name: str) -> str:
     return content_of(data.load(name))
-
-
-def check_one_output(spec: Spec, study: str) -> None:
-    """Refuse a network of C classes where a study counts labels ±1."""
-    if output_count(spec) > 1:
-        raise ValueError(
-            f"hp.model.outputs: got {output_count(spec)}, wanted 1: {study} is of two classes."
-        )
-
-
-def _check_outputs(config: Mapping[str, Any], classes: int, name: str) -> None:
-    """Check that the network has an output for each class of the data."""
-    outputs = output_count(model_spec(group(config, "hp.model", "name")))
-    if outputs != classes:
-        raise ValueError(
-            f"hp.model.outputs: got {outputs} with hp.data.groups = {data.ALL_CLASSES!r}, wanted "
-            f"{classes}, an output for each class of {name!r}."
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,7 +163,7 @@ class Problem:
         return np.concatenate([self.train_y, self.test_y])
 
     def true_cavities(self, link: str) -> Cavities:
-        """EP's cavities at the true labels: every run of the draw starts EP from them.
+        """Return EP's cavities at the true labels: every run of the draw starts EP from them.
 
         A start that depends on the draw alone leaves a run's numbers independent of which
         other runs were measured before it.
@@ -255,50 +207,41 @@ class Problem:
 
 
 def make_problem(
-    config: Mapping[str, Any],
+    config: StudyConfig | Mapping[str, Any],
     draw_index: int,
     cache: epath.PathLike,
     data_dir: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Problem:
-    """The problem of one draw; the same for the same config and index."""
-    settings = group(config, "hp.data", "preprocessing")
-    parts = draw_parts(config, draw_index, data_dir)
-    root = jax.random.key(config["sweep"]["seed"])
-
-    def inputs(split):
-        return data.preprocess(split.x, settings["preprocessing"], reference=parts.train.x)
-
-    spec, train_x = model_spec(group(config, "hp.model", "name")), inputs(parts.train)
-    check_labels("labels of hp.data.groups", parts.train.y, output_count(spec))
+    """Return the problem of one draw; the same for the same config and index."""
+    config = study_config(config)
+    hp, parts = config.hp, draw_parts(config, draw_index, data_dir)
+    found: dict[str, np.ndarray] = {}
+    for part in ("train", "attack", "test", "second_test"):
+        split = getattr(parts, part)
+        x = data.preprocess(split.x, hp.data.preprocessing, reference=parts.train.x)
+        found |= {f"{part}_x": x, f"{part}_y": split.y}
+    check_labels("labels of hp.data.groups", parts.train.y, output_count(hp.model))
     return Problem(
-        spec,
-        train_x,
-        parts.train.y,
-        inputs(parts.attack),
-        parts.attack.y,
-        inputs(parts.test),
-        parts.test.y,
-        inputs(parts.second_test),
-        parts.second_test.y,
-        config["hp"]["train"].get("evaluation_batch_size"),
-        named_key(root, "kernel", draw_index),
-        kernel_settings(config),
-        epath.Path(cache),
-        progress,
-        _batch_norm(config["hp"], spec, train_x),
+        hp.model,
+        **found,
+        batch_size=hp.train.evaluation_batch_size,
+        kernel_key=config.key("kernel", draw_index),
+        kernel_samples=config.kernel,
+        cache=epath.Path(cache),
+        progress=progress,
+        batch_norm=_batch_norm(hp, found["train_x"]),
     )
 
 
-def _batch_norm(hp: Mapping[str, Any], spec: Spec, train_x: np.ndarray) -> str:
-    choice = checks.one_of("hp.batch_norm", hp.get("batch_norm", "running"), BATCH_NORM)
-    if choice == "running" or not spec.init_state(train_x.shape[1:]):
+def _batch_norm(hp: Hyperparameters, train_x: np.ndarray) -> str:
+    size = hp.train.evaluation_batch_size
+    if hp.batch_norm == "running" or not hp.model.init_state(train_x.shape[1:]):
         return "running"
-    size = hp["train"].get("evaluation_batch_size")
     if size is not None and size < len(train_x):
         raise ValueError(
             f"hp.train.evaluation_batch_size: got {size} with hp.batch_norm = 'batch', wanted at "
             f"least |S| = {len(train_x)}: the statistics are those of S as one batch. Set it to "
             "|S|, leave it out, or take hp.batch_norm = 'running'."
         )
-    return choice
+    return hp.batch_norm

@@ -9,7 +9,7 @@ from flatvol_jax.runtime import checks
 
 
 def alpha_scale(spec: Spec, params: Params, layer: int, alpha: float | np.ndarray) -> Params:
-    """(W_i, b_i, W_{i+1}) -> (α W_i, α b_i, W_{i+1} / α), b_{i+1} untouched (eq. 8).
+    """Return (α W_i, α b_i, W_{i+1} / α) in place of (W_i, b_i, W_{i+1}) (eq. 8); b_{i+1} stays.
 
     The function does not change: bit for bit where α is a power of two, else up to rounding.
 
@@ -29,12 +29,12 @@ def alpha_scale(spec: Spec, params: Params, layer: int, alpha: float | np.ndarra
 
 
 def permute_units(spec: Spec, params: Params, layer: int, order: np.ndarray) -> Params:
-    """The units of hidden layer `layer`, from 1, in another order; the function stays."""
+    """Return the units of hidden layer `layer`, from 1, in another order; the function stays."""
     return permute(params, *rectified_layer(spec, layer), order)
 
 
 def rectified_layer(spec: Spec, layer: int) -> RectifiedLayer:
-    """The paths of layer i, from 1; a layer that no rectifier follows is a ValueError."""
+    """Return the paths of layer i, from 1; a layer that no rectifier follows is a ValueError."""
     layers = checked_spec(spec).rectified_layers()
     if layers is None:
         raise ValueError(

@@ -32,9 +32,15 @@ class Transform(NamedTuple):
         alpha = "" if self.alpha is None else f", alpha {self.alpha:.6g}"
         return f"{self.symmetry} {self.layer}{alpha}"
 
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Which transform a row is of."""
+        parts = {f"transform.{part}": value for part, value in self._asdict().items()}
+        return {"transform": self.name, **parts}
+
 
 def transformed(key: jax.Array, spec: Spec, params: Params, transform: Transform) -> Params:
-    """The parameters in the transform's form; `key` draws the units' exponents and orders."""
+    """Return the transformed parameters; `key` draws the units' exponents and orders."""
     if transform.symmetry == "none":
         return params
     units = np.shape(_leaf(params, rectified_layer(spec, transform.layer).incoming[0]))[-1]

@@ -11,10 +11,14 @@ from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.progress import asked_progress
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.engine.progress import Bar, Progress
-from flatvol_jax.study.engine.units import split_arrays
+from flatvol_jax.study.engine.store import split_arrays
 from flatvol_jax.study.measures.chosen_parts import chosen_parts
 from flatvol_jax.study.measures.invariants import measure_invariants
-from flatvol_jax.study.measures.measured_parts import error_columns, fault_columns, measured_parts
+from flatvol_jax.study.measures.measured_parts import (
+    fault_columns,
+    known_error_columns,
+    measured_parts,
+)
 from flatvol_jax.study.measures.own_problem import KernelChoice, OwnProblem, own_problem
 from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.measures.regression import (
@@ -34,7 +38,8 @@ _CLASSIFICATION = (
 )
 _REGRESSION = ("log_evidence", "sharpness", "hessian", "invariants", "baselines")
 _OF_FLATNESS = ("sharpness", "hessian", "scale_invariant", "spectral_density")
-_KNOWN = {**MEASURES, "invariants": measure_invariants}
+_KNOWN = {name: declared.measured for name, declared in MEASURES.items()}
+_KNOWN["invariants"] = measure_invariants
 _OF_REGRESSION = {
     **{name: _KNOWN[name] for name in (*_OF_FLATNESS, "invariants")},
     "log_evidence": measure_log_evidence,
@@ -204,7 +209,7 @@ def _data_columns(problem: OwnProblem, network: Trained) -> dict[str, Any]:
         "meta.test_size": len(problem.test_x),
     }
     if problem.noise is None:
-        return record | error_columns(problem, network)
+        return record | known_error_columns(problem, network)
     parts = [("train", network.train_output, problem.train_y)]
     if len(problem.test_y) and problem.test_labels_known:
         parts.append(("test", network.test_output, problem.test_y))

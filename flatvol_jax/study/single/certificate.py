@@ -11,7 +11,7 @@ from flatvol_jax.kernels import conditioning
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.hashing import array_hash
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study.engine.units import jsonable
+from flatvol_jax.study.engine.store import jsonable
 from flatvol_jax.study.engine.workdir import environment
 from flatvol_jax.volume import CERTIFIED, LINK_VARIANCE, LogVolume, estimate_log_volume, log_volume
 

@@ -1,5 +1,6 @@
 """Score one network that was trained elsewhere, as a sweep scores its own."""
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,18 +11,18 @@ from etils import epath
 from flatvol_jax.models import check_evaluation
 from flatvol_jax.runtime.hashing import array_hash, content_hash
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study.engine.plan import STAGE_VERSIONS, plan_runs
+from flatvol_jax.study.engine.plan import plan_runs
 from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.records import write_records
 from flatvol_jax.study.engine.source_commit import source_commit
-from flatvol_jax.study.engine.units import Unit, jsonable
+from flatvol_jax.study.engine.store import Store, jsonable
 from flatvol_jax.study.engine.workdir import open_workdir
-from flatvol_jax.study.measures.given_network import answered, measured_columns, own_data
-from flatvol_jax.study.measures.measured_parts import error_columns, measured_parts
+from flatvol_jax.study.measures.given_network import answered, own_data
+from flatvol_jax.study.measures.measured_parts import known_error_columns, measured_parts
 from flatvol_jax.study.measures.network_files import read_network
 from flatvol_jax.study.measures.problem import make_problem
-from flatvol_jax.study.measures.registry import chosen_measures
-from flatvol_jax.study.measures.training_units import run_key
+from flatvol_jax.study.measures.registry import chosen_measures, measured_columns
+from flatvol_jax.study.measures.study_config import check_entries, study_config
 from flatvol_jax.study.single.table import notes, table_lines
 
 
@@ -56,9 +57,9 @@ def measure_network(
     Raises:
         ValueError: a config, data or a checkpoint that do not fit.
     """
-    measures, (run,) = chosen_measures(config), plan_runs(config)
-    cache = epath.Path(workdir) / "cache"
-    problem = make_problem(config, run.draw, cache, data_dir)
+    check_entries(config)
+    typed, measures, (run,) = study_config(config), chosen_measures(config), plan_runs(config)
+    problem = make_problem(typed, run.draw, epath.Path(workdir) / "cache", data_dir)
     if arrays is not None:
         problem = own_data(problem, arrays)
     params, state = read_network(checkpoint, problem.spec, problem.train_x.shape[1:], step)
@@ -66,29 +67,28 @@ def measure_network(
     network = answered(problem, params, state, None)
     data = array_hash(problem.train_x, problem.train_y, problem.test_x, problem.test_y)
     named = [array_hash(*map(np.asarray, jax.tree.leaves((params, state)))), data, run.hp]
-    key = run_key(config, "measure", run)
+    key = typed.run_key("measure", run)
     row = {
         "run_id": content_hash(named),
         "epoch": None,
         "transform": "none",
-        **{f"hp.{name}": value for name, value in run.hp.items()},
-        **error_columns(problem, network),
+        **run.hp_columns,
+        **known_error_columns(problem, network),
         "meta.experiment": "measure",
         "meta.scale": config.get("scale"),
         "meta.checkpoint": epath.Path(checkpoint).name,
         "meta.commit": source_commit(),  # nothing is trained: of the code that measures
     }
-    with open_workdir(workdir, config) as workdir:
-        bar = Bar(progress, len(measures))
+    store = Store(workdir, Bar(progress, len(measures)))
 
-        def columns(name: str) -> Mapping[str, Any]:
-            settings = measures[name]
-            unit = Unit(name, content_hash([*named, name, dict(settings), STAGE_VERSIONS[name]]))
-            own = named_key(key, name)
-            return measured_columns(workdir, unit, problem, network, own, settings)
+    def columns(name: str) -> Mapping[str, Any]:
+        measure, own = measures[name], named_key(key, name)
+        compute = functools.partial(measured_columns, measure, problem, network, own)
+        return store.get(measure.unit(*named), compute)
 
-        row |= measured_parts(measures, columns, bar)
-        bar.say("done")
+    with open_workdir(workdir, config):
+        row |= measured_parts(measures, columns, store.bar)
+        store.bar.say("done")
         (row,) = write_records(workdir, [jsonable(row)])
     return row
 

@@ -1,6 +1,6 @@
 """The attack-set sweep (section 5.2): train on S ∪ A over draws, |A| and seeds; measure each.
 
-The work is a list of units (engine/units.py): training run by run in ensembles of a fixed shape,
+The work is a list of units (engine/store.py): training run by run in ensembles of a fixed shape,
 then each measure of each run. What is on disk already is not done again, and what a run yields
 depends on its own `hp` alone, so an interrupted sweep ends with the numbers of a whole one, and
 so does one that is divided among processes (engine/shards.py) or dealt out to devices
@@ -8,34 +8,25 @@ so does one that is divided among processes (engine/shards.py) or dealt out to d
 """
 
 import functools
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from etils import epath
 
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.runtime.spread import spread
-from flatvol_jax.study.engine.config_entries import check_plain, group
-from flatvol_jax.study.engine.plan import Run, is_measured, measure_unit, plan_runs, training_unit
+from flatvol_jax.study.engine.plan import Measures, Run, plan_runs, units_of
 from flatvol_jax.study.engine.progress import Bar, Progress
-from flatvol_jax.study.engine.recorded_runs import recorded_rows
-from flatvol_jax.study.engine.records import merge_records
+from flatvol_jax.study.engine.run_records import merge_records, recorded_rows
 from flatvol_jax.study.engine.shards import Shard
-from flatvol_jax.study.engine.units import read_row, split_arrays, write_unit
+from flatvol_jax.study.engine.store import Store
 from flatvol_jax.study.engine.workdir import open_workdir
 from flatvol_jax.study.measures.problem import Problem, make_problem
-from flatvol_jax.study.measures.registry import MEASURES, chosen_measures
-from flatvol_jax.study.measures.train_entries import train_settings
-from flatvol_jax.study.measures.training_units import (
-    ensemble_size,
-    read_trained,
-    run_key,
-    train_group,
-)
+from flatvol_jax.study.measures.registry import chosen_measures, measured_columns
+from flatvol_jax.study.measures.study_config import StudyConfig, check_entries, study_config
+from flatvol_jax.study.measures.training_units import read_trained, train_group
 from flatvol_jax.volume import checked_kernel
 
 
@@ -68,63 +59,55 @@ def run_attack_sweep(
             or in use; before any training.
         Stopped: a stop was asked for (`runtime.preemption`); what is finished is on disk.
     """
-    check_plain(config)
-    measures = chosen_measures(config)
-    settings = train_settings(group(config, "hp.train"))
-    size = ensemble_size(config, settings)
-    plan = plan_runs(config)
-    ensembles = [runs for draw in _by_draw(plan) for runs in _groups(draw, size)]
-    own = {run.run_id for runs in shard.of(ensembles) for run in runs}
+    check_entries(config)
+    typed = study_config(config)
+    measures, plan = chosen_measures(config), plan_runs(config)
+    ensembles = [runs for draw in _by_draw(plan) for runs in _groups(draw, typed.ensemble)]
+    own = {run.run_id for runs in shard.share(ensembles) for run in runs}
     runs = [run for run in plan if run.run_id in own]
     recorded = recorded_rows(workdir, runs, measures)
     runs = [run for run in runs if (run.run_id, run.overtrain) not in recorded]
     cache = epath.Path(workdir) / "cache" if cache is None else epath.Path(cache)
-    bar = Bar(progress, _units(runs, measures))
+    store = Store(workdir, Bar(progress, _count(runs, measures)))
 
     def problem_of(draw: int) -> Problem:
         def kernel_progress(part: int, whole: int) -> None:
-            bar.say(f"draw {draw}: kernel {part}/{whole}")
+            store.bar.say(f"draw {draw}: kernel {part}/{whole}")
 
-        return make_problem(config, draw, cache, data_dir, kernel_progress)
+        return make_problem(typed, draw, cache, data_dir, kernel_progress)
 
     # Sizes that do not fit fail before the workdir is claimed, a missing package or a kernel that
     # is too large for memory before anything is trained.
     first = runs[0].draw if runs else 0
     problem = problem_of(first)
-    with open_workdir(workdir, config, shard.name) as workdir:
+    with open_workdir(workdir, config, shard.name):
         try:
             if runs:
                 _warn_of_faults(problem, first)
-            for of_draw in _by_draw(runs):
-                draw = of_draw[0].draw
-                untrained = [r for r in of_draw if read_row(workdir, training_unit(r)) is None]
+            for draw_runs in _by_draw(runs):
+                draw = draw_runs[0].draw
+                untrained = [run for run in draw_runs if store.row(run.training) is None]
                 unmeasured = [
                     (run, name)
-                    for run in of_draw
-                    for name in measures
-                    if is_measured(run, measures[name])
-                    and (
-                        run in untrained
-                        or read_row(workdir, measure_unit(run, name, measures[name])) is None
-                    )
+                    for run in draw_runs
+                    for name, unit in units_of(run, measures).items()
+                    if run in untrained or store.row(unit) is None
                 ]
-                whole = _units(of_draw, measures)
-                bar.finished(whole - len(untrained) - len(unmeasured), f"draw {draw}")
-                if not untrained and not unmeasured:
-                    continue
-                problem = problem if draw == first else problem_of(draw)
-                _train(workdir, config, problem, settings, untrained, size, bar)
-                _measure_all(workdir, config, problem, unmeasured, measures, bar)
+                missing = len(untrained) + len(unmeasured)
+                store.bar.finished(_count(draw_runs, measures) - missing, f"draw {draw}")
+                if missing:
+                    problem = problem if draw == first else problem_of(draw)
+                    _train(store, typed, problem, untrained)
+                    _measure_all(store, typed, problem, unmeasured, measures)
         finally:
             sweep = config.get("experiment"), config.get("scale")
-            rows = merge_records(workdir, runs, measures, *sweep, shard=shard)
+            rows = merge_records(store, runs, measures, *sweep, shard=shard)
     return [*recorded.values(), *rows]
 
 
-def _units(runs: Sequence[Run], measures: Mapping[str, Mapping[str, Any]]) -> int:
+def _count(runs: Sequence[Run], measures: Measures) -> int:
     """Return the number of units of these runs: training, and the measures of each."""
-    measured = sum(is_measured(run, settings) for run in runs for settings in measures.values())
-    return len(runs) + measured
+    return len(runs) + sum(len(units_of(run, measures)) for run in runs)
 
 
 def _warn_of_faults(problem: Problem, draw: int) -> None:
@@ -136,37 +119,51 @@ def _warn_of_faults(problem: Problem, draw: int) -> None:
         )
 
 
-def _train(workdir, config, problem: Problem, settings, untrained, size: int, bar: Bar) -> None:
+def _train(store: Store, config: StudyConfig, problem: Problem, untrained: Sequence[Run]) -> None:
     """Train runs of one draw in ensembles, each on one device."""
 
     def task(group: Sequence[Run]):
-        name, text = group[0].run_id, f"draw {group[0].draw}: training |A| = {_sizes(group)}"
-        units = [run for run in untrained if run.run_id in {r.run_id for r in group}]
+        ids = {run.run_id for run in group}
+        sizes = sorted({run.attack_size for run in group})
+        name, units = group[0].run_id, [run for run in untrained if run.run_id in ids]
+        text = f"draw {group[0].draw}: training |A| = {sizes[0]}"
+        text += f"..{sizes[-1]}" if len(sizes) > 1 else ""
 
         def within(fraction: float) -> None:
-            bar.within(name, text, fraction * len(units))
+            store.bar.within(name, text, fraction * len(units))
 
-        train_group(workdir, config, problem, settings, group, size, units, within)
+        train_group(store, config, problem, group, units, within)
         return len(units), text, name
 
-    groups = list(_groups(untrained, size))
+    groups = _groups(untrained, config.ensemble)
     tasks = [functools.partial(task, group) for group in groups]
-    spread(tasks, lambda found: bar.finished(*found))
+    spread(tasks, lambda found: store.bar.finished(*found))
 
 
-def _measure_all(workdir, config, problem: Problem, unmeasured, measures, bar: Bar) -> None:
+def _measure_all(
+    store: Store,
+    config: StudyConfig,
+    problem: Problem,
+    unmeasured: Sequence[tuple[Run, str]],
+    measures: Measures,
+) -> None:
     """Measure runs of one draw, each measure of each on one device."""
 
     def task(run: Run, name: str):
-        _measure(workdir, config, problem, run, name, measures[name])
+        def compute() -> dict[str, Any]:
+            key = named_key(config.run_key("measure", run), name)
+            trained = read_trained(store, problem, run)
+            return measured_columns(measures[name], problem, trained, key, record_faults=True)
+
+        store.get(measures[name].unit(*run.network), compute)
         return 1, f"draw {run.draw}: {name} at |A| = {run.attack_size}"
 
     tasks = [functools.partial(task, run, name) for run, name in unmeasured]
-    spread(tasks, lambda found: bar.finished(*found))
+    spread(tasks, lambda found: store.bar.finished(*found))
 
 
 def _by_draw(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs of each draw, in the order of the plan."""
+    """Return the runs of each draw, in the order of the plan."""
     draws: dict[int, list[Run]] = {}
     for run in runs:
         draws.setdefault(run.draw, []).append(run)
@@ -174,26 +171,7 @@ def _by_draw(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _groups(runs: Sequence[Run], size: int) -> Iterator[Sequence[Run]]:
-    """Networks of similar |A|, `size` at a time, each once."""
+    """Yield networks of similar |A|, `size` at a time, each once."""
     networks = list({run.run_id: run for run in runs}.values())
     for first in range(0, len(networks), size):
         yield networks[first : first + size]
-
-
-def _sizes(group: Sequence[Run]) -> str:
-    sizes = sorted({run.attack_size for run in group})
-    return f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]}..{sizes[-1]}"
-
-
-def _measure(workdir, config, problem: Problem, run: Run, name: str, settings) -> None:
-    began = time.perf_counter()
-    trained = read_trained(workdir, problem, run)
-    measured = {}
-    if trained is not None:
-        key = named_key(run_key(config, "measure", run), name)
-        try:
-            measured = MEASURES[name](problem, trained, key, settings)
-        except (NumericalFault, np.linalg.LinAlgError) as fault:
-            measured = {f"is.fault.{name}": True, f"meta.fault.{name}": str(fault)}
-    measured[f"meta.{name}.seconds"] = time.perf_counter() - began
-    write_unit(workdir, measure_unit(run, name, settings), *split_arrays(measured))

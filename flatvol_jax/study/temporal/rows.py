@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.temporal.measures import SHARPNESS, Part
 from flatvol_jax.study.temporal.plan import Segment
 
 
@@ -26,24 +27,20 @@ class Past(NamedTuple):
 
 
 def labels(output: np.ndarray) -> np.ndarray:
-    """f: +1 where the output is above 0, else -1."""
+    """Return f: +1 where the output is above 0, else -1."""
     return np.where(output > 0, 1, -1)
 
 
 def key_columns(segment: Segment, epoch: int, past: Past) -> dict[str, Any]:
-    """Which network it is, at which epoch of which branch."""
-    transform = segment.transform
+    """Return which network it is, at which epoch of which branch."""
     zero, event = past.zero_error, past.event
     sides = {True: "after", False: "before"}
     return {
         "run_id": segment.run.run_id,
         "epoch": epoch,
         "overtrain": None if zero is None else epoch - zero,
-        "transform": transform.name,
-        "transform.symmetry": transform.symmetry,
-        "transform.layer": transform.layer,
-        "transform.alpha": transform.alpha,
-        **{f"hp.{name}": value for name, value in segment.run.hp.items()},
+        **segment.transform.columns,
+        **segment.run.hp_columns,
         "measure.epochs.zero_error": zero,
         "measure.epochs.event": event,
         "meta.event": sides[segment.event is not None] if epoch == event else None,
@@ -51,7 +48,7 @@ def key_columns(segment: Segment, epoch: int, past: Past) -> dict[str, Any]:
 
 
 def answer_columns(problem: Problem, output: np.ndarray, past: Past) -> dict[str, Any]:
-    """Errors, loss and how the function moved, of logits (n,) on S+E1.
+    """Return errors, loss and how the function moved, of logits (n,) on S+E1.
 
     The loss is the mean cross-entropy over S, in float64 from the float32 logits. Labels that
     changed are counted since the last epoch that was measured; those that differ, from f at the
@@ -73,7 +70,7 @@ def answer_columns(problem: Problem, output: np.ndarray, past: Past) -> dict[str
 
 
 def scaling_columns(output: np.ndarray, past: Past) -> dict[str, Any]:
-    """On the row right after scaling: whether the function stayed, how far its outputs moved."""
+    """Return, right after scaling, whether the function stayed, how far its outputs moved."""
     return {
         "is.function_unchanged": bool(np.array_equal(labels(output), labels(past.at_event))),
         "is.output_identical": bool(np.array_equal(output, past.at_event)),
@@ -82,24 +79,29 @@ def scaling_columns(output: np.ndarray, past: Past) -> dict[str, Any]:
 
 
 def diverged_columns() -> dict[str, Any]:
-    """Of the first epoch whose outputs are not finite; the branch ends there."""
+    """Return the columns of the first epoch whose outputs are not finite; the branch ends there."""
     return {"is.diverged": True, "is.zero_error": False}
 
 
-def sharpness_columns(arrays: Mapping[str, np.ndarray], place: int, suffix: str) -> dict[str, Any]:
-    """One network's sharpness; `suffix` names a box size beside the main one, as ".1e-05"."""
-    name = f"measure.sharpness.best{suffix}"
-    parts = ("first_order", "second_order", "remainder", "on_face")
-    return {
-        name: float(arrays["value"][place]),
-        **{f"{name}.{part}": float(arrays[part][place]) for part in parts},
-        f"is.sharpness_converged{suffix}": bool(arrays["converged"][place]),
-    }
+def part_columns(
+    part: Part, arrays: Mapping[str, np.ndarray], place: int, path: str | None
+) -> dict[str, Any]:
+    """Return one network's columns of a measure of flatness.
 
-
-def numbers_of(arrays: Mapping[str, np.ndarray], place: int) -> dict[str, Any]:
-    """Return one network's numbers; eigenvalues and the history of an ascent stay in the arrays."""
-    return {name: array[place].item() for name, array in arrays.items() if array.ndim == 1}
+    Args:
+        part: the measure.
+        arrays: of its unit.
+        place: of the network in them.
+        path: where they lie; eigenvalues and the history of an ascent stay there.
+    """
+    stage = part.stage.name
+    if stage != "sharpness":
+        numbers = {name: a[place].item() for name, a in arrays.items() if a.ndim == 1}
+        return numbers | {f"meta.arrays.{stage}": path, f"meta.arrays.{stage}.row": place}
+    name, row = f"measure.sharpness.best{part.suffix}", {}
+    for field in SHARPNESS[:-1]:
+        row[name if field == "value" else f"{name}.{field}"] = float(arrays[field][place])
+    return row | {f"is.sharpness_converged{part.suffix}": bool(arrays["converged"][place])}
 
 
 def _moved(output: np.ndarray, before: np.ndarray | None) -> int | None:

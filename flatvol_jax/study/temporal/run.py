@@ -2,63 +2,42 @@
 
 One network is trained to the event, some epochs after zero error; there branches begin, each with
 the network in another parametrisation of its function, and go on under the same minibatches. The
-work is cut into segments of epochs, trained and measured as units (engine/units.py), so an
+work is cut into segments of epochs, trained and measured as units (engine/store.py), so an
 interrupted study ends with the numbers of a whole one.
 """
 
+import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
 
-from flatvol_jax.models import Params
 from flatvol_jax.runtime.preemption import safe_point
-from flatvol_jax.study.engine.config_entries import check_plain, group
+from flatvol_jax.study.engine.plan import Run
 from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.records import write_records
 from flatvol_jax.study.engine.shards import Shard
-from flatvol_jax.study.engine.units import (
-    arrays_path,
-    jsonable,
-    read_row,
-    read_unit_arrays,
-    write_unit,
-)
+from flatvol_jax.study.engine.store import Store, Unit, jsonable
 from flatvol_jax.study.engine.workdir import open_workdir
-from flatvol_jax.study.measures.problem import Problem, check_one_output, make_problem
-from flatvol_jax.study.measures.train_entries import train_settings
-from flatvol_jax.study.measures.training_units import run_key
-from flatvol_jax.study.temporal.measures import (
-    Volumes,
-    hessian_arrays,
-    sgd_sharpness_arrays,
-    sharpness_arrays,
+from flatvol_jax.study.measures.problem import Problem, make_problem
+from flatvol_jax.study.measures.study_config import (
+    StudyConfig,
+    check_entries,
+    check_one_output,
+    study_config,
 )
-from flatvol_jax.study.temporal.plan import (
-    NONE,
-    Schedule,
-    Segment,
-    chosen_measures,
-    cuts,
-    make_schedule,
-    measure_unit,
-    temporal_runs,
-)
-from flatvol_jax.study.temporal.rows import (
-    Past,
-    answer_columns,
-    diverged_columns,
-    key_columns,
-    labels,
-    numbers_of,
-    scaling_columns,
-    sharpness_columns,
-)
+from flatvol_jax.study.measures.transforms import Transform
+from flatvol_jax.study.temporal import rows as columns
+from flatvol_jax.study.temporal.measures import Part, Volumes, chosen_measures, flatness_parts
+from flatvol_jax.study.temporal.plan import NONE, Schedule, Segment, make_schedule, temporal_runs
+from flatvol_jax.study.temporal.rows import Past, labels
 from flatvol_jax.study.temporal.segments import Answers, Segments
 from flatvol_jax.volume import checked_kernel
+
+Row = dict[str, Any]
 
 
 def run_temporal(
@@ -86,103 +65,94 @@ def run_temporal(
         ValueError: a config that does not fit; a folder of another config, or in use.
         Stopped: a stop was asked for (`runtime.preemption`); what is finished is on disk.
     """
-    check_plain(config)
-    train_settings(group(config, "hp.train"))
-    runs, measures = shard.of(temporal_runs(config)), chosen_measures(config)
-    cache = epath.Path(workdir) / "cache"
-    problem = make_problem(config, 0, cache, data_dir)
+    check_entries(config, "trajectory", "event")
+    typed, runs = study_config(config), shard.share(temporal_runs(config))
+    measures, cache = chosen_measures(config), epath.Path(workdir) / "cache"
+    problem = make_problem(typed, 0, cache, data_dir)
     check_one_output(problem.spec, "the temporal study")
-    schedule = make_schedule(config, problem.spec)
-    with open_workdir(workdir, config, shard.name) as workdir:
-        rows: list[dict[str, Any]] = []
+    schedule, cap = make_schedule(config, problem.spec), typed.hp.train.max_epochs
+    each = cap + schedule.after + len(schedule.branches) * schedule.epochs
+    store = Store(workdir, Bar(progress, len(runs) * each))
+    boxes = measures["sharpness"].epsilons if "sharpness" in measures else ()
+    common = {
+        "meta.experiment": config["experiment"],
+        "meta.scale": config["scale"],
+        "meta.epsilon": next(iter(boxes), None),
+    }
+    with open_workdir(workdir, config, shard.name):
+        rows: list[Row] = []
         finished = 0
         try:
             checked_kernel(problem.kernel)
-            study = _Study(config, workdir, schedule, measures, len(runs), progress)
             for draw in sorted({run.draw for run in runs}):
-                problem = make_problem(config, draw, cache, data_dir) if draw else problem
-                study.open_draw(problem, draw)
+                problem = make_problem(typed, draw, cache, data_dir) if draw else problem
+                followed = _Draw(store, typed, problem, draw, schedule, measures)
                 for run in (run for run in runs if run.draw == draw):
-                    study.follow(run, rows)
-                    finished = len(rows)
-            study.bar.say("done")
+                    began = store.bar.done
+                    followed.follow(run, rows)
+                    finished, store.bar.done = len(rows), began + each
+            store.bar.say("done")
         finally:
-            common = {
-                "meta.experiment": config["experiment"],
-                "meta.scale": config["scale"],
-                "meta.epsilon": measures.get("sharpness", {}).get("epsilons", [None])[0],
-            }
-            rows = [jsonable(row | common) for row in rows]
             whole = [place < finished for place in range(len(rows))]
-            rows = write_records(workdir, rows, shard, whole)
+            rows = [jsonable(row | common) for row in rows]
+            rows = write_records(store.workdir, rows, shard, whole)
     return rows
 
 
-class _Study:
-    """A study under way: what its segments share, and how far it is."""
+class _Draw:
+    """The networks of one draw, followed one after another."""
 
-    def __init__(self, config, workdir, schedule: Schedule, measures, runs: int, progress):
-        self._config, self._workdir, self._schedule = config, workdir, schedule
-        self._measures = measures
-        self._cap = config["hp"]["train"]["max_epochs"]
-        self._each = self._cap + schedule.after + len(schedule.branches) * schedule.epochs
-        self.bar = Bar(progress, runs * self._each)
+    def __init__(
+        self,
+        store: Store,
+        config: StudyConfig,
+        problem: Problem,
+        draw: int,
+        schedule: Schedule,
+        measures: Mapping[str, Any],
+    ):
+        self._store, self._config, self._problem = store, config, problem
+        self._schedule, self._cap = schedule, config.hp.train.max_epochs
+        self._segments = Segments(store, config, problem, schedule.segment)
+        self._parts = flatness_parts(measures)
+        links = measures["log_volume"].links if "log_volume" in measures else ()
+        self._volumes = Volumes(store, config, problem, draw, links) if links else None
 
-    def open_draw(self, problem: Problem, draw: int) -> None:
-        """Turn to the networks of a draw."""
-        config, links = self._config, self._measures.get("log_volume", {}).get("links", [])
-        self._problem = problem
-        self._segments = Segments(self._workdir, config, problem, self._schedule.segment)
-        self._volumes = Volumes(self._workdir, config, problem, draw, links) if links else None
+    def follow(self, run: Run, rows: list[Row]) -> None:
+        """Follow one network: the base to the event, then every branch; add their rows."""
+        bar, schedule = self._store.bar, self._schedule
+        done = bar.done + self._cap + schedule.after
+        past, last, alive = self._follow(run, NONE, Past(), None, rows)
+        past = past._replace(at_event=past.measured)
+        for transform in schedule.branches if alive and past.event is not None else ():
+            bar.done, done = done, done + schedule.epochs
+            self._follow(run, transform, past, last, rows)
 
-    def follow(self, run, rows: list[dict[str, Any]]) -> None:
-        """One network: the base to the event, then every branch; adds their rows."""
-        began, schedule = self.bar.done, self._schedule
-        past, last, alive = self._base(run, rows)
-        self.bar.done = began + self._cap + schedule.after
-        if alive and past.event is not None:
-            for transform in schedule.branches:
-                before = self.bar.done
-                self._branch(run, transform, last, past, rows)
-                self.bar.done = before + schedule.epochs
-        self.bar.done = began + self._each
+    def _follow(
+        self, run: Run, transform: Transform, past: Past, before: Unit | None, rows: list[Row]
+    ) -> tuple[Past, Unit | None, bool]:
+        """Go from initialisation to the event, or from there on with the network transformed.
 
-    def _base(self, run, rows) -> tuple[Past, Segment, bool]:
-        """To zero error and on to the event; where it ended, and whether it is still finite."""
-        past, unit, start, end, alive = Past(), None, 0, self._cap, True
-        segment = None
+        Returns:
+            The past, the unit of the last segment, and whether the network is still finite.
+        """
+        start, alive = past.event or 0, True
+        end = start + self._schedule.epochs if start else self._cap
+        event = None if transform == NONE else past.event
         while start < end and alive:
             until = min(start + self._schedule.segment, end)
-            segment = Segment(run, NONE, None, start, until, unit)
-            answers = self._answers(segment)
+            segment = Segment(run, transform, event, start, until, before)
+            self._store.bar.say(f"{transform.name}: epochs {start} to {until}")
+            answers = self._segments.answers(segment)
+            safe_point()
             if past.zero_error is None:
                 past = self._with_zero_error(past, segment, answers)
                 end = self._cap if past.event is None else past.event
                 if end < until:
                     continue  # the event lies within: the segment is to end there
             past, alive = self._measure(segment, answers, past, rows)
-            unit, start = segment.unit, until
-        if past.event is not None:
-            past = past._replace(at_event=past.measured)
-        return past, segment, alive
-
-    def _branch(self, run, transform, last: Segment, past: Past, rows) -> None:
-        """From the event on, with the network in the transform's form."""
-        unit, event = last.unit, None if transform == NONE else past.event
-        for start, end in cuts(
-            past.event, past.event + self._schedule.epochs, self._schedule.segment
-        ):
-            segment = Segment(run, transform, event, start, end, unit)
-            past, alive = self._measure(segment, self._answers(segment), past, rows)
-            unit = segment.unit
-            if not alive:
-                return
-
-    def _answers(self, segment: Segment) -> Answers:
-        self.bar.say(f"{segment.transform.name}: epochs {segment.start} to {segment.end}")
-        answers = self._segments.answers(segment)
-        safe_point()
-        return answers
+            before, start = segment.unit, until
+        return past, before, alive
 
     def _with_zero_error(self, past: Past, segment: Segment, answers: Answers) -> Past:
         train_y = self._problem.train_y
@@ -194,9 +164,9 @@ class _Study:
         return past._replace(zero_error=epoch, event=epoch + self._schedule.after)
 
     def _measure(
-        self, segment: Segment, answers: Answers, past: Past, rows: list
+        self, segment: Segment, answers: Answers, past: Past, rows: list[Row]
     ) -> tuple[Past, bool]:
-        """Measure a segment and add its rows; the past of the next, and whether there is one."""
+        """Measure a segment, add its rows; return the past of the next, whether there is one."""
         finite = answers.finite
         places = {
             epoch: place
@@ -204,121 +174,50 @@ class _Study:
             if finite[place] and self._schedule.measured(epoch, past.zero_error, past.event)
         }
         flat = self._flatness(segment, places, past)
-        found = []
         for epoch, place in places.items():
             output = answers.output[place]
-            row = key_columns(segment, epoch, past)
-            row |= answer_columns(self._problem, output, past)
+            row = columns.key_columns(segment, epoch, past)
+            row |= columns.answer_columns(self._problem, output, past)
             row["measure.error.second_test"] = float(answers.second_test_error[place])
             if segment.event == epoch:
-                row |= scaling_columns(output, past)
+                row |= columns.scaling_columns(output, past)
             if self._volumes is not None:
-                row |= self._volume(output, past)
+                previous = None if past.measured is None else labels(past.measured)
+                row |= self._volumes.columns(labels(output), previous)
             row |= {"meta.trajectory.seconds": answers.seconds, "meta.commit": answers.commit}
-            row |= flat.get(epoch, {})
-            found.append(row)
+            rows.append(row | flat[epoch])
             past = past._replace(measured=output)
         if not finite.all():
             epoch = segment.epochs[int(np.argmin(finite))]
-            row = key_columns(segment, epoch, past) | diverged_columns()
-            found.append(row | {"meta.commit": answers.commit})
-        rows += found
-        self.bar.done += segment.end - segment.start
+            row = columns.key_columns(segment, epoch, past) | columns.diverged_columns()
+            rows.append(row | {"meta.commit": answers.commit})
+        self._store.bar.done += segment.end - segment.start
         return past, bool(finite.all())
 
-    def _volume(self, output: np.ndarray, past: Past) -> dict[str, Any]:
-        """log V of f, computed where it is not known yet, from the function before it."""
-        previous = None if past.measured is None else labels(past.measured)
-        function = labels(output)
-        if self._volumes.columns(function) is None:
-            self.bar.say("log V")
-            self._volumes.compute(function, previous)
-        return self._volumes.columns(function)
-
-    def _flatness(
-        self, segment: Segment, places: Mapping[int, int], past: Past
-    ) -> dict[int, dict[str, Any]]:
-        """Columns of sharpness and Hessian by epoch."""
-        columns: dict[int, dict[str, Any]] = {epoch: {} for epoch in places}
-        problem = self._problem
-        if settings := self._measures.get("sharpness"):
-            own = {name: settings[name] for name in ("method", "batch_size")}
-            for number, epsilon in enumerate(settings["epsilons"]):
-                epochs = self._due(places, settings["every"], past, self._schedule.dense)
-                arrays, seconds, _ = self._unit(
-                    segment,
-                    "sharpness",
-                    epochs,
-                    places,
-                    {**own, "epsilon": epsilon},
-                    lambda params, e=epsilon: sharpness_arrays(problem, params, e, settings),
-                )
-                suffix = f".{epsilon:g}" if number else ""
-                for place, epoch in enumerate(epochs):
-                    columns[epoch] |= sharpness_columns(arrays, place, suffix)
-                    columns[epoch][f"meta.sharpness{suffix}.seconds"] = seconds
-        # An ascent costs far more than a row: the epochs right after the event do not all have one.
-        for stage, measure, dense in (
-            ("hessian", hessian_arrays, self._schedule.dense),
-            ("sgd_sharpness", sgd_sharpness_arrays, 0),
-        ):
-            if settings := self._measures.get(stage):
-                epochs = self._due(places, settings["every"], past, dense)
-                found = self._rows_of(segment, stage, epochs, places, settings, measure)
-                for epoch, row in found.items():
-                    columns[epoch] |= row
-        return columns
-
-    def _rows_of(
-        self, segment: Segment, stage: str, epochs: list[int], places, settings, measure: Callable
-    ) -> dict[int, dict[str, Any]]:
-        """Return the columns of a measure of single networks by epoch, and where its arrays lie."""
-        key = run_key(self._config, "measure", segment.run)
-        arrays, seconds, path = self._unit(
-            segment,
-            stage,
-            epochs,
-            places,
-            {name: value for name, value in settings.items() if name != "every"},
-            lambda params: measure(self._problem, params, key, settings),
-        )
-        return {
-            epoch: numbers_of(arrays, place)
-            | {
-                f"meta.{stage}.seconds": seconds,
-                f"meta.arrays.{stage}": path,
-                f"meta.arrays.{stage}.row": place,
-            }
-            for place, epoch in enumerate(epochs)
-        }
-
-    def _due(self, epochs: Mapping[int, int], every: int, past: Past, dense: int) -> list[int]:
-        """Return the measured epochs at which a measure with a stride of its own is taken."""
-        schedule = self._schedule._replace(every=every, dense=dense)
-        return [e for e in epochs if schedule.measured(e, past.zero_error, past.event)]
-
-    def _unit(
-        self,
-        segment: Segment,
-        stage: str,
-        epochs: list[int],
-        places: Mapping[int, int],
-        settings: Mapping[str, Any],
-        compute: Callable[[Params], dict[str, np.ndarray]],
-    ) -> tuple[dict[str, np.ndarray], float, str | None]:
-        """Arrays of a measure at some epochs, its seconds an epoch, where the arrays lie."""
-        if not epochs:
-            return {}, 0.0, None
-        unit = measure_unit(segment, stage, epochs, settings)
-        if read_row(self._workdir, unit) is None:
-            self.bar.say(f"{segment.transform.name}: {stage}, epochs {epochs[0]} to {epochs[-1]}")
-            networks = self._segments.networks(segment)
-            chosen = [places[epoch] for epoch in epochs]
-            began = time.perf_counter()
-            arrays = compute(jax.tree.map(lambda leaf: leaf[chosen], networks))
-            seconds = (time.perf_counter() - began) / len(epochs)
-            write_unit(self._workdir, unit, {"seconds": seconds}, arrays)
+    def _flatness(self, segment: Segment, places: Mapping[int, int], past: Past) -> dict[int, Row]:
+        """Return the columns of sharpness and Hessian by epoch."""
+        found: dict[int, Row] = {epoch: {} for epoch in places}
+        for part in self._parts:
+            dense = self._schedule.dense if part.dense else 0
+            schedule = self._schedule._replace(every=part.every, dense=dense)
+            epochs = [e for e in places if schedule.measured(e, past.zero_error, past.event)]
+            if not epochs:
+                continue
+            name, text = part.stage.name, f"epochs {epochs[0]} to {epochs[-1]}"
+            unit = part.stage.unit(name, segment.unit.digest, epochs, part.settings)
+            compute = functools.partial(self._measured, segment, part, [places[e] for e in epochs])
+            row = self._store.get(unit, compute, f"{segment.transform.name}: {name}, {text}")
             safe_point()
-        row = read_row(self._workdir, unit)
-        arrays = read_unit_arrays(self._workdir, unit)
-        return arrays, row["seconds"], arrays_path(self._workdir, unit)
+            arrays, path = self._store.arrays(unit), self._store.arrays_path(unit)
+            for place, epoch in enumerate(epochs):
+                found[epoch] |= columns.part_columns(part, arrays, place, path)
+                found[epoch][f"meta.{name}{part.suffix}.seconds"] = row["seconds"]
+        return found
+
+    def _measured(self, segment: Segment, part: Part, places: list[int]) -> Row:
+        """Measure the networks at some places of a segment."""
+        networks = self._segments.networks(segment)
+        key = self._config.run_key("measure", segment.run)
+        began, params = time.perf_counter(), jax.tree.map(lambda leaf: leaf[places], networks)
+        arrays = part.measure(self._problem, params, key)
+        return arrays | {"seconds": (time.perf_counter() - began) / len(places)}

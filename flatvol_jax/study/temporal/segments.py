@@ -2,27 +2,20 @@
 
 import functools
 import time
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from etils import epath
 
 from flatvol_jax.models import Params, Spec, apply_in_batches
 from flatvol_jax.study.engine.parameters import arrays_to_parameters, parameters_to_arrays
 from flatvol_jax.study.engine.source_commit import source_commit
-from flatvol_jax.study.engine.units import read_row, read_unit_arrays, row_path, write_unit
+from flatvol_jax.study.engine.store import Store
 from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.study_config import StudyConfig
 from flatvol_jax.study.measures.symmetries import alpha_scale
-from flatvol_jax.study.measures.train_entries import train_settings
-from flatvol_jax.study.measures.training_units import run_key
 from flatvol_jax.study.temporal.plan import Segment
-from flatvol_jax.training import (
-    Trajectory,
-    advance_trajectory,
-    begin_trajectory,
-)
+from flatvol_jax.training import Trajectory, advance_trajectory, begin_trajectory
 
 END = "end"  # how the names of the arrays of the end state begin
 
@@ -44,7 +37,7 @@ class Answers(NamedTuple):
 
     @property
     def finite(self) -> np.ndarray:
-        """Which epochs have finite outputs, and had them ever since the segment began."""
+        """Return which epochs have finite outputs, and had them ever since the segment began."""
         return np.logical_and.accumulate(np.isfinite(self.output).all(axis=1))
 
 
@@ -53,15 +46,15 @@ class Segments:
     where a measure asks for its networks.
 
     Args:
-        workdir: where units go.
+        store: where units go.
         config: of the study.
         problem: of the draw; its network has no batch statistics.
         size: epochs of a whole segment.
     """
 
-    def __init__(self, workdir: epath.Path, config: Mapping[str, Any], problem: Problem, size: int):
-        self._workdir, self._config, self._problem, self._size = workdir, config, problem, size
-        self._settings = train_settings(config["hp"]["train"])
+    def __init__(self, store: Store, config: StudyConfig, problem: Problem, size: int):
+        self._store, self._config, self._problem, self._size = store, config, problem, size
+        self._data = problem.spec, problem.train_x, problem.train_y, config.hp.train
         self._last = None, None
         if problem.spec.init_state(problem.train_x.shape[1:]):
             raise ValueError(
@@ -70,18 +63,14 @@ class Segments:
             )
 
     def answers(self, segment: Segment) -> Answers:
-        """The answers of a segment, which is trained where it is not on disk."""
-        row = read_row(self._workdir, segment.unit)
-        if row is None:
-            self._train(segment)
-            row = read_row(self._workdir, segment.unit)
-        arrays = read_unit_arrays(self._workdir, segment.unit)
-        return Answers(
-            arrays["output"], arrays["error.second_test"], row["seconds"], row.get("commit")
-        )
+        """Return the answers of a segment, which is trained where it is not on disk."""
+        row = self._store.get(segment.unit, functools.partial(self._trained, segment))
+        arrays = self._store.arrays(segment.unit)
+        output, error = arrays["output"], arrays["error.second_test"]
+        return Answers(output, error, row["seconds"], row.get("commit"))
 
     def networks(self, segment: Segment) -> Params:
-        """The parameters at the segment's epochs, one leading axis.
+        """Return the parameters at the segment's epochs, one leading axis.
 
         Raises:
             ValueError: they do not lead to the stored end.
@@ -89,68 +78,61 @@ class Segments:
         if self._last[0] == segment:
             return self._last[1]
         end, params = self._epochs(segment)
-        stored = read_unit_arrays(self._workdir, segment.unit)
+        stored = self._store.arrays(segment.unit)
         for name, array in parameters_to_arrays(end, END).items():
             if not np.array_equal(stored[name], array, equal_nan=True):
                 raise ValueError(
                     f"measures: epochs {segment.start} to {segment.end} were trained again, to be "
-                    f"measured, and are not those of {row_path(self._workdir, segment.unit)}: "
+                    f"measured, and are not those of {self._store.path(segment.unit)}: "
                     "another machine or other versions round otherwise. Use a new --workdir."
                 )
         self._last = segment, params
         return params
 
-    def _train(self, segment: Segment) -> None:
-        began = time.perf_counter()
+    def _trained(self, segment: Segment) -> dict[str, Any]:
+        """Train a segment; return what is kept of it."""
+        began, problem = time.perf_counter(), self._problem
         end, params = self._epochs(segment)
-        seconds = (time.perf_counter() - began) / (segment.end - segment.start)
-        problem = self._problem
-        inputs = np.concatenate([problem.train_x, problem.test_x])
-        second = np.full(len(segment.epochs), np.nan)
-        if len(problem.second_test_y):
-            wrong = (self._outputs(params, problem.second_test_x) > 0) != (
-                problem.second_test_y > 0
-            )
-            second = wrong.mean(axis=1)
-        arrays = {
-            "output": self._outputs(params, inputs),
-            "error.second_test": second,
-            **parameters_to_arrays(end, END),
-        }
-        row = {"seconds": seconds, "commit": source_commit()}
-        write_unit(self._workdir, segment.unit, row, arrays)
         self._last = segment, params
+        seconds = (time.perf_counter() - began) / (segment.end - segment.start)
+        inputs, second = np.concatenate([problem.train_x, problem.test_x]), problem.second_test_y
+        error = np.full(len(segment.epochs), np.nan)
+        if len(second):
+            outputs = self._outputs(params, problem.second_test_x)
+            error = ((outputs > 0) != (second > 0)).mean(axis=1)
+        return {
+            "output": self._outputs(params, inputs),
+            "error.second_test": error,
+            **parameters_to_arrays(end, END),
+            "seconds": seconds,
+            "commit": source_commit(),
+        }
 
     def _epochs(self, segment: Segment) -> tuple[Trajectory, Params]:
-        """The end, and the parameters at the segment's epochs."""
-        start = self._start(segment)
-        keys = run_key(self._config, "train", segment.run)[None]
-        problem = self._problem
-        data = (problem.spec, problem.train_x, problem.train_y, self._settings)
-        end, passed = advance_trajectory(keys, *data, start, segment.end - segment.start)
+        """Return the end, and the parameters at the segment's epochs."""
+        keys = self._config.run_key("train", segment.run)[None]
+        start = self._start(segment, begin_trajectory(keys, *self._data))
+        length = segment.end - segment.start
+        end, passed = advance_trajectory(keys, *self._data, start, length)
         parts = ([start.params] if segment.first else []) + [
             jax.tree.map(lambda leaf: leaf[0], passed.params)
         ]
         return end, jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
-    def _start(self, segment: Segment) -> Trajectory:
-        """The network at the segment's start, scaled where its branch begins."""
-        keys = run_key(self._config, "train", segment.run)[None]
-        problem = self._problem
-        data = (problem.spec, problem.train_x, problem.train_y, self._settings)
-        start = begin_trajectory(keys, *data)
+    def _start(self, segment: Segment, begin: Trajectory) -> Trajectory:
+        """Return the network at the segment's start, scaled where its branch begins."""
         if segment.before is None:
-            return start
-        arrays = read_unit_arrays(self._workdir, segment.before)
-        start = arrays_to_parameters(arrays, start, END)
+            return begin
+        start = arrays_to_parameters(self._store.arrays(segment.before), begin, END)
         if not segment.first:
             return start
         params = jax.tree.map(lambda leaf: leaf[0], start.params)
-        scaled = alpha_scale(problem.spec, params, segment.transform.layer, segment.transform.alpha)
+        layer, alpha = segment.transform.layer, segment.transform.alpha
+        scaled = alpha_scale(self._problem.spec, params, layer, alpha)
         return start._replace(params=jax.tree.map(lambda leaf: np.asarray(leaf)[None], scaled))
 
     def _outputs(self, params: Params, x: np.ndarray) -> np.ndarray:
-        """Logits of each network, (epochs, m), filled up to one number of networks.
+        """Return logits of each network, (epochs, m), filled up to one number of networks.
 
         One program of one shape evaluates the network before scaling and after it.
         """

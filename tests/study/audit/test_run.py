@@ -8,10 +8,10 @@ import flatvol_jax as fv
 from configs.symmetry_audit import get_config
 from flatvol_jax.models import parameter_shapes
 from flatvol_jax.study import audit_summary, audit_table
+from flatvol_jax.study.audit import run as audit_run
 from flatvol_jax.study.audit.run import plan_transforms, run_symmetry_audit
 from flatvol_jax.study.engine.parameters import arrays_to_parameters
-from flatvol_jax.study.engine.units import Unit, read_unit_arrays
-from flatvol_jax.study.measures import given_network
+from flatvol_jax.study.engine.store import Store, Unit
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +65,10 @@ def test_the_claims_hold_and_plain_sharpness_moves(audit):
 def test_the_same_command_measures_nothing_again(audit, config, monkeypatch):
     workdir, rows = audit
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(given_network, "MEASURES", dict.fromkeys(given_network.MEASURES, refuse))
+    monkeypatch.setattr(audit_run, "measured_columns", refuse)
     assert run_symmetry_audit(config, workdir) == rows
     lines = (workdir / "records.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == rows
@@ -135,7 +135,7 @@ def test_a_network_that_was_trained_on_the_configs_draw_is_audited_as_its_own(
 ):
     workdir, rows = audit
     unit = Unit("train", next((workdir / "units" / "train").glob("*.json")).stem)
-    spec, arrays = fv.FCN((6, 5)), read_unit_arrays(workdir, unit)
+    spec, arrays = fv.FCN((6, 5)), Store(workdir).arrays(unit)
     params = arrays_to_parameters(arrays, parameter_shapes(spec, (28, 28, 1)))
     again = run_symmetry_audit(small(config), tmp_path, params=params)
     assert again[0]["measure.sharpness.best"] == rows[0]["measure.sharpness.best"]

@@ -17,7 +17,7 @@ from flatvol_jax.sampling.chunk_files import ChunkFiles
 from flatvol_jax.sampling.tables import Table
 from flatvol_jax.study.engine.records import load_records, load_sweeps, write_records
 from flatvol_jax.study.engine.shards import Shard
-from flatvol_jax.study.engine.units import Unit, read_row, read_unit_arrays, row_path, write_unit
+from flatvol_jax.study.engine.store import Store, Unit
 from flatvol_jax.study.engine.workdir import open_workdir
 
 UNIT = Unit("train", "abc")
@@ -55,14 +55,14 @@ def test_a_workdir_is_bound_to_its_config(workdir):
 
 
 def test_units_come_back_and_a_damaged_one_is_set_aside(workdir):
-    assert read_row(workdir, UNIT) is None
-    write_unit(workdir, UNIT, {"x": 1.0}, {"a": np.arange(3)})
-    assert read_row(workdir, UNIT) == {"x": 1.0}
-    assert read_unit_arrays(workdir, UNIT)["a"].tolist() == [0, 1, 2]
-    path = row_path(workdir, UNIT)
+    assert Store(workdir).row(UNIT) is None
+    Store(workdir).write(UNIT, {"x": 1.0}, {"a": np.arange(3)})
+    assert Store(workdir).row(UNIT) == {"x": 1.0}
+    assert Store(workdir).arrays(UNIT)["a"].tolist() == [0, 1, 2]
+    path = Store(workdir).path(UNIT)
     path.write_text("cut sh")
     with pytest.warns(UserWarning, match="was damaged"):
-        assert read_row(workdir, UNIT) is None
+        assert Store(workdir).row(UNIT) is None
     names = {found.name for found in path.parent.iterdir()}
     assert names == {"abc.json.damaged", "abc.npz.damaged"}
 

@@ -1,13 +1,17 @@
 """run_id names all that determines a network, and nothing else."""
 
 import copy
+import json
+from pathlib import Path
 
 import pytest
 
 from configs.mnist_fcn import get_config
 from flatvol_jax.study.engine import plan
-from flatvol_jax.study.engine.plan import flatten, measure_unit, plan_runs, training_unit
-from flatvol_jax.study.measures.registry import MEASURES
+from flatvol_jax.study.engine.plan import ChosenMeasure, flatten, plan_runs, units_of
+from flatvol_jax.study.engine.record_files import FILE, read_rows
+from flatvol_jax.study.engine.store import Stage
+from flatvol_jax.study.measures.registry import chosen_measures
 
 
 @pytest.fixture
@@ -97,23 +101,36 @@ def test_the_seed_changes_every_id(config):
 
 def test_units_differ_by_run_measure_settings_and_version(config, monkeypatch):
     first, second, *_ = plan_runs(config)
-    settings = {"k": 5}
-    unit = measure_unit(first, "hessian", settings)
-    assert unit == measure_unit(first, "hessian", {"k": 5})
-    assert unit != measure_unit(second, "hessian", settings)
-    assert unit != measure_unit(first, "hessian", {"k": 6})
-    assert unit.digest != measure_unit(first, "baselines", settings).digest
-    assert training_unit(first) != training_unit(second)
-    before = training_unit(first)
-    monkeypatch.setitem(plan.STAGE_VERSIONS, "hessian", 99)
-    assert unit != measure_unit(first, "hessian", settings)
-    assert before == training_unit(first)
-    monkeypatch.setitem(plan.STAGE_VERSIONS, "train", 99)
-    assert before != training_unit(first)
+    stage, settings = Stage("hessian", 3), {"k": 5}
+    measure = ChosenMeasure(stage, settings)
+    unit = measure.unit(*first.network)
+    assert unit == measure._replace(settings={"k": 5}).unit(*first.network)
+    assert unit == measure._replace(networks=7).unit(*first.network)
+    assert unit != measure.unit(*second.network)
+    assert unit != measure._replace(settings={"k": 6}).unit(*first.network)
+    other = ChosenMeasure(Stage("baselines", 3), settings).unit(*first.network)
+    assert unit.digest != other.digest
+    assert unit != measure._replace(stage=Stage("hessian", 99)).unit(*first.network)
+    assert first.training != second.training
+    before = first.training
+    monkeypatch.setattr(plan, "TRAIN", Stage("train", 99))
+    assert before != first.training
 
 
-def test_every_measure_has_a_version():
-    assert plan.STAGE_VERSIONS.keys() == {"train", *MEASURES}
+def test_units_have_the_names_of_the_records_in_results():
+    """Committed records name the files of their units: workdirs that exist must resume."""
+    folder = Path(__file__).parents[3] / "results" / "mnist_fcn_cpu"
+    config = json.loads((folder / "config.json").read_text())["config"]
+    runs, measures = {run.run_id: run for run in plan_runs(config)}, chosen_measures(config)
+    checked = 0
+    for row in read_rows(folder / f"{FILE}.gz"):
+        run = runs[row["run_id"]]
+        units = {"train": run.training, **units_of(run, measures)}
+        for name in ("train", "hessian", "sgd_sharpness", "sharpness"):
+            if path := row.get(f"meta.arrays.{name}"):
+                assert path == f"units/{name}/{units[name].digest}.npz"
+                checked += 1
+    assert checked == 700
 
 
 @pytest.mark.parametrize(

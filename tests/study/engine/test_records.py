@@ -9,12 +9,16 @@ import pandas as pd
 import pytest
 
 from configs.mnist_fcn import get_config
-from flatvol_jax.study.engine.plan import measure_unit, plan_runs, settings_label, training_unit
+from flatvol_jax.study.engine.plan import TRAIN, ChosenMeasure, plan_runs
 from flatvol_jax.study.engine.record_merge import SCHEMA
-from flatvol_jax.study.engine.records import FILE, load_records, load_sweeps, merge_records
-from flatvol_jax.study.engine.units import row_path, write_unit
+from flatvol_jax.study.engine.records import FILE, load_records, load_sweeps
+from flatvol_jax.study.engine.run_records import merge_records
+from flatvol_jax.study.engine.store import Stage, Store
 
-MEASURES = {"hessian": {"k": 5}, "baselines": {}}
+MEASURES = {
+    "hessian": ChosenMeasure(Stage("hessian", 3), {"k": 5}),
+    "baselines": ChosenMeasure(Stage("baselines", 1), {}),
+}
 
 
 @pytest.fixture
@@ -28,14 +32,14 @@ def runs():
 def merged(runs, tmp_path):
     """Runs 0 to 2 are trained, 0 has both measures, 1 has one, 3 has a measure but no training."""
     for i, run in enumerate(runs[:3]):
-        write_unit(tmp_path, training_unit(run), {"epoch": i, "measure.error.test": i / 8})
+        Store(tmp_path).write(run.training, {"epoch": i, "measure.error.test": i / 8})
     for i in (0, 1, 3):
         trace = math.nan if i == 1 else 2.0
         row = {"measure.hessian.trace": trace, "meta.hessian.seconds": 1.5}
-        write_unit(tmp_path, measure_unit(runs[i], "hessian", MEASURES["hessian"]), row)
-    baselines = measure_unit(runs[0], "baselines", {})
-    write_unit(tmp_path, baselines, {"measure.baseline.margin": 0.1})
-    return tmp_path, merge_records(tmp_path, runs, MEASURES, "mnist_fcn", "smoke")
+        Store(tmp_path).write(MEASURES["hessian"].unit(*runs[i].network), row)
+    baselines = MEASURES["baselines"].unit(*runs[0].network)
+    Store(tmp_path).write(baselines, {"measure.baseline.margin": 0.1})
+    return tmp_path, merge_records(Store(tmp_path), runs, MEASURES, "mnist_fcn", "smoke")
 
 
 def test_a_row_joins_hp_training_and_measures(merged, runs):
@@ -50,10 +54,10 @@ def test_a_row_joins_hp_training_and_measures(merged, runs):
         "measure.error.test": 0.0,
         "measure.hessian.trace": 2.0,
         "meta.hessian.seconds": 1.5,
-        "meta.settings.hessian": settings_label("hessian", MEASURES["hessian"]),
+        "meta.settings.hessian": MEASURES["hessian"].label,
         "measure.baseline.margin": 0.1,
-        "meta.settings.baselines": settings_label("baselines", {}),
-        "meta.settings.train": settings_label("train", {}),
+        "meta.settings.baselines": MEASURES["baselines"].label,
+        "meta.settings.train": TRAIN.label({}),
         "meta.experiment": "mnist_fcn",
         "meta.scale": "smoke",
         "meta.schema": SCHEMA,
@@ -84,7 +88,8 @@ def test_a_missing_measure_leaves_its_columns_out(merged):
 
 def test_measures_of_other_settings_stay_out(merged, runs):
     workdir, _ = merged
-    rows = merge_records(workdir, runs, {"hessian": {"k": 6}})
+    other = {"hessian": MEASURES["hessian"]._replace(settings={"k": 6})}
+    rows = merge_records(Store(workdir), runs, other)
     assert len(rows) == 3
     assert not any("measure.hessian.trace" in row for row in rows)
 
@@ -106,9 +111,9 @@ def test_loading_gives_a_table_with_nan_where_nothing_is(merged, runs):
 
 def test_a_damaged_unit_leaves_its_columns_out_with_a_warning(merged, runs):
     workdir, _ = merged
-    row_path(workdir, measure_unit(runs[0], "baselines", {})).write_text("{")
+    Store(workdir).path(MEASURES["baselines"].unit(*runs[0].network)).write_text("{")
     with pytest.warns(UserWarning, match="was damaged"):
-        rows = merge_records(workdir, runs, MEASURES)
+        rows = merge_records(Store(workdir), runs, MEASURES)
     assert "measure.baseline.margin" not in rows[0]
     assert rows[0]["measure.hessian.trace"] == 2.0
 

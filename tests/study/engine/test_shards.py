@@ -6,7 +6,7 @@ from flatvol_jax.study.engine.shards import Shard, parse_shard
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 20])
 def test_shards_have_every_piece_once_and_are_even(count):
     pieces = list(range(13))
-    shares = [Shard(index, count).of(pieces) for index in range(count)]
+    shares = [Shard(index, count).share(pieces) for index in range(count)]
     assert [piece for share in shares for piece in share] == pieces
     sizes = {len(share) for share in shares}
     assert max(sizes) - min(sizes) <= 1

@@ -13,11 +13,12 @@ from configs.cifar_resnet import get_config as cifar_resnet
 from configs.mnist_fcn import get_config
 from flatvol_jax.kernels import monte_carlo_estimate
 from flatvol_jax.models import batch_state
-from flatvol_jax.study.engine.plan import plan_runs, training_unit
-from flatvol_jax.study.engine.units import read_unit_arrays
-from flatvol_jax.study.measures import problem as problems
+from flatvol_jax.study.engine.plan import plan_runs
+from flatvol_jax.study.engine.store import Store
+from flatvol_jax.study.measures import study_config
 from flatvol_jax.study.measures.flatness import measure_sgd_sharpness
 from flatvol_jax.study.measures.problem import make_problem
+from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.measures.trained import batch_loss, host_float64, train_loss, train_losses
 from flatvol_jax.study.measures.training_units import read_trained
 from flatvol_jax.study.sweep.run import run_attack_sweep
@@ -47,7 +48,7 @@ SPEC = fv.FlaxModel(Normalised(), "features", 1.0, 0.3)
 def known():
     """The network under a name that a config can give."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(problems.MODELS, "normalised", lambda: SPEC)
+        patch.setitem(study_config.MODELS, "normalised", lambda: SPEC)
         yield
 
 
@@ -75,7 +76,7 @@ def sweeps(tmp_path_factory):
         workdir, config = tmp_path_factory.mktemp(choice), with_choice(choice)
         rows = run_attack_sweep(config, workdir)
         problem = make_problem(config, 0, workdir / "cache")
-        networks = [read_trained(workdir, problem, run) for run in plan_runs(config)]
+        networks = [read_trained(Store(workdir), problem, run) for run in plan_runs(config)]
         done[choice] = workdir, config, problem, networks, rows
     return done
 
@@ -103,7 +104,7 @@ def test_function_and_losses_are_of_the_same_network(sweeps, choice):
     workdir, config, problem, networks, rows = sweeps[choice]
     assert problem.batch_norm == choice
     for run, trained, row in zip(plan_runs(config), networks, rows, strict=True):
-        stored = read_unit_arrays(workdir, training_unit(run))["output.train"]
+        stored = Store(workdir).arrays(run.training)["output.train"]
         np.testing.assert_array_equal(trained.train_output, stored)
         signed = problem.train_y * stored.astype(np.float64)
         wanted = np.logaddexp(0, -signed)
@@ -134,7 +135,7 @@ def test_the_ascent_in_training_mode_is_the_written_out_loop(sweeps, choice):
         problem,
         trained,
         jax.random.key(3),
-        {**settings, "reading": "minibatch", "mode": "training", "drop_incomplete": True},
+        MEASURES["sgd_sharpness"].settings(**settings, mode="training", drop_incomplete=True),
     )
     with jax.enable_x64(True):
         x, y = (jnp.asarray(part, float) for part in (problem.train_x, problem.train_y))
@@ -241,8 +242,8 @@ def test_running_is_what_a_config_without_a_choice_means(sweeps, tmp_path):
         kept = [{n: v for n, v in row.items() if n[:5] != "meta."} for row in (before, after)]
         assert kept[0] == kept[1]
     for one, other in zip(plan_runs(config), plan_runs(absent), strict=True):
-        arrays = read_unit_arrays(workdir, training_unit(one))
-        again = read_unit_arrays(tmp_path, training_unit(other))
+        arrays = Store(workdir).arrays(one.training)
+        again = Store(tmp_path).arrays(other.training)
         jax.tree.map(np.testing.assert_array_equal, arrays, again)
 
 

@@ -14,16 +14,20 @@ from flatvol_jax.flatness import fisher_rao_norm, gauss_newton_diagonal
 from flatvol_jax.flatness.objective import flat_loss
 from flatvol_jax.runtime.precision import to_float64
 from flatvol_jax.study.measures import volume
-from flatvol_jax.study.measures.baselines import measure_baselines
-from flatvol_jax.study.measures.flatness import measure_hessian
 from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.measures.trained import Trained, train_loss, train_losses
-from flatvol_jax.study.measures.volume import measure_log_volume, measure_log_volume_null
 
 CLASSES, KEY = 3, jax.random.key(0)
 RNG = np.random.default_rng(0)
 TRAIN, TEST = (RNG.normal(size=(n, 3)).astype(np.float32) for n in (20, 16))
-SETTINGS = {"estimator": "ep_corrected", "tolerance": 1e-8, "particles": 8, "replicates": 4}
+SETTINGS = {
+    "links": ("heaviside",),
+    "estimator": "ep_corrected",
+    "tolerance": 1e-8,
+    "particles": 8,
+    "replicates": 4,
+}
 
 
 def problem_of(spec, labels):
@@ -68,7 +72,7 @@ def test_curvature_is_that_of_the_dense_matrices(network):
         jacobian = np.asarray(
             jax.jacrev(lambda v: problem.spec.apply(unravel(v), TRAIN.astype(np.float64)))(vector)
         )
-    found = measure_hessian(problem, trained, KEY, {"k": 6})
+    found = MEASURES["hessian"].measured(problem, trained, KEY, {"k": 6})
     values = np.linalg.eigvalsh(hessian)
     np.testing.assert_allclose(found["measure.hessian.eigenvalues"], values[::-1][:6], atol=1e-8)
     np.testing.assert_allclose(found["measure.hessian.lambda_min"], values[0], atol=1e-8)
@@ -89,7 +93,7 @@ def test_curvature_is_that_of_the_dense_matrices(network):
 
 def test_baselines_are_those_of_the_formulas(network):
     problem, trained = network
-    row = measure_baselines(problem, trained, KEY, {})
+    row = MEASURES["baselines"].measured(problem, trained, KEY, {})
     m, kernel = len(TRAIN), problem.kernel
     one_hot = np.eye(CLASSES)[problem.train_y]
     mean = kernel[m:, :m] @ np.linalg.solve(kernel[:m, :m], one_hot)
@@ -109,7 +113,7 @@ def test_baselines_are_those_of_the_formulas(network):
 
 def test_volume_and_bound_are_of_the_argmax_labels(network):
     problem, trained = network
-    row = measure_log_volume(problem, trained, KEY, {**SETTINGS, "links": ("heaviside",)})
+    row = MEASURES["log_volume"].measured(problem, trained, KEY, SETTINGS)
     wanted = fv.log_volume(problem.kernel, trained.labels, method="ep_corrected", classes=CLASSES)
     assert row["measure.log_volume.heaviside"] == pytest.approx(wanted.ep, abs=1e-5)
     assert row["measure.log_volume.heaviside.corrected"] == pytest.approx(
@@ -129,7 +133,7 @@ def test_the_null_has_as_many_errors_elsewhere_of_the_other_classes(network, mon
         return fv.log_volume(kernel, labels, **options)
 
     monkeypatch.setattr(volume, "log_volume", looked_at)
-    row = measure_log_volume_null(problem, trained, KEY, {})
+    row = MEASURES["log_volume_null"].measured(problem, trained, KEY, {})
     (labels,) = asked
     np.testing.assert_array_equal(labels[: len(TRAIN)], problem.train_y)
     moved = labels[len(TRAIN) :] != problem.test_y
@@ -154,9 +158,9 @@ def test_two_outputs_are_one_output_of_their_difference():
         problem = dataclasses.replace(problem)
         vars(problem)["kernel"] = kernel
         trained = network_of(problem, network)
-        row = measure_log_volume(problem, trained, KEY, {**SETTINGS, "links": ("heaviside",)})
-        row |= measure_log_volume_null(problem, trained, KEY, {})
-        row |= measure_baselines(problem, trained, KEY, {})
+        row = MEASURES["log_volume"].measured(problem, trained, KEY, SETTINGS)
+        row |= MEASURES["log_volume_null"].measured(problem, trained, KEY, {})
+        row |= MEASURES["baselines"].measured(problem, trained, KEY, {})
         row["loss"] = float(train_loss(problem, {})(network))
         row["fisher"] = fisher_rao_norm(train_losses(problem, {}), network).squared_norm
         del row["measure.baseline.parameter_norm"]

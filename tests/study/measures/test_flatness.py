@@ -13,8 +13,11 @@ from flatvol_jax.runtime.precision import to_float64
 from flatvol_jax.study.measures.flatness import measure_hessian, weight_paths
 from flatvol_jax.study.measures.local_volume import measure_basin_volume
 from flatvol_jax.study.measures.problem import make_problem
+from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.measures.trained import Trained, train_loss, train_losses
 from flatvol_jax.training import TrainSettings, train_ensemble
+
+SETTINGS = MEASURES["basin_volume"].settings
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def test_top_eigenvalues_are_those_of_an_independent_solver(network):
 
 
 def test_the_estimated_trace_is_the_exact_one_within_its_error(network):
-    row = measure_hessian(*network, jax.random.key(1), {"k": 10})
+    row = measure_hessian(*network, jax.random.key(1), MEASURES["hessian"].settings(k=10))
     exact, error = row["measure.hessian.trace.gauss_newton"], row["measure.hessian.trace.se"]
     assert 0 < error < 0.05 * exact
     assert abs(row["measure.hessian.trace"] - exact) < 4 * error
@@ -91,9 +94,13 @@ def _stax_network():
 
 @pytest.mark.parametrize("criterion", ["loss", "kl"])
 def test_a_wider_criterion_reaches_further_on_every_ray(network, criterion):
-    settings = {"criterion": criterion, "directions": 16, "preconditioner": "curvature"}
+    named = {"criterion": criterion, "directions": 16, "preconditioner": "curvature"}
     rows = [
-        measure_basin_volume(*network, jax.random.key(2), {**settings, "cutoff": cutoff})
+        measure_basin_volume(
+            *network,
+            jax.random.key(2),
+            MEASURES["basin_volume"].settings(**named, cutoff=cutoff),
+        )
         for cutoff in (1e-4, 1e-2)
     ]
     narrow, wide = (row["measure.basin_volume"] for row in rows)
@@ -106,7 +113,9 @@ def test_preconditioned_rays_find_more_and_say_how_few_count(network):
     settings = {"criterion": "function", "cutoff": 1.0, "directions": 16}
     rows = {
         name: measure_basin_volume(
-            *network, jax.random.key(3), {**settings, "preconditioner": name}
+            *network,
+            jax.random.key(3),
+            MEASURES["basin_volume"].settings(**settings, preconditioner=name),
         )
         for name in ("none", "curvature")
     }

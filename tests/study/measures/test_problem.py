@@ -11,7 +11,8 @@ from flatvol_jax.kernels import analytic, nngp_kernel
 from flatvol_jax.models import FCN
 from flatvol_jax.study.engine.parameters import arrays_to_parameters, parameters_to_arrays
 from flatvol_jax.study.measures.baselines import measure_baselines
-from flatvol_jax.study.measures.problem import make_problem, model_spec
+from flatvol_jax.study.measures.problem import make_problem
+from flatvol_jax.study.measures.study_config import model_spec
 from flatvol_jax.study.measures.trained import Trained
 from flatvol_jax.study.sweep.run import run_attack_sweep
 
@@ -160,7 +161,7 @@ def test_baselines_against_direct_formulas(problem):
     train_output[7] *= -0.25  # one error on S: the margin is negative
     test_output = generator.normal(size=30).astype(np.float32)
     test_output[0] = 0.0  # counts as -1
-    row = measure_baselines(problem, Trained(params, {}, train_output, test_output, 12), None, {})
+    row = measure_baselines(problem, Trained(params, {}, train_output, test_output, 12), None, None)
 
     answers = np.array([1 if value > 0 else -1 for value in test_output])
     assert answers[0] == -1

@@ -7,6 +7,7 @@ import pytest
 
 from flatvol_jax.study import load_records
 from flatvol_jax.study.engine.plan import plan_runs
+from flatvol_jax.study.engine.store import Store
 from flatvol_jax.study.measures.network_files import read_network
 from flatvol_jax.study.measures.problem import make_problem
 from flatvol_jax.study.measures.training_units import read_trained
@@ -22,7 +23,7 @@ def sweep(tiny, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("sweep")
     (row,) = run_attack_sweep(config, workdir)
     problem = make_problem(config, 0, workdir / "cache")
-    return config, row, problem, read_trained(workdir, problem, plan_runs(config)[0])
+    return config, row, problem, read_trained(Store(workdir), problem, plan_runs(config)[0])
 
 
 def save(folder, tree):
@@ -152,7 +153,7 @@ def test_ones_own_data_take_the_place_of_the_draw(sweep, tmp_path):
 
 
 def test_a_module_of_ones_own_is_found_by_its_name():
-    from flatvol_jax.study.measures.problem import model_spec
+    from flatvol_jax.study.measures.study_config import model_spec
 
     named = {"name": "flax", "features": "x", "sigma_w": 1.0, "sigma_b": 0.0}
     dense = model_spec({**named, "module": "flax.linen:Dense", "arguments": {"features": 1}})

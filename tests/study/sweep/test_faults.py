@@ -7,6 +7,7 @@ import pytest
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.study import load_records, records_summary
 from flatvol_jax.study.analysis.run_tables import fault_table
+from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.sweep import run as attack_sweep
 from flatvol_jax.study.sweep.run import run_attack_sweep
 
@@ -76,7 +77,7 @@ def test_a_loss_that_is_not_finite_where_it_is_measured_is_a_fault(config, tmp_p
     def measure(problem, trained, key, settings):
         raise NumericalFault("loss: got nan at params, wanted a finite loss to start from.")
 
-    monkeypatch.setitem(attack_sweep.MEASURES, "sharpness", measure)
+    monkeypatch.setitem(MEASURES, "sharpness", MEASURES["sharpness"]._replace(function=measure))
     run_attack_sweep(config, tmp_path)
     frame = load_records(tmp_path)
     assert frame["is.fault.sharpness"].all()
@@ -87,7 +88,7 @@ def test_another_error_still_ends_the_sweep(config, tmp_path, monkeypatch):
     def measure(problem, trained, key, settings):
         raise ValueError("settings: wrong.")
 
-    monkeypatch.setitem(attack_sweep.MEASURES, "sharpness", measure)
+    monkeypatch.setitem(MEASURES, "sharpness", MEASURES["sharpness"]._replace(function=measure))
     with pytest.raises(ValueError, match="settings: wrong"):
         run_attack_sweep(config, tmp_path)
 

@@ -8,8 +8,8 @@ import pytest
 
 from configs.mnist_fcn import get_config
 from flatvol_jax.study import load_records
-from flatvol_jax.study.engine.plan import plan_runs, training_unit
-from flatvol_jax.study.engine.units import read_row, read_unit_arrays, row_path, write_unit
+from flatvol_jax.study.engine.plan import plan_runs
+from flatvol_jax.study.engine.store import Store
 from flatvol_jax.study.sweep.run import run_attack_sweep
 
 EPOCHS = (2, 5)
@@ -66,9 +66,9 @@ def test_changes_of_the_function_are_counted_from_the_stored_outputs(done, confi
     for run, row in zip(plan_runs(config), rows, strict=True):
         if run.overtrain == 0:
             assert "measure.function.changed" not in row
-            first = read_unit_arrays(workdir, training_unit(run))
+            first = Store(workdir).arrays(run.training)
             continue
-        later = read_unit_arrays(workdir, training_unit(run))
+        later = Store(workdir).arrays(run.training)
         differ = [
             (later[f"output.{p}"] > 0) != (first[f"output.{p}"] > 0) for p in ("train", "test")
         ]
@@ -81,7 +81,7 @@ def test_changes_of_the_function_are_counted_from_the_stored_outputs(done, confi
 def test_a_lost_epoch_comes_back_with_the_same_bits_alone(done, config, tmp_path):
     workdir = tmp_path / "copied"
     shutil.copytree(done[0], workdir)
-    lost = row_path(workdir, training_unit(plan_runs(config)[4]))
+    lost = Store(workdir).path(plan_runs(config)[4].training)
     kept = lost.with_suffix(".npz").read_bytes()
     before = {path: path.stat().st_mtime_ns for path in workdir.glob("units/train/*")}
     lost.unlink()
@@ -118,10 +118,10 @@ def test_a_network_that_came_out_otherwise_is_not_continued(done, config, tmp_pa
     workdir = tmp_path / "copied"
     shutil.copytree(done[0], workdir)
     run, later = plan_runs(config)[:2]
-    unit = training_unit(run)
-    arrays = read_unit_arrays(workdir, unit)
+    unit = run.training
+    arrays = Store(workdir).arrays(unit)
     arrays["params['layer_1']['bias']"] = arrays["params['layer_1']['bias']"] + 1e-7
-    write_unit(workdir, unit, read_row(workdir, unit), arrays)
-    row_path(workdir, training_unit(later)).unlink()
+    Store(workdir).write(unit, Store(workdir).row(unit), arrays)
+    Store(workdir).path(later.training).unlink()
     with pytest.raises(ValueError, match="round otherwise"):
         run_attack_sweep(config, workdir)

@@ -7,8 +7,10 @@ import pytest
 
 from configs.own_data import SCALES, get_config
 from flatvol_jax.study.engine.plan import plan_runs
-from flatvol_jax.study.measures.problem import draw_parts, make_problem, model_spec, with_content
+from flatvol_jax.study.engine.store import Store
+from flatvol_jax.study.measures.problem import draw_parts, make_problem, with_content
 from flatvol_jax.study.measures.registry import chosen_measures
+from flatvol_jax.study.measures.study_config import model_spec
 from flatvol_jax.study.measures.training_units import read_trained
 from flatvol_jax.study.sweep.run import run_attack_sweep
 from flatvol_jax.training import OPTIMIZERS
@@ -48,7 +50,7 @@ def test_the_networks_are_of_the_users_module_on_the_users_data(config, tmp_path
     problem = make_problem(config, 0, tmp_path / "runs" / "cache")
     spec = model_spec(config["hp"]["model"])
     assert spec is model_spec(config["hp"]["model"])  # so its programs are compiled once
-    network = read_trained(tmp_path / "runs", problem, plan_runs(config)[0])
+    network = read_trained(Store(tmp_path / "runs"), problem, plan_runs(config)[0])
     outputs = np.asarray(spec.apply(network.params, problem.second_test_x))
     assert len(outputs) == 80 - 16 - 4 - 16
     wrong = (outputs > 0) != (problem.second_test_y > 0)

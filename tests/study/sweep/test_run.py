@@ -13,8 +13,8 @@ import pytest
 from configs.mnist_fcn import get_config
 from flatvol_jax.study import load_records
 from flatvol_jax.study.analysis import claims, columns
-from flatvol_jax.study.engine.plan import measure_unit, plan_runs, training_unit
-from flatvol_jax.study.engine.units import read_row, read_unit_arrays, row_path
+from flatvol_jax.study.engine.plan import plan_runs
+from flatvol_jax.study.engine.store import Store
 from flatvol_jax.study.measures.registry import MEASURES, chosen_measures
 from flatvol_jax.study.sweep.run import run_attack_sweep
 
@@ -105,7 +105,7 @@ def test_records_have_the_documented_columns(undisturbed, config):
 def test_rows_agree_with_the_arrays_and_with_themselves(undisturbed, config):
     workdir, rows, _ = undisturbed
     for run, row in zip(plan_runs(config), rows, strict=True):
-        arrays = read_unit_arrays(workdir, training_unit(run))
+        arrays = Store(workdir).arrays(run.training)
         assert arrays["errors"].shape == (row["epoch"] + 1,) == arrays["loss"].shape
         assert row["is.zero_error"] == (arrays["errors"][-1] == 0)
         assert (arrays["errors"][:-1] > 0).all()  # stopped at the first epoch without error
@@ -179,7 +179,7 @@ def test_an_error_in_a_measure_keeps_what_was_finished(copied, undisturbed, conf
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patched:
-        patched.setitem(run_attack_sweep.__globals__["MEASURES"], "hessian", fail)
+        patched.setitem(MEASURES, "hessian", MEASURES["hessian"]._replace(function=fail))
         with pytest.raises(RuntimeError, match="out of memory"):
             run_attack_sweep(config, copied)
     frame = load_records(copied)
@@ -214,7 +214,7 @@ def test_a_training_that_is_gone_is_redone_alone_with_the_same_bits(
 ):
     """Its peers in the ensemble were other runs; now they are copies of itself."""
     run = plan_runs(config)[index]
-    path = row_path(copied, training_unit(run))
+    path = Store(copied).path(run.training)
     kept = path.with_suffix(".npz").read_bytes()
     before = units(copied)
     path.unlink()
@@ -233,7 +233,7 @@ def test_members_batched_into_one_operation_resume_with_the_same_bits(config, tm
     batched["measures"], batched["ensemble"] = {}, 4
     whole = run_attack_sweep(batched, tmp_path)
     for run in plan_runs(batched)[1:3]:
-        row_path(tmp_path, training_unit(run)).unlink()
+        Store(tmp_path).path(run.training).unlink()
     assert bits(run_attack_sweep(batched, tmp_path)) == bits(whole)
     with pytest.raises(ValueError, match="a multiple"):
         run_attack_sweep({**batched, "ensemble": 3}, tmp_path)
@@ -250,8 +250,8 @@ def test_a_diverged_network_is_recorded_and_not_measured(config, tmp_path):
     assert row["measure.loss.train_and_attack"] is None
     assert not [name for name in row if name.startswith(("measure.log_volume", "measure.sharp"))]
     (run,) = plan_runs(wild)
-    for name, settings in chosen_measures(wild).items():
-        seconds = read_row(tmp_path, measure_unit(run, name, settings))
+    for name, measure in chosen_measures(wild).items():
+        seconds = Store(tmp_path).row(measure.unit(*run.network))
         assert seconds.keys() == {f"meta.{name}.seconds"}
 
 

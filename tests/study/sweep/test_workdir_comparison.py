@@ -8,7 +8,7 @@ from known_sweeps import ERROR, SHARPNESS, known_sweep
 
 from flatvol_jax.study.analysis import comparison
 from flatvol_jax.study.engine.records import write_records
-from flatvol_jax.study.engine.units import jsonable
+from flatvol_jax.study.engine.store import jsonable
 from flatvol_jax.study.sweep.workdir_comparison import compare_workdirs, comparison_summary
 
 

@@ -11,23 +11,21 @@ import pytest
 import flatvol_jax as fv
 from configs.temporal import LOSSES, VARIANTS, get_config
 from flatvol_jax.runtime.randomness import named_key
-from flatvol_jax.study.engine.units import read_row, read_unit_arrays, write_unit
+from flatvol_jax.study.engine.store import Store
 from flatvol_jax.study.measures.problem import make_problem
+from flatvol_jax.study.measures.study_config import study_config
 from flatvol_jax.study.measures.trained import batch_loss
 from flatvol_jax.study.temporal import (
     measures as temporal_measures,
 )
 from flatvol_jax.study.temporal import (
-    run as temporal,
-)
-from flatvol_jax.study.temporal import (
     segments as temporal_segments,
 )
+from flatvol_jax.study.temporal.measures import chosen_measures
 from flatvol_jax.study.temporal.plan import (
     NONE,
     Schedule,
     Segment,
-    chosen_measures,
     make_schedule,
     temporal_runs,
 )
@@ -185,7 +183,7 @@ def test_sharpness_is_that_of_the_public_call(whole):
     workdir, rows, _ = whole
     problem = make_problem(small(), 0, workdir / "cache")
     run = temporal_runs(small())[0]
-    keys = temporal_segments.run_key(small(), "train", run)[None]
+    keys = study_config(small()).run_key("train", run)[None]
     settings = fv.training.TrainSettings(**small()["hp"]["train"])
     data = (problem.spec, problem.train_x, problem.train_y, settings)
     state = fv.training.begin_trajectory(keys, *data)
@@ -233,9 +231,9 @@ def test_the_ascent_is_that_of_the_public_call_at_its_own_stride(whole):
             assert found == [r["epoch"] for r in run if not r["epoch"] % 4 or r["epoch"] in marked]
     run = temporal_runs(config)[0]
     segment = Segment(run, NONE, None, 0, 6, None)
-    segments = temporal_segments.Segments(workdir, config, problem, 6)
+    segments = temporal_segments.Segments(Store(workdir), study_config(config), problem, 6)
     networks = segments.networks(segment)
-    key = named_key(temporal_segments.run_key(config, "measure", run), "sgd_sharpness")
+    key = named_key(study_config(config).run_key("measure", run), "sgd_sharpness")
     settings = config["measures"]["sgd_sharpness"]
     for epoch in (0, 4):
         (row,) = of(rows, run_id=run.run_id, transform="none", epoch=epoch)
@@ -266,8 +264,8 @@ def test_the_same_command_does_nothing_again(whole, monkeypatch):
 
     monkeypatch.setattr(temporal_segments, "advance_trajectory", refuse)
     monkeypatch.setattr(temporal_measures, "log_volume", refuse)
-    for name in ("sharpness_arrays", "sgd_sharpness_arrays", "hessian_arrays"):
-        monkeypatch.setattr(temporal, name, refuse)
+    for name in ("sharpness_arrays", "single_arrays"):
+        monkeypatch.setattr(temporal_measures, name, refuse)
     assert run_temporal(small(), workdir) == rows
     lines = (workdir / "records.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == rows
@@ -313,9 +311,9 @@ def test_networks_that_are_not_the_stored_ones_are_not_measured(whole, tmp_path)
     config = small()
     run = temporal_runs(config)[0]
     unit = Segment(run, NONE, None, 0, 6, None).unit
-    arrays = read_unit_arrays(workdir, unit)
+    arrays = Store(workdir).arrays(unit)
     moved = {n: array + 1 if n.startswith("end.params") else array for n, array in arrays.items()}
-    write_unit(workdir, unit, read_row(workdir, unit), moved)
+    Store(workdir).write(unit, Store(workdir).row(unit), moved)
     config["measures"]["sharpness"]["epsilons"] = (1e-5,)
     with pytest.raises(ValueError, match="epochs 0 to 6 were trained again"):
         run_temporal(config, workdir)

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from configs import mnist_fcn
+from flatvol_jax.study.engine import plan, run_records
 from flatvol_jax.study.sweep import run as attack_sweep
 from flatvol_jax.study.sweep.run import run_attack_sweep
 
@@ -47,9 +48,9 @@ def trained_runs(monkeypatch):
     """Return a list that fills with the runs that are trained from here on."""
     done, original = [], attack_sweep.train_group
 
-    def spy(workdir, config, problem, settings, group, size, units, progress):
+    def spy(store, config, problem, group, units, progress):
         done.extend(run.run_id for run in units)
-        return original(workdir, config, problem, settings, group, size, units, progress)
+        return original(store, config, problem, group, units, progress)
 
     monkeypatch.setattr(attack_sweep, "train_group", spy)
     return done
@@ -97,9 +98,8 @@ def test_other_settings_of_a_measure_are_computed(workdir, monkeypatch, entry):
 
 
 def test_a_raised_version_of_training_is_done_again(workdir, monkeypatch):
-    from flatvol_jax.study.engine import plan
-
-    monkeypatch.setitem(plan.STAGE_VERSIONS, "train", plan.STAGE_VERSIONS["train"] + 1)
+    for module in (plan, run_records):
+        monkeypatch.setattr(module, "TRAIN", plan.TRAIN._replace(version=plan.TRAIN.version + 1))
     done = trained_runs(monkeypatch)
     run_attack_sweep(sweep_config(), workdir)
     assert len(done) == 4

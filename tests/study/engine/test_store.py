@@ -8,14 +8,7 @@ import numpy as np
 import pytest
 
 from flatvol_jax.runtime import files
-from flatvol_jax.study.engine.units import (
-    Unit,
-    jsonable,
-    read_row,
-    read_unit_arrays,
-    row_path,
-    write_unit,
-)
+from flatvol_jax.study.engine.store import Store, Unit, jsonable
 
 UNIT = Unit("train", "0123abcd")
 ROW = {"measure.error.test": 0.25, "is.zero_error": True, "epoch": 7}
@@ -24,7 +17,7 @@ ARRAYS = {"loss": np.linspace(1, 0, 5, dtype=np.float32), "errors": np.arange(5)
 
 @pytest.fixture
 def written(tmp_path):
-    write_unit(tmp_path, UNIT, ROW, ARRAYS)
+    Store(tmp_path).write(UNIT, ROW, ARRAYS)
     return tmp_path
 
 
@@ -33,8 +26,8 @@ def folder(workdir):
 
 
 def test_round_trip_keeps_values_dtypes_and_bits(written):
-    assert read_row(written, UNIT) == ROW
-    arrays = read_unit_arrays(written, UNIT)
+    assert Store(written).row(UNIT) == ROW
+    arrays = Store(written).arrays(UNIT)
     assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         assert arrays[name].dtype == array.dtype
@@ -44,18 +37,18 @@ def test_round_trip_keeps_values_dtypes_and_bits(written):
 
 def test_floats_survive_bit_for_bit(tmp_path):
     values = [0.1 + 0.2, 2**-1074, -0.0, 1e308, float(np.float32(0.1)), -1234.5678901234567]
-    write_unit(tmp_path, UNIT, {str(i): value for i, value in enumerate(values)})
-    again = read_row(tmp_path, UNIT)
+    Store(tmp_path).write(UNIT, {str(i): value for i, value in enumerate(values)})
+    again = Store(tmp_path).row(UNIT)
     assert [float.hex(again[str(i)]) for i in range(len(values))] == [v.hex() for v in values]
 
 
 def test_what_is_not_finite_becomes_null_at_any_depth(tmp_path):
     row = {"a": math.nan, "b": np.float32(np.inf), "c": {"d": [-math.inf, 1.0]}}
-    write_unit(tmp_path, UNIT, {**row, "e": np.array([np.nan, 2.0])})
-    assert read_row(tmp_path, UNIT) == {"a": None, "b": None, "c": {"d": [None, 1.0]}} | {
+    Store(tmp_path).write(UNIT, {**row, "e": np.array([np.nan, 2.0])})
+    assert Store(tmp_path).row(UNIT) == {"a": None, "b": None, "c": {"d": [None, 1.0]}} | {
         "e": [None, 2.0]
     }
-    assert "NaN" not in row_path(tmp_path, UNIT).read_text()
+    assert "NaN" not in Store(tmp_path).path(UNIT).read_text()
 
 
 def test_jsonable_gives_plain_python_data():
@@ -68,15 +61,15 @@ def test_jsonable_gives_plain_python_data():
 def test_a_missing_unit_is_not_done_and_no_damage(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert read_row(tmp_path, UNIT) is None
+        assert Store(tmp_path).row(UNIT) is None
     assert not list(tmp_path.iterdir())
 
 
 def test_arrays_without_a_row_count_as_not_done(written):
-    row_path(written, UNIT).unlink()
+    Store(written).path(UNIT).unlink()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert read_row(written, UNIT) is None
+        assert Store(written).row(UNIT) is None
 
 
 def test_a_write_that_dies_before_the_row_leaves_the_unit_not_done(tmp_path, monkeypatch):
@@ -85,9 +78,9 @@ def test_a_write_that_dies_before_the_row_leaves_the_unit_not_done(tmp_path, mon
 
     monkeypatch.setattr(files, "write_json", die)
     with pytest.raises(KeyboardInterrupt):
-        write_unit(tmp_path, UNIT, ROW, ARRAYS)
+        Store(tmp_path).write(UNIT, ROW, ARRAYS)
     assert folder(tmp_path) == {"0123abcd.npz"}
-    assert read_row(tmp_path, UNIT) is None
+    assert Store(tmp_path).row(UNIT) is None
 
 
 def truncated(row, arrays):
@@ -164,12 +157,12 @@ def arrays_gone(row, arrays):
     ],
 )
 def test_a_damaged_unit_is_set_aside_with_a_warning_and_is_not_done(written, damage):
-    row = row_path(written, UNIT)
+    row = Store(written).path(UNIT)
     arrays = row.with_suffix(".npz")
     damage(row, arrays)
     kept = {f"{p.name}.damaged": p.read_bytes() for p in (row, arrays) if p.exists()}
     with pytest.warns(UserWarning, match=r"0123abcd\.json was damaged: set aside") as caught:
-        assert read_row(written, UNIT) is None
+        assert Store(written).row(UNIT) is None
     assert len(caught) == 1
     assert folder(written) == kept.keys()
     for name, data in kept.items():
@@ -177,6 +170,6 @@ def test_a_damaged_unit_is_set_aside_with_a_warning_and_is_not_done(written, dam
 
     with warnings.catch_warnings():  # said once; then it is merely not done, and can be redone
         warnings.simplefilter("error")
-        assert read_row(written, UNIT) is None
-        write_unit(written, UNIT, ROW, ARRAYS)
-        assert read_row(written, UNIT) == ROW
+        assert Store(written).row(UNIT) is None
+        Store(written).write(UNIT, ROW, ARRAYS)
+        assert Store(written).row(UNIT) == ROW
