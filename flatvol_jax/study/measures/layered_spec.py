@@ -6,7 +6,14 @@ from typing import Any
 from jax import Array
 
 from flatvol_jax.flatness.paths import leaf_paths, weight_at
-from flatvol_jax.models import NormalisedLayer, Params, RectifiedLayer, Spec, State
+from flatvol_jax.models import (
+    NormalisedLayer,
+    Params,
+    RectifiedLayer,
+    Spec,
+    State,
+    output_count,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +37,11 @@ class LayeredSpec:
     def sigma_b(self) -> float:
         """That of the readout's bias."""
         return self.spec.sigma_b
+
+    @property
+    def outputs(self) -> int:
+        """How many."""
+        return output_count(self.spec)
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:
         """Draw parameters from the prior."""

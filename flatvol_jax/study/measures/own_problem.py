@@ -13,7 +13,9 @@ from flatvol_jax.models import (
     Spec,
     as_model,
     check_evaluation,
+    check_labels,
     network_inputs,
+    output_count,
     parameter_shapes,
 )
 from flatvol_jax.runtime import checks
@@ -104,14 +106,15 @@ def own_problem(
         choice: of the kernel.
         state: running statistics; None for those that came with the network.
         layers: rectified layers of a network that does not know them.
-        noise: variance of the noise of real targets; None for labels ±1.
+        noise: variance of the noise of real targets; None for labels, ±1 of a network with one
+            output and 0..C-1 of one with C.
         batch_size: inputs that are evaluated at a time.
         cache: folder for the kernel, or None.
         progress: called as progress(done, total) while a kernel is computed.
 
     Raises:
         ValueError: a network that `fv.as_model` refuses, parameters or a state that do not fit or
-            are missing, arrays of other shapes, labels that are not ±1.
+            are missing, arrays of other shapes, labels that are not ±1 or not 0..C-1.
     """
     x, y, x_test, y_test = data
     example = checks.finite("x", x)
@@ -127,7 +130,13 @@ def own_problem(
         raise ValueError(
             f"x_test: got shape {x_test.shape}, wanted inputs of shape {x.shape[1:]}, as x has."
         )
-    targets = _labels if noise is None else _targets
+    outputs = output_count(spec)
+    if noise is not None and outputs > 1:
+        raise ValueError(
+            f"noise: got {checks.shown(noise)} with a network of {outputs} outputs, wanted None: "
+            "real targets are those of a network with one output."
+        )
+    targets = functools.partial(_labels, outputs) if noise is None else _targets
     noise = None if noise is None else checks.non_negative("noise", noise)
     y, known = targets("y", y, len(x)), y_test is not None
     y_test = targets("y_test", y_test, len(x_test)) if known else np.zeros(len(x_test), y.dtype)
@@ -155,7 +164,7 @@ def own_problem(
     )
     network = answered(problem, params, state, None)
     if not known and noise is None:  # no labels but the network's own are there
-        own = network.labels[len(x) :].astype(np.int8)
+        own = network.labels[len(x) :].astype(y.dtype)
         problem = dataclasses.replace(problem, test_y=own)
     return problem, network
 
@@ -226,9 +235,12 @@ def _samples(choice: KernelChoice, spec: Spec, x: np.ndarray, n: int) -> dict[st
     return {"samples": max(least, -(-_FEATURES_AN_INPUT * n // width)), "groups": _GROUPS}
 
 
-def _labels(name: str, y: Any, size: int) -> np.ndarray:
+def _labels(outputs: int, name: str, y: Any, size: int) -> np.ndarray:
     labels = checks.finite(name, y)
     labels = _one_axis(name, labels, size)
+    if outputs > 1:
+        check_labels(name, labels, outputs)
+        return labels.astype(np.int32)
     if not np.isin(labels, (-1, 1)).all():
         found = np.unique(labels)
         if np.isin(found, (0, 1)).all():
@@ -236,7 +248,10 @@ def _labels(name: str, y: Any, size: int) -> np.ndarray:
         elif labels.dtype.kind == "f" and (found % 1).any():
             advice = "Real targets are those of regression: pass noise=, the noise's variance."
         else:
-            advice = "fv.data.binarise makes two groups of many classes."
+            advice = (
+                "fv.data.binarise makes two groups of many classes; or take a network with an "
+                "output for each."
+            )
         raise ValueError(
             f"{name}: got labels {', '.join(map(str, found[:6].tolist()))}"
             f"{' ...' if len(found) > 6 else ''}, wanted -1 and +1. {advice}"

@@ -17,6 +17,7 @@ def user_model(
     sigma_w: float,
     sigma_b: float,
     arguments: Mapping[str, Any] | None = None,
+    outputs: int = 1,
 ) -> FlaxModel:
     """The spec of a `flax.linen` module, for `hp.model.name = "flax"`.
 
@@ -26,12 +27,13 @@ def user_model(
         sigma_w: of the readout at initialisation.
         sigma_b: the same.
         arguments: of the module's constructor; lists become tuples.
+        outputs: 1, or C of a network with C classes.
 
     Raises:
         ValueError: nothing there.
     """
     instance = built("hp.model.module", module, arguments)
-    return FlaxModel(instance, features, sigma_w, sigma_b)
+    return FlaxModel(instance, features, sigma_w, sigma_b, outputs)
 
 
 def own_model(

@@ -14,6 +14,7 @@ from flatvol_jax.flatness import fisher_rao_norm, gauss_newton_diagonal
 from flatvol_jax.flatness.objective import flat_loss
 from flatvol_jax.runtime.precision import to_float64
 from flatvol_jax.study.measures import volume
+from flatvol_jax.study.measures.local_volume import _divergence_below, _same_labels
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.measures.trained import Trained, train_loss, train_losses
@@ -142,6 +143,23 @@ def test_the_null_has_as_many_errors_elsewhere_of_the_other_classes(network, mon
     assert (moved != wrong).any()
     assert np.isin(labels, range(CLASSES)).all()
     assert row["measure.log_volume_null.heaviside"] < 0
+
+
+def test_a_region_around_it_is_of_the_argmax_or_of_the_softmax(network):
+    problem, trained = network
+    moved = jax.tree.map(lambda w: w + 0.05, trained.params)
+    before, after = (np.asarray(problem.spec.apply(p, TRAIN)) for p in (trained.params, moved))
+    p, q = (softmax(outputs.astype(np.float64)) for outputs in (before, after))
+    divergence = np.mean(np.sum(p * np.log(p / q), axis=1))
+    below = _divergence_below(problem.spec)
+    for factor, inside in ((1.001, True), (0.999, False)):
+        with jax.enable_x64(True):
+            found = below(TRAIN, {}, before, factor * divergence, to_float64(moved))
+        assert bool(found) == inside
+    same = _same_labels(problem.spec)
+    for outputs in (after, np.roll(after, 1, axis=1)):
+        inside = (outputs.argmax(axis=1) == after.argmax(axis=1)).all()
+        assert bool(same(TRAIN, {}, outputs.argmax(axis=1), moved)) == inside
 
 
 def test_two_outputs_are_one_output_of_their_difference():

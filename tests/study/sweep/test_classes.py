@@ -8,7 +8,7 @@ from flatvol_jax import data
 from flatvol_jax.study.analysis.claims import claims_table
 from flatvol_jax.study.engine.plan import plan_runs
 from flatvol_jax.study.engine.records import load_records
-from flatvol_jax.study.measures.problem import make_problem
+from flatvol_jax.study.measures.problem import make_problem, model_spec
 from flatvol_jax.study.measures.registry import chosen_measures
 from flatvol_jax.study.sweep.report import write_report
 from flatvol_jax.study.sweep.run import run_attack_sweep
@@ -93,6 +93,14 @@ def test_every_config_has_a_variant_of_ten_classes(module):
     assert "outputs" not in module.get_config("smoke").hp.model
     with pytest.raises(ValueError, match="got 'clases'.*Ten classes: classes10"):
         module.get_config("clases,classes10")
+
+
+def test_a_network_of_a_user_has_outputs_too():
+    dense = {"module": "flax.linen:Dense", "features": "x", "sigma_w": 1.0, "sigma_b": 0.0}
+    settings = {"name": "flax", **dense, "arguments": {"features": 10}, "outputs": 10}
+    assert model_spec(settings).outputs == 10
+    own = {"name": "own", "module": "flax.linen:Dense", "arguments": {"features": 10}}
+    assert model_spec({**own, "input_shape": [3]}).outputs == 10
 
 
 def test_a_network_that_does_not_fit_its_classes_is_refused(config, tmp_path):
