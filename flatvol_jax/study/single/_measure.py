@@ -98,7 +98,7 @@ def measure(
             the spec for several calls: its programs are compiled once.
         params: the trained parameters; None for those that came with the network.
         x: S, (n, ...), as the network sees them.
-        y: its labels ±1, (n,); with `noise`, real targets.
+        y: its labels, (n,): ±1 of one output, 0..C-1 of C outputs; with `noise`, real targets.
         x_test: E1, (m, ...); without it f is the string on S.
         y_test: its labels, if they are known.
         state: running statistics; left out, those that came with the network.
