@@ -150,8 +150,8 @@ def symmetry_audit(
             measured = measured_parts(settings, columns, bar)
             rows.append(
                 {
-                    "meta.data": f"your {len(problem.train_x)} inputs S and "
-                    f"{len(problem.test_x)} E1; kernel: {problem.kernel_in_words}",
+                    "meta.data": f"your {len(problem.train_x)} training inputs S and "
+                    f"{len(problem.test_x)} test inputs E1; kernel: {problem.kernel_in_words}",
                     **transform.columns,
                     **function_columns(trained, form),
                     **{name: value for name, value in measured.items() if np.ndim(value) == 0},
