@@ -40,7 +40,7 @@ def get_config(variant: str = "fcn") -> ConfigDict:
             "name": "own",
             "module": "my_package.nets:build",
             "arguments": {},
-            "input_shape": placeholder(tuple),  # of images; of vectors it is found
+            "input_shape": placeholder(tuple),  # where the parameters do not show it
         }
         config.kernel = {"method": "monte_carlo", "samples": 200, "groups": 10}
     config.sweep = {

@@ -347,6 +347,51 @@ def alpha_scale(spec, params, layer, alpha):
 
 
 @fuzzed(
+    mostly(FCN, SCALARS),
+    mostly(PARAMS, PARAMETERS),
+    mostly(X, anything((N, 3), (N,))),
+    mostly(SIGNS, anything((N,), (N, 1))),
+    mostly(None, arrays([(N, 3), (2, 3)]), SCALARS),
+    mostly(None, SCALARS),
+    mostly(["baselines"], SCALARS),
+    few=40,
+)
+def measure(model, params, x, y, x_test, y_test, measures):
+    if measures is None:  # all of them take long
+        measures = []
+    found = outcome(lambda: fv.measure(model, params, x, y, x_test, y_test, measures=measures))
+    if found is not None:
+        assert len(repr(found)) < 4000
+        assert len(found.to_dict()) > 4
+
+
+@fuzzed(
+    mostly(FCN, SCALARS),
+    mostly(PARAMS, PARAMETERS),
+    mostly(SIGNS, anything((N,))),
+    mostly(["layer"], SCALARS),
+    mostly([2.0], anything((2,))),
+    few=25,
+)
+def symmetry_audit(model, params, y, symmetries, alphas):
+    options = {"symmetries": symmetries, "alphas": alphas, "measures": ["baselines"]}
+    found = outcome(lambda: fv.symmetry_audit(model, params, X, y, **options))
+    assert found is None or len(found.records) > 0
+
+
+@fuzzed(
+    mostly(X, anything((N, 3), (N,), (N, 2, 2))),
+    mostly(np.arange(N), anything((N,), (N, 1))),
+    mostly("name", SCALARS),
+    mostly(None, anything((N,))),
+    few=60,
+)
+def from_arrays(x, y, name, is_test):
+    found = outcome(lambda: fv.data.from_arrays(x, y, name, is_test))
+    assert found is None or (found.x.dtype == np.float32 and found.y.dtype == np.int32)
+
+
+@fuzzed(
     mostly(KEY, anything((2,))),
     mostly(FCN),
     mostly(X, anything((N, 3), (N,))),

@@ -76,5 +76,6 @@ def test_the_command_measures_in_any_folder(installed, tmp_path):
     done = run(programs / "flatvol", "measure", *options, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "log V, Heaviside, EP" in done.stdout
-    where = run(programs / "python", "-c", "import flatvol_jax; print(flatvol_jax.__file__)")
+    code = "import flatvol_jax; print(flatvol_jax.__file__)"
+    where = run(programs / "python", "-c", code, cwd=tmp_path)
     assert Path(where.stdout.strip()).is_relative_to(packages)

@@ -96,7 +96,7 @@ def symmetry_audit(
         model: a spec, or any network that `fv.as_model` takes.
         params: its trained parameters; None for those that came with the network.
         x: S, (n, ...).
-        y: its labels ±1.
+        y: its labels: ±1 of one output, 0..C-1 of C outputs.
         x_test: E1; without it f is the string on S.
         y_test: its labels, if they are known.
         state: running statistics; left out, those that came with the network.
@@ -150,8 +150,8 @@ def symmetry_audit(
             measured = measured_parts(settings, columns, bar)
             rows.append(
                 {
-                    "meta.data": f"your {len(problem.train_x)} inputs S and "
-                    f"{len(problem.test_x)} E1; kernel: {problem.kernel_in_words}",
+                    "meta.data": f"your {len(problem.train_x)} training inputs S and "
+                    f"{len(problem.test_x)} test inputs E1; kernel: {problem.kernel_in_words}",
                     **transform.columns,
                     **function_columns(trained, form),
                     **{name: value for name, value in measured.items() if np.ndim(value) == 0},

@@ -114,7 +114,7 @@ def own_problem(
 
     Raises:
         ValueError: a network that `fv.as_model` refuses, parameters or a state that do not fit or
-            are missing, arrays of other shapes, labels that are not ±1 or not 0..C-1.
+            are missing, arrays of other shapes, labels that are not the network's.
     """
     x, y, x_test, y_test = data
     example = checks.finite("x", x)
@@ -130,15 +130,17 @@ def own_problem(
         raise ValueError(
             f"x_test: got shape {x_test.shape}, wanted inputs of shape {x.shape[1:]}, as x has."
         )
-    outputs = output_count(spec)
+    outputs, known = output_count(spec), y_test is not None
     if noise is not None and outputs > 1:
-        raise ValueError(
-            f"noise: got {checks.shown(noise)} with a network of {outputs} outputs, wanted None: "
-            "real targets are those of a network with one output."
-        )
-    targets = functools.partial(_labels, outputs) if noise is None else _targets
+        raise ValueError(f"noise: got one with {outputs} outputs, wanted a network with one.")
     noise = None if noise is None else checks.non_negative("noise", noise)
-    y, known = targets("y", y, len(x)), y_test is not None
+
+    def targets(name, values, size):
+        return (
+            _labels(name, values, size, outputs) if noise is None else _targets(name, values, size)
+        )
+
+    y = targets("y", y, len(x))
     y_test = targets("y_test", y_test, len(x_test)) if known else np.zeros(len(x_test), y.dtype)
     check_evaluation(spec, x)
     kernel, samples = _checked_kernel(choice, spec, x, len(x) + len(x_test))
@@ -235,9 +237,9 @@ def _samples(choice: KernelChoice, spec: Spec, x: np.ndarray, n: int) -> dict[st
     return {"samples": max(least, -(-_FEATURES_AN_INPUT * n // width)), "groups": _GROUPS}
 
 
-def _labels(outputs: int, name: str, y: Any, size: int) -> np.ndarray:
-    labels = checks.finite(name, y)
-    labels = _one_axis(name, labels, size)
+def _labels(name: str, y: Any, size: int, outputs: int) -> np.ndarray:
+    """Labels ±1 of one output, int8; of C outputs 0..C-1, int32."""
+    labels = _one_axis(name, checks.finite(name, y), size)
     if outputs > 1:
         check_labels(name, labels, outputs)
         return labels.astype(np.int32)
@@ -248,10 +250,7 @@ def _labels(outputs: int, name: str, y: Any, size: int) -> np.ndarray:
         elif labels.dtype.kind == "f" and (found % 1).any():
             advice = "Real targets are those of regression: pass noise=, the noise's variance."
         else:
-            advice = (
-                "fv.data.binarise makes two groups of many classes; or take a network with an "
-                "output for each."
-            )
+            advice = "Of C classes 0..C-1 take a network with an output for each."
         raise ValueError(
             f"{name}: got labels {', '.join(map(str, found[:6].tolist()))}"
             f"{' ...' if len(found) > 6 else ''}, wanted -1 and +1. {advice}"

@@ -13,39 +13,19 @@ from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.store import split_arrays
 from flatvol_jax.study.measures.chosen_parts import chosen_parts
-from flatvol_jax.study.measures.invariants import measure_invariants
-from flatvol_jax.study.measures.measured_parts import (
-    fault_columns,
-    known_error_columns,
-    measured_parts,
-)
+from flatvol_jax.study.measures.measured_parts import known_error_columns, measured_parts
 from flatvol_jax.study.measures.own_problem import KernelChoice, OwnProblem, own_problem
-from flatvol_jax.study.measures.registry import MEASURES
-from flatvol_jax.study.measures.regression import (
-    measure_log_evidence,
-    measure_regression_baselines,
-)
 from flatvol_jax.study.measures.trained import Trained
+from flatvol_jax.study.single.known_parts import (
+    CLASSIFICATION,
+    OF_CLASSIFICATION,
+    OF_REGRESSION,
+    REGRESSION,
+    part_columns,
+    parts_that_apply,
+)
 from flatvol_jax.study.single.table import Measured
 
-_CLASSIFICATION = (
-    "log_volume",
-    "log_volume_null",
-    "sharpness",
-    "hessian",
-    "invariants",
-    "baselines",
-)
-_REGRESSION = ("log_evidence", "sharpness", "hessian", "invariants", "baselines")
-_OF_FLATNESS = ("sharpness", "hessian", "scale_invariant", "spectral_density")
-_KNOWN = {name: declared.measured for name, declared in MEASURES.items()}
-_KNOWN["invariants"] = measure_invariants
-_OF_REGRESSION = {
-    **{name: _KNOWN[name] for name in (*_OF_FLATNESS, "invariants")},
-    "log_evidence": measure_log_evidence,
-    "baselines": measure_regression_baselines,
-}
-_SAMPLED_UP_TO, _CORRECTED_UP_TO = 5_000, 12_000  # inputs; beyond EP alone
 _compiled: set = set()  # (part, network, shapes) that this process has measured
 
 
@@ -98,7 +78,7 @@ def measure(
             the spec for several calls: its programs are compiled once.
         params: the trained parameters; None for those that came with the network.
         x: S, (n, ...), as the network sees them.
-        y: its labels ±1, of a network with C outputs 0..C-1, (n,); with `noise`, real targets.
+        y: its labels, (n,): ±1 of one output, 0..C-1 of C outputs; with `noise`, real targets.
         x_test: E1, (m, ...); without it f is the string on S.
         y_test: its labels, if they are known.
         state: running statistics; left out, those that came with the network.
@@ -126,7 +106,9 @@ def measure(
     began = time.perf_counter()
     key = jax.random.key(0) if key is None else checks.random_key("key", key)
     quick = checks.boolean("quick", quick)
-    default, known = (_CLASSIFICATION, _KNOWN) if noise is None else (_REGRESSION, _OF_REGRESSION)
+    default, known = CLASSIFICATION, OF_CLASSIFICATION
+    if noise is not None:
+        default, known = REGRESSION, OF_REGRESSION
     if quick:
         default = tuple(name for name in default if name != "log_volume_null")
     settings = chosen_parts(default, known, measures, leave_out, quick)
@@ -148,14 +130,14 @@ def measure(
             cache=cache,
             progress=within_kernel,
         )
-        settings, said = _that_apply(problem, network, settings)
+        settings, said = parts_that_apply(problem, settings)
         bar.begin(len(settings))
         shapes = problem.spec, problem.train_x.shape, problem.test_x.shape
 
         def columns(name):
             if (name, shapes) not in _compiled:
                 bar.say(f"{name} (its programs are compiled first)")
-            found = _columns(known[name], name, problem, network, key, settings[name])
+            found = part_columns(name, problem, network, key, settings[name])
             _compiled.add((name, shapes))
             return found
 
@@ -163,41 +145,10 @@ def measure(
         bar.say("done")
     record["meta.seconds"] = time.perf_counter() - began
     numbers, arrays = split_arrays(record)
-    return Measured(numbers, arrays or {}, _title(problem))
-
-
-def _columns(function, name: str, problem: OwnProblem, network: Trained, key, settings) -> dict:
-    """The columns of a part; of a log V that cannot be sampled those by EP, and why."""
-    own_key = named_key(key, name)
-    try:
-        return function(problem, network, own_key, settings)
-    except ValueError as error:
-        if name != "log_volume" or settings["estimator"] != "certified":
-            raise
-        by_ep = function(problem, network, own_key, {**settings, "estimator": "ep"})
-        return by_ep | fault_columns("log_volume_sampling", error)
-
-
-def _that_apply(problem: OwnProblem, network: Trained, settings):
-    """The parts that the data allow, their settings by size, and a word on what is left out."""
-    settings, said = dict(settings), {}
-    null = "log_volume_null"
-    if null in settings and not (len(problem.test_y) and problem.test_labels_known):
-        del settings[null]
-        said[f"meta.left_out.{null}"] = "left out, it needs x_test and y_test."
-    if problem.spec.rectified_layers() is None and "invariants" in settings:
-        said["meta.left_out.normalized_sharpness, relative_flatness"] = (
-            "left out, the network does not know its layers; layers= names them."
-        )
-    if problem.noise is None and "log_volume" in settings:
-        size = len(problem.train_x) + len(problem.test_x)
-        chosen = settings["log_volume"]
-        if chosen["estimator"] == "certified" and size > _SAMPLED_UP_TO:
-            estimator = "ep_corrected" if size <= _CORRECTED_UP_TO else "ep"
-            settings["log_volume"] = {**chosen, "estimator": estimator}
-        if problem.kernel_samples and settings["log_volume"]["estimator"] != "certified":
-            settings.setdefault("kernel_error", {})
-    return settings, said
+    plain = {
+        n: v.item() if isinstance(v, np.generic | np.ndarray) else v for n, v in numbers.items()
+    }
+    return Measured(plain, arrays or {}, _title(problem))
 
 
 def _data_columns(problem: OwnProblem, network: Trained) -> dict[str, Any]:
@@ -224,6 +175,6 @@ def _title(problem: OwnProblem) -> str:
     if len(text) > 160:
         text = f"{text[:157]}..."
     return (
-        f"{text}\n{len(problem.train_x)} inputs S, {len(problem.test_x)} E1; kernel: "
-        f"{problem.kernel_in_words}"
+        f"{text}\n{len(problem.train_x)} training inputs S, {len(problem.test_x)} test inputs E1; "
+        f"kernel: {problem.kernel_in_words}"
     )

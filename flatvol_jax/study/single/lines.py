@@ -26,6 +26,7 @@ class Line(NamedTuple):
         unit: of the value.
         status: record -> what is known of it.
         error: column of its standard error, where that is not the column with ".se".
+        unless: a column that takes its place where it is there.
     """
 
     part: str
@@ -34,6 +35,7 @@ class Line(NamedTuple):
     unit: str = ""
     status: Callable[[Record], str] = lambda record: ""
     error: str = ""
+    unless: str = ""
 
 
 def _estimate_status(link: str) -> Callable[[Record], str]:
@@ -54,12 +56,17 @@ def _estimate_status(link: str) -> Callable[[Record], str]:
     return status
 
 
-def _ep_status(link: str) -> Callable[[Record], str]:
+def _ep_status(link: str, corrected: bool) -> Callable[[Record], str]:
+    name = f"measure.log_volume.{link}"
+
     def status(record: Record) -> str:
-        converged = "converged" if record.get("is.ep_converged") else "not converged"
-        if record.get(f"measure.log_volume.{link}.kernel_se") is not None:
-            return f"{converged}; ± covers the kernel, not EP's own error"
-        return f"{converged}; its own error is not known"
+        flag = f"is.correction_reliable.{link}" if corrected else "is.ep_converged"
+        words = ("reliable", "not reliable") if corrected else ("converged", "not converged")
+        said = words[0] if record.get(flag) else words[1]
+        if record.get(f"{name}.kernel_se") is not None:
+            bias = record[f"{name}.kernel_bias"]
+            return f"{said}; ± covers the kernel (bias {bias:+.2g} not taken off), no other error"
+        return f"{said}; its own error is not known"
 
     return status
 
@@ -127,8 +134,17 @@ LINES = (
                 ep,
                 f"log V, {name}, EP",
                 "nats",
-                _ep_status(link),
+                _ep_status(link, corrected=False),
                 f"{ep}.kernel_se",
+            ),
+            Line(
+                _VOLUME,
+                f"{ep}.corrected",
+                f"log V, {name}, EP corrected",
+                "nats",
+                _ep_status(link, corrected=True),
+                f"{ep}.kernel_se",
+                unless=f"{ep}.estimate",
             ),
         )
     ),

@@ -43,6 +43,8 @@ def table_rows(record: Record) -> Iterator[Row]:
             continue
         value = record.get(line.column)
         fitted = record.get("is.zero_error", True)
+        if line.unless in record:
+            continue
         if value is None or (line.column.startswith(FITTED_ONLY) and not fitted):
             continue
         error = record.get(line.error or f"{line.column}.se")

@@ -48,7 +48,7 @@ def test_sharpness_is_that_of_the_rescaled_network(audit):
 def test_it_prints_the_table(audit):
     text = repr(audit)
     assert "11 of 11 forms have the same function" in text
-    assert "your 8 inputs S and 4 E1; kernel: analytic" in text
+    assert "your 8 training inputs S and 4 test inputs E1; kernel: analytic" in text
     (line,) = [line for line in text.splitlines() if "log V (Heaviside)" in line]
     assert line.split()[3:] == ["unchanged"] * 6
     assert audit._repr_html_().startswith("<pre>")

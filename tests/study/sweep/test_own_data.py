@@ -30,7 +30,7 @@ def config(tmp_path):
     config = get_config("module,adam")
     config.hp.data.update(name=str(tmp_path / "mine.npz"), train_size=16, attack_pool_size=4)
     config.hp.data.test_size = 16
-    config.hp.model.module = "twin_networks:Linen"
+    config.hp.model.update(module="twin_networks:Linen", input_shape=(3,))
     config.hp.train.update(batch_size=8, learning_rate=0.01)
     config.kernel.update(samples=40, groups=4)
     config.sweep.update(draws=1, attack_sizes=(0,), samples=1)
