@@ -97,9 +97,9 @@ def basin_volume(
     (Jensen), and by Markov's inequality it exceeds log V(R) + c with probability at most e^{-c}:
     log_volume - 3 is a lower bound at 95% whatever the spread, and the largest of m
     preconditioners' less ln(20 m). R is only the part of the set that is seen from w, so V(R) is
-    itself a lower bound on the volume of the whole set. In many dimensions the mean lives on rare
-    long rays: log_volume may then lie hundreds of nats below log V(R), with a preconditioner too,
-    and standard_error does not show it; `status` does.
+    itself a lower bound on the volume of the whole set. In many dimensions a few rare, long rays
+    carry the mean: log_volume may then lie hundreds of nats below log V(R), with a preconditioner
+    too. standard_error does not show this; `status` does.
 
     The radius: a geometric grid of ratio 1.25 from 1e-4 of the radius that holds the ray's mass,
     the first point outside, then bisection in log r to 0.001/P, the inside end: log V is too low

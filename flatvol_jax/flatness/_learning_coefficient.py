@@ -29,8 +29,8 @@ class LearningCoefficient(NamedTuple):
 
     Attributes:
         value: λ, the mean over chains, a pure number; NaN where one diverged.
-        standard_error: over the chains. It knows nothing of what they share: the bias of the
-            step size, and the part of the posterior that none of them reached.
+        standard_error: over the chains. It does not contain the errors that they share: the bias
+            of the step size, and the part of the posterior that none of them reached.
         step_bias: how much of the value is due to the finite step and the minibatches,
             ε/8 E (g + γ (w - w₀))·g with g = n β ∇L_batch. Not subtracted from value. Exact for a
             quadratic loss with full batches or γ = 0, too high with both.
@@ -76,8 +76,8 @@ def learning_coefficient(
     w <- w - ε/2 (n β ∇L_batch(w) + γ (w - w₀)) + √ε ξ, ξ ~ N(0, I). E L_n is the mean of the
     full-batch loss at every thin-th point. There is no Metropolis step: in a direction of
     curvature h the variance is too large by 1 / (1 - ε (n β h + γ)/4), and diverges where that is
-    not positive (`step_bias`). γ pulls λ down, there from ½ to ½ n β h / (n β h + γ). Flat
-    directions spread over 2 / (ε γ) steps, which burn-in and steps should well exceed.
+    not positive (`step_bias`). γ lowers λ, in such a direction from ½ to ½ n β h / (n β h + γ).
+    Flat directions need 2 / (ε γ) steps to spread, which burn-in and steps should well exceed.
 
     Args:
         key: for the noise and the minibatches.

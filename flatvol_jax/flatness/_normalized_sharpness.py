@@ -48,8 +48,8 @@ def normalized_sharpness(
     PAC-Bayes bound has them, the minimum is √(ab) times this one. Convex in ln σ, ln σ'; rows and
     columns are minimised in turn, each in closed form, until the gradient is below tolerance.
 
-    Zeros of h and W are exact: a term that goes to 0 along a direction in which no other grows
-    does not count, as all terms of an input that is always dark or of a unit that is dead.
+    Zeros of h and W are treated exactly: a term that goes to 0 along a direction in which no other
+    grows does not count. Such are all terms of an input that is always 0 or of a dead unit.
 
     Unchanged under layer-wise and neuron-wise scaling, which multiply h by (α_i / α'_j)² and
     divide W² by it.

@@ -84,11 +84,11 @@ def sgd_sharpness(
     """Measure sharpness by SGD ascent on the mean minibatch loss, clipped to the box (table 1).
 
     w' <- clip(w' + learning_rate · ∇loss(w', batch), w ± ε (|w| + 1)) (eq. 7); each epoch visits
-    the data in a fresh order. Of fully connected networks (MNIST, CIFAR-10, Boolean) the paper's
-    authors read the loss of all data after each step, which is the default here and most of the
+    the data in a fresh order. For fully connected networks (MNIST, CIFAR-10, Boolean) the paper's
+    authors read the loss of all data after each step. This is the default here and most of the
     cost: a forward pass over all data a step.
 
-    Of the ResNet they read each minibatch after its own step, in training mode, and L(w) in
+    For the ResNet they read each minibatch after its own step, in training mode, and L(w) in
     evaluation mode. BatchNorm's running statistics are then entries of the state that the
     optimizer clips with the parameters. That is
 

@@ -21,9 +21,9 @@ def mean_over_batches(
         params -> (1/n) Σ_batches (size of the batch) · loss(params, batch).
 
     It is a loss like any other: value, gradient and Hessian products accumulate over the batches
-    and equal those of the whole set to rounding, the last batch takes what is left. A batch is
-    read when it is needed, and read again for the backward pass, so that memory holds one batch
-    and its activations.
+    and equal those of the whole set to rounding. The last batch takes the examples that are left.
+    A batch is read when it is needed, and read again for the backward pass, so that memory holds
+    one batch and its activations.
 
     Args:
         loss: (params, batch) -> mean loss of the batch.

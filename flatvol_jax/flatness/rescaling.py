@@ -31,7 +31,7 @@ def rescale(
     Args:
         params: pytree of parameters.
         incoming: paths of what makes the layer's units: weights (..., fan_in, units) and bias
-            (units,). All of it must be named.
+            (units,). All of them must be named.
         outgoing: paths of the weights (..., fan_in, fan_out) that read the units; a fan_in of
             several times the units is pixels x channels, flattened with the channels last.
         alpha: above 0; one number, or (units,).
@@ -95,7 +95,7 @@ def rescale_normalised(
     """Scale the layer before a BatchNorm in inference mode, (W, b) -> (αW, αb), and its statistics.
 
     (z - μ) / √(v + ε) stays where z -> αz, μ -> αμ, v -> α²(v + ε) - ε. Nothing after the
-    normalisation changes. A v below zero, for a small α, is meant: v + ε stays positive.
+    normalisation changes. For a small α the new v may be below zero; v + ε stays positive.
 
     Args:
         params: pytree of parameters.

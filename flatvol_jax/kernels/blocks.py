@@ -1,7 +1,7 @@
 """A kernel in blocks, each within a budget of memory.
 
-neural_tangents.batch does not fit: its block must divide both n and n2 (1499 is prime), its size
-is the caller's guess at what the network takes, and it computes both triangles.
+neural_tangents.batch does not serve here: its block must divide both n and n2 (1499 is prime), the
+caller must guess a size that fits into memory, and it computes both triangles.
 """
 
 import functools

@@ -92,10 +92,10 @@ def monte_carlo_kernel(
     products, one triangle of them, in the order of m. Memory is one array of n² numbers, three
     with a cache. The features of an input must not depend on the other inputs.
 
-    What a network with BatchNorm is, `reference` says. Without one it is the network in inference
-    mode at initialisation, where running mean 0 and variance 1 leave activations as they are.
-    With one, its BatchNorms have the mean and the variance of the reference under the weights of
-    the m-th initialisation, `batch_state(w_m, reference)`, layer after layer as in training:
+    `reference` decides how BatchNorm normalises. Without one the network is in inference mode at
+    initialisation, where running mean 0 and variance 1 leave activations as they are. With one,
+    its BatchNorms have the mean and the variance of the reference under the weights of the m-th
+    initialisation, `batch_state(w_m, reference)`, layer after layer as in training:
     h_m(x) is still of x alone, and on the reference it is that of training mode.
 
     Args:

@@ -52,10 +52,10 @@ def as_model(
     One logit an input is a network of two classes, labels ±1; of C logits, (n, C), the largest is
     the label 0..C-1.
 
-    It is put into evaluation. From its program, traced at `x`, the last dense layer is found: what
-    that multiplies are the features. The network is drawn by its own initialisers, and sigma_w and
-    sigma_b are those of the readout so drawn, exact where the initialiser is a known one. What
-    was found is what the model prints as; the Monte Carlo kernel holds it against drawn networks.
+    The network is put into evaluation mode. Its program, traced at `x`, shows the last dense layer;
+    the features are what this layer multiplies. The network's own initialisers draw it, and sigma_w
+    and sigma_b are those of the readout so drawn, exact where the initialiser is a known one. The
+    model prints all that was found, and the Monte Carlo kernel checks it against drawn networks.
 
     The weights that came with the network are `.params`, and the running statistics `.state`:
 

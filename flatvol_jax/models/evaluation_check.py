@@ -1,9 +1,9 @@
 """Check once that a network in evaluation answers each input by itself, and that training moves
 its statistics.
 
-Both ask the network on four real inputs, with parameters drawn at random: where the outputs of
-an input come from is a matter of the program, not of its numbers, and a readout that starts at
-zero would hide it.
+Both run the network on four real inputs, with parameters drawn at random: which inputs an output
+depends on is decided by the program, not by the numbers, and a readout that starts at zero would
+hide it.
 """
 
 import contextlib
@@ -29,16 +29,16 @@ _checked: set[tuple] = set()
 def check_evaluation(spec: Spec, x: Array | np.ndarray, part: str = "apply") -> None:
     """Check that the outputs of an input depend on no other input, order, or random number.
 
-    Four inputs are asked in one batch, in two further batches of the same size where each stands
-    elsewhere, beside other inputs, and one of them alone. The outputs may differ by √ε of the
+    Four inputs are run in one batch, in two further batches of the same size where each is in
+    another place beside other inputs, and one of them alone. The outputs may differ by √ε of the
     largest, ε the precision in which the network computes: rounding moves them by about ε times
     the network's condition, batch statistics by the order of the outputs themselves. What float32
-    finds is asked again in float64 where the network computes in it, so that a network that
-    rounds much is not refused.
+    finds is checked again in float64 where the network computes in it, so that a network with
+    large rounding errors is not refused.
 
-    A network whose program proves it (`row_dependence`) is not asked: most are not. Once a process
-    for each spec and kind of inputs; the networks of this library, which the tests check, are
-    never asked.
+    Most networks are not run, because their program proves it (`row_dependence`). The check takes
+    place once a process for each spec and kind of inputs, and never for the networks of this
+    library, which its tests check.
 
     Args:
         spec: the network.

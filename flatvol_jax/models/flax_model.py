@@ -33,9 +33,9 @@ from flatvol_jax.runtime.precision import jax_config
 class FlaxModel:
     """Wrap a `flax.linen.Module` so that all of this library measures it.
 
-    Parameters are the module's "params" collection. The others (BatchNorm's running statistics,
-    constants) are the state, but for those that a call only adds to, as `sow` does. Without a
-    state they have the values that initialisation gives them: mean 0 and variance 1, where
+    Parameters are the module's "params" collection. The other collections (BatchNorm's running
+    statistics, constants) are the state, except those that a call only adds to, as `sow` does. A
+    call without a state takes their values at initialisation: mean 0 and variance 1, where
     BatchNorm in inference mode is the identity up to its scale and shift.
 
     A flag `train`, `training` or `is_training`, or the negation `deterministic` or

@@ -1,4 +1,4 @@
-"""What outputs say: the label of an input, whether it is wrong, what the cross-entropy makes of it.
+"""Labels, errors, margins and cross-entropy of the outputs of a network.
 
 A network has one output, whose sign is the label, -1 or +1, or C outputs, whose largest is the
 label, 0..C-1. These functions take either, (n,) or (n, C), NumPy arrays or traced ones.

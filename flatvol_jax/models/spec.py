@@ -151,8 +151,11 @@ def checked_scales(spec: Any) -> None:
 def checked_spec(spec: Spec) -> Spec:
     """Return the spec; what is none, or a class of specs, is a ValueError."""
     if isinstance(spec, type) or not isinstance(spec, Spec):
+        unhashable = not isinstance(spec, (type, Hashable))
+        hint = " It must be hashable: make its class a frozen dataclass." if unhashable else ""
         raise ValueError(
             f"spec: got {checks.shown(spec)}, wanted a network's spec, such as fv.FCN((40, 40))."
+            f"{hint}"
         )
     return spec
 

@@ -19,7 +19,7 @@ def over_devices(tree: Any, axis: int = 0) -> Any:
         loss = Partial(mean_loss, *fv.over_devices((x, y)))
         fv.hessian_measures(key, loss, params)
 
-    A loss that closes over them instead has them as constants of its program, whole.
+    A loss that closes over them has them, whole, as constants of its program.
 
     Args:
         tree: pytree of arrays, NumPy (also memory-mapped) or JAX.

@@ -45,8 +45,8 @@ def float64_scope(function: Callable) -> Callable:
 
     Where the default backend has no fast float64 it runs on `float64_device()`: JAX arrays among
     the arguments, also those bound to a `jax.tree_util.Partial`, are copied there first, since an
-    array that is committed to a device takes the computation to it. Those that a closure holds
-    stay where they are.
+    array that is committed to a device takes the computation to it. Arrays in a closure stay where
+    they are.
 
     The function must hand out NumPy arrays or Python numbers: a float64 JAX array would turn
     into float32 at its next operation outside the scope. `to_host` converts.

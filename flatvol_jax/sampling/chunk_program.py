@@ -24,9 +24,9 @@ def draw_chunks(
     """Yield the packed functions of each chunk, (size, W) uint64, in the order of `chunks`.
 
     What a chunk holds depends on the key, the spec, the inputs, the readouts, its size and its
-    number; not on the devices or on other chunks. While one is used the next ones are under way:
-    on a CPU as many as there are cores, each launched by a thread of its own: on two cores
-    nearly twice as fast as one after another on both.
+    number; not on the devices or on other chunks. While one is used the next ones are drawn: on a
+    CPU as many as there are cores, each launched by a thread of its own. On two cores this is
+    nearly twice as fast as drawing one chunk after another on both.
     """
     devices = tuple(usable_devices())
     with jax.enable_x64(False):

@@ -48,8 +48,8 @@ def entropy_sgd(
         x' <- x' - η' [∇f(x') - γ (x - x')] + √η' ε N(0, I),  μ <- (1 - α) μ + α x',  L times;
         x  <- x - η γ (x - μ),  x' <- x,  μ <- x,  with γ = γ_0 (1 + γ_1)^t at outer step t.
 
-    The rates mean the *mean* loss of a minibatch, as in the authors' code: γ and η' are set
-    against ∇f, and a sum over 32 examples makes them 32 times smaller and larger.
+    The rates refer to the *mean* loss of a minibatch, as in the authors' code: γ and η' are
+    relative to ∇f, and for a sum over 32 examples they are 32 times too small and too large.
 
     That code (ucla-vision/entropy-sgd) differs from the algorithm above. Its outer step is
     x - η (x - μ), γ being taken into η: this is `scale_by_gamma` False. With it η = 1 means

@@ -103,8 +103,8 @@ def train_ensemble(
     After each epoch a member is evaluated on all of its rows; it stops at the first epoch
     with zero error (label +1 if and only if the output is above 0; of C outputs the largest, the
     first of those that tie) on S, or on S ∪ A if
-    `settings.stop` says so, or goes on to the last epoch of `overtrain`. What a member yields
-    depends on its key and its data, not on who else is in the ensemble. The program is compiled
+    `settings.stop` says so, or goes on to the last epoch of `overtrain`. The result of a member
+    depends on its key and its data, not on the other members. The program is compiled
     once for each shape, spec, settings and `overtrain`; float32 whatever the caller's setting.
 
     A network with batch statistics trains on those of the minibatch and is evaluated with the

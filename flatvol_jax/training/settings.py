@@ -13,9 +13,9 @@ from flatvol_jax.training.optimizers import optimizer
 class TrainSettings:
     """The settings of training.
 
-    An epoch is one pass over the data for every optimizer: the examples in minibatches, a
-    gradient evaluation each. Entropy-SGD spends L of them on one step of the parameters that
-    count, which may thus be the same after an epoch as before it.
+    An epoch is one pass over the data for every optimizer, one gradient evaluation a minibatch.
+    Entropy-SGD spends L of these on one step of its outer parameters, which may thus be the same
+    after an epoch as before it.
 
     Attributes:
         optimizer: a name in `training.optimizers.OPTIMIZERS`.

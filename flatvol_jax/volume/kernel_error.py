@@ -35,7 +35,7 @@ def ep_jackknife(
 ) -> Jackknife:
     """Return log V by EP with the error and the bias that it has from the kernel.
 
-    EP's own error is nearly the same with and without a group and drops out of the differences.
+    EP's own error is nearly the same with and without a group, and cancels in the differences.
 
     Args:
         estimate: the kernel and its groups.
@@ -71,9 +71,9 @@ def with_kernel_error(result: LogVolume, effect: Jackknife, groups: int) -> LogV
     freedom. It is widened so that twice the error covers as often as that of a normal: 1.16 times
     for ten groups, 7 times for two.
 
-    The jackknife sees the bias to first order in 1/M. What is left of it is not known; the whole
-    bias is therefore in the standard error, too, in squares as the other parts: an error bar that
-    it makes too wide asks for more samples.
+    The jackknife knows the bias to first order in 1/M, and not what is left of it. The whole bias
+    is therefore added to the standard error, too, in squares like the other parts: where this
+    makes the error bar too wide, take more samples.
 
     Args:
         result: for the kernel of all samples.

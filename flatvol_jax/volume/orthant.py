@@ -87,9 +87,9 @@ def orthant_probability(
     The distribution function is the same call: P(x ≤ u) for x ~ N(μ, Σ) is
     `orthant_probability(Σ, lower=μ - u)`, since -(x - μ) has the covariance Σ, too.
 
-    A covariance may be singular. Where float64 cannot sample from it as it is, its correlations
-    get 1e-10 on the diagonal, and what that does to log P, by EP's derivative, is in the standard
-    error.
+    A covariance may be singular. Where float64 cannot sample from it as it is, 1e-10 is added to
+    the diagonal of its correlations; the standard error contains the effect on log P, by EP's
+    derivative.
 
     Args:
         covariance: (n, n), symmetric, positive semidefinite.

@@ -67,12 +67,11 @@ def contradiction(
     read_rows: Callable[[slice], np.ndarray],
     noise: float = 0.0,
 ) -> tuple[int, int] | None:
-    """Return a pair of outputs that are one and have two labels: V(f) = 0; None where none is.
+    """Return two outputs that are one but have two labels, so that V(f) = 0; None without such.
 
-    Labels that agree say the same of one output and of two that cannot be told apart, so those
-    are never looked at. Where they differ, everything depends on which it is: outputs are one
-    where their rows of the kernel agree to the last bits, theirs and those of all that cannot be
-    told from them.
+    Where labels agree it does not matter whether two outputs are one or only too close to be told
+    apart, so only different labels are examined. Two outputs are one where their rows of the kernel
+    agree to the last bits, and so do the rows of all others that cannot be told from them.
 
     Args:
         repetitions: from `find_repetitions`.

@@ -117,7 +117,7 @@ class Small(nn.Module):
 
 
 def test_usual_networks_are_proved_and_never_compiled(monkeypatch):
-    monkeypatch.setattr(evaluation_check, "_outputs_apart", None)
+    monkeypatch.setattr(evaluation_check, "_differing_outputs", None)
     monkeypatch.setattr(evaluation_check, "random_network", None)
     check_evaluation(fv.FlaxModel(Net(), "Dense_0", 1.0, 0.0), IMAGES)
     check_evaluation(fv.FlaxModel(Net(), "Dense_0", 1.0, 0.0), IMAGES, "features")

@@ -1,12 +1,15 @@
 """What all specs share: those without BatchNorm train as they infer."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import flatvol_jax as fv
-from flatvol_jax.models import Spec, apply_in_batches
+from flatvol_jax.models import Spec, apply_in_batches, checked_spec
+from flatvol_jax.models.spec import Stateless
 
 
 def _stax():
@@ -47,3 +50,28 @@ def test_a_batch_after_another_gives_the_same_outputs_and_gradients(batch_size):
     (_, found), same = jax.value_and_grad(total, has_aux=True)(params, batch_size)
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), same, slope)
+
+
+class _Methods(Stateless):
+    """The methods of a network, which nothing here calls."""
+
+    init = features = kernel_layers = rectified_layers = fv.FCN.features
+    apply, prior_std, describe = fv.FCN.apply, fv.FCN.prior_std, fv.FCN.describe
+    sigma_w, sigma_b = 1.0, 0.0
+
+
+@dataclasses.dataclass
+class _Mutable(_Methods):
+    width: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class _Frozen(_Methods):
+    width: int = 4
+
+
+def test_a_frozen_network_is_a_spec_and_one_that_can_change_is_none():
+    assert checked_spec(_Frozen()) == _Frozen()
+    assert not isinstance(_Mutable(), Spec)
+    with pytest.raises(ValueError, match="must be hashable: make its class a frozen dataclass"):
+        checked_spec(_Mutable())

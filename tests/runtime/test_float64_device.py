@@ -41,6 +41,7 @@ class Watched:
 
 
 import flatvol_jax as fv
+from flatvol_jax import flatness, volume  # before their programs are watched
 from flatvol_jax.kernels import analytic
 from flatvol_jax.runtime import precision
 

@@ -63,10 +63,10 @@ def class_contradiction(
     read_rows: Callable[[slice], np.ndarray],
     noise: float = 0.0,
 ) -> tuple[int, int] | None:
-    """Return a pair of inputs that no function can label so: V(f) = 0; None where none is.
+    """Return two inputs that no function can label so, and V(f) = 0; None without such.
 
-    They are one with two labels, or opposite (correlation -1) with one label, the largest of C
-    outputs and the smallest.
+    Either they are one input with two labels, or opposite inputs (correlation -1) with one label:
+    the largest of C outputs at one of them is the smallest at the other.
 
     Raises:
         NumericalFault: the outputs are not one, and the kernel does not tell them apart.
@@ -90,7 +90,7 @@ def possible_labels(
 ) -> np.ndarray:
     """Return labels that no opposite inputs contradict, others than these at the later of two.
 
-    EP has nothing to say of a function that no network has; its sites are then those of these.
+    EP is not defined for a function that no network has; its sites are then those of these labels.
     """
     labels = labels[repetitions.kept[repetitions.place]]
     for j in repetitions.kept[repetitions.sign[repetitions.kept] < 0]:
