@@ -58,10 +58,8 @@ class Layout(NamedTuple):
 
     def at(self, epochs: list[int]) -> "Layout":
         """Return the same with a column for each of `epochs` after zero error."""
-        rows = tuple(
-            tuple(panel._replace(overtrain=epoch) for epoch in epochs) for (panel,) in self.rows
-        )
-        return self._replace(rows=rows)
+        rows = ([panel._replace(overtrain=e) for e in epochs] for (panel,) in self.rows)
+        return self._replace(rows=tuple(map(tuple, rows)))
 
 
 def _rows(systems: list[System], *axes: tuple[Column, Column | None]):
@@ -83,8 +81,8 @@ def _overtrained(optimizer: str, measure: Column) -> Layout:
 def _hessian_rows(optimizer: str):
     measures = SPECTRAL_NORM, LOG_PRODUCT, FROBENIUS_NORM
     system = System("mnist_fcn", optimizer)
-    return _columns(system, *((measure, None) for measure in measures)) + _columns(
-        system, *((measure, SHARPNESS) for measure in measures)
+    return tuple(
+        row for y in (None, SHARPNESS) for row in _columns(system, *((x, y) for x in measures))
     )
 
 

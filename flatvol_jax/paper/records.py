@@ -7,36 +7,18 @@ import pandas as pd
 
 from flatvol_jax.paper.layout import System
 from flatvol_jax.runtime import checks
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import selection
-from flatvol_jax.study.analysis.columns import (
-    CHANGED,
-    DRAW,
-    EXPERIMENT,
-    LOG_PRODUCT,
-    OPTIMIZER,
-    OVERTRAIN,
-    RUN,
-    SCALE,
-    SECOND_TEST_SIZE,
-    SYMMETRY,
-    TEST_SIZE,
-    TRAIN_SIZE,
-    TRANSFORM,
-    WORKDIR,
-    ZERO_ERROR,
-    flagged,
-    numbers,
-)
 from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
 
-PRODUCT_COUNT = f"{LOG_PRODUCT.name}.count"
+PRODUCT_COUNT = f"{col.LOG_PRODUCT.name}.count"
 # What a reader must know of a sweep, where the records say it.
 FACTS = {
     "hp.data.name": "{}",
     "hp.model.depth": "{:.0f} layers",
-    TRAIN_SIZE: "|S| = {:.0f}",
-    TEST_SIZE: "|E1| = {:.0f}",
-    SECOND_TEST_SIZE: "|E2| = {:.0f}",
+    col.TRAIN_SIZE: "|S| = {:.0f}",
+    col.TEST_SIZE: "|E1| = {:.0f}",
+    col.SECOND_TEST_SIZE: "|E2| = {:.0f}",
     PRODUCT_COUNT: "{:.0f} eigenvalues in the product",
 }
 
@@ -47,13 +29,13 @@ def networks(frame: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: columns that are missing.
     """
-    selection.require(frame, EXPERIMENT, SCALE, OPTIMIZER)
-    if TRANSFORM in frame:
-        frame = frame[frame[TRANSFORM] == "none"]
-    if SYMMETRY in frame:  # a symmetry audit, whose one network is in a sweep as well
-        frame = frame[frame[SYMMETRY].isna()]
-    epochs = np.nan_to_num(numbers(frame, OVERTRAIN)).astype(int)
-    return frame.assign(**{OVERTRAIN: epochs})
+    selection.require(frame, col.EXPERIMENT, col.SCALE, col.OPTIMIZER)
+    if col.TRANSFORM in frame:
+        frame = frame[frame[col.TRANSFORM] == "none"]
+    if col.SYMMETRY in frame:  # a symmetry audit, whose one network is in a sweep as well
+        frame = frame[frame[col.SYMMETRY].isna()]
+    epochs = np.nan_to_num(col.numbers(frame, col.OVERTRAIN)).astype(int)
+    return frame.assign(**{col.OVERTRAIN: epochs})
 
 
 def sweep(frame: pd.DataFrame, system: System, scale: str | None = None) -> pd.DataFrame:
@@ -68,14 +50,16 @@ def sweep(frame: pd.DataFrame, system: System, scale: str | None = None) -> pd.D
         ValueError: a scale that no row of any system has; rows of several scales or folders.
     """
     if scale is not None:
-        checks.one_of("scale", scale, frame[SCALE].dropna().unique())
-        frame = frame[frame[SCALE] == scale]
-    rows = frame[(frame[EXPERIMENT] == system.experiment) & (frame[OPTIMIZER] == system.optimizer)]
-    by = [column for column in (SCALE, WORKDIR) if column in rows]
+        checks.one_of("scale", scale, frame[col.SCALE].dropna().unique())
+        frame = frame[frame[col.SCALE] == scale]
+    rows = frame[
+        (frame[col.EXPERIMENT] == system.experiment) & (frame[col.OPTIMIZER] == system.optimizer)
+    ]
+    by = [column for column in (col.SCALE, col.WORKDIR) if column in rows]
     found = rows[by].drop_duplicates().values.tolist()
     if len(found) > 1:
         names = "; ".join(" in ".join(map(str, sweep)) for sweep in found)
-        scales = rows[SCALE].unique()
+        scales = rows[col.SCALE].unique()
         choice = f"--scale={scales[0]}" if len(scales) > 1 else f"--workdir={found[0][-1]}"
         raise ValueError(
             f"{system.experiment} with {system.optimizer}: got {len(found)} sweeps ({names}), "
@@ -87,7 +71,7 @@ def sweep(frame: pd.DataFrame, system: System, scale: str | None = None) -> pd.D
 
 def overtrained_epochs(sweeps: Mapping[System, pd.DataFrame]) -> list[int]:
     """List every number of epochs after zero error in the records, 0 first."""
-    return sorted({0}.union(*(rows[OVERTRAIN].tolist() for rows in sweeps.values())))
+    return sorted({0}.union(*(rows[col.OVERTRAIN].tolist() for rows in sweeps.values())))
 
 
 def overtrained_lines(rows: pd.DataFrame, epoch: int) -> list[str]:
@@ -95,17 +79,17 @@ def overtrained_lines(rows: pd.DataFrame, epoch: int) -> list[str]:
     if epoch == 0:
         return ["at zero error"]
     lines = [f"{epoch} epochs after zero error"]
-    then, now = (rows[rows[OVERTRAIN] == number] for number in (0, epoch))
-    changed = numbers(now, CHANGED)
+    then, now = (rows[rows[col.OVERTRAIN] == number] for number in (0, epoch))
+    changed = col.numbers(now, col.CHANGED)
     changed = changed[np.isfinite(changed)]
     if len(changed):
-        labels = int(now[TRAIN_SIZE].iloc[0] + now[TEST_SIZE].iloc[0])
+        labels = int(now[col.TRAIN_SIZE].iloc[0] + now[col.TEST_SIZE].iloc[0])
         lines += [
             f"labels changed of {labels}:",
             f"median {np.median(changed):g}, at most {changed.max():g}",
         ]
-    fitted, fits = (set(part[RUN][flagged(part, ZERO_ERROR)]) for part in (then, now))
-    lost = len(fitted.intersection(now[RUN]) - fits)
+    fitted, fits = (set(part[col.RUN][col.flagged(part, col.ZERO_ERROR)]) for part in (then, now))
+    lost = len(fitted.intersection(now[col.RUN]) - fits)
     lines.append(f"zero error lost in {lost} of {len(now)} runs")
     return lines
 
@@ -121,8 +105,8 @@ def fact_lines(sweeps: Mapping[System, pd.DataFrame], left_out: tuple[str, ...] 
     for system, rows in sweeps.items():
         if not len(rows):
             continue
-        draws = rows[DRAW].nunique()
-        facts = [f"scale {rows[SCALE].iloc[0]}", f"{draws} draw{'s' * (draws > 1)}"]
+        draws = rows[col.DRAW].nunique()
+        facts = [f"scale {rows[col.SCALE].iloc[0]}", f"{draws} draw{'s' * (draws > 1)}"]
         for column, text in FACTS.items():
             values = rows[column].dropna() if column in rows and column not in left_out else ()
             if len(values):
@@ -134,8 +118,8 @@ def fact_lines(sweeps: Mapping[System, pd.DataFrame], left_out: tuple[str, ...] 
         error, note = selection.error_column(rows)[1], ""
         if error == "E1":
             note = ", which log V has seen"
-        elif not np.isfinite(numbers(rows, SECOND_TEST_SIZE)).any():
-            disjoint = rows.get("hp.data.draws", rows[SCALE]).eq("disjoint").any()
+        elif not np.isfinite(col.numbers(rows, col.SECOND_TEST_SIZE)).any():
+            disjoint = rows.get("hp.data.draws", rows[col.SCALE]).eq("disjoint").any()
             note = ", the data set's test split" if disjoint else ", all data that are left"
         facts.append(f"accuracy and error on {error}{note}")
         key = SYSTEMS[system.experiment], ", ".join(facts)

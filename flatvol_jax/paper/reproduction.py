@@ -7,12 +7,15 @@ import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
+from flatvol_jax.paper.claims.boolean import boolean_claims
+from flatvol_jax.paper.claims.claim import PaperClaim
 from flatvol_jax.paper.claims.paper_claims import (
     claims_frame,
     claims_markdown,
     overview_lines,
     paper_claims,
 )
+from flatvol_jax.paper.claims.through_time import temporal_claims
 from flatvol_jax.paper.pictures import PaperPicture, paper_pictures
 from flatvol_jax.paper.provenance import Provenance, provenance
 from flatvol_jax.paper.report import write_paper_report
@@ -58,10 +61,14 @@ def write_reproduction(
     root = epath.Path(workdir)
     frame = load_sweeps(root)
     frame = frame[[epath.Path(path).name in studies for path in frame[WORKDIR]]]
-    records = {path: load_records(path) for path in frame[WORKDIR].unique()}
-    sources = {path: provenance(path, rows) for path, rows in records.items()}
+    records = [(path, load_records(path)) for path in frame[WORKDIR].unique()]
+    sources = [(provenance(path, rows), rows) for path, rows in records]
     tables = _tables(frame, scale, seed)
-    claims = paper_claims(tables, *_studies(records, sources), scale)
+    through_time = list(_claims_through_time(sources, scale))
+    judged = next((claims for source, claims in through_time if _is_judged(source)), ())
+    boolean = next((rows for source, rows in sources if _experiment(source) == "boolean"), None)
+    others = [*judged, *(boolean_claims(boolean) if boolean is not None else ())]
+    claims = paper_claims(tables, others, scale)
     if not claims:
         raise ValueError(
             f"{root}: got no records at scale {scale!r}, wanted those of at least one study of "
@@ -70,16 +77,15 @@ def write_reproduction(
     summary = _summary_figure(tables)
     pictures = list(paper_pictures(frame, scale))
     sensitivities = sensitivity_table(pd.concat([frame, *_first_protocol(root)]))
-    through_time = temporal_table(list(_scaled(records, sources)))
     write_paper_report(
         root / "report.html",
         claims,
         summary,
         pictures,
-        table_1([(sources[path].settings, rows) for path, rows in records.items()]),
+        table_1([(source.settings, rows) for source, rows in sources]),
         sensitivities,
-        through_time,
-        [(source, *studies[source.folder]) for source in sources.values()],
+        temporal_table([(source.config, found) for source, found in through_time]),
+        [(source, *studies[source.folder]) for source, _ in sources],
         {**context, "scale": scale},
         [(SYSTEMS[one.experiment], one.halves) for one in tables if one.overtrain == 0],
     )
@@ -111,19 +117,24 @@ def _tables(frame: pd.DataFrame, scale: str, seed: int) -> list[ExperimentTables
     return experiment_tables(of_scale(frame[known], scale), scale, seed) if known.any() else []
 
 
-def _studies(
-    records: Mapping[str, pd.DataFrame], sources: Mapping[str, Provenance]
-) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
-    """Return the records of the temporal study that is judged, and of the Boolean one."""
-    temporal = [
-        rows
-        for path, rows in records.items()
-        if _is(sources[path], "temporal")
-        and sources[path].scale in JUDGED
-        and not str(sources[path].settings.get("note", "")).startswith(SENSITIVITY)
-    ]
-    boolean = [rows for path, rows in records.items() if _is(sources[path], "boolean")]
-    return next(iter(temporal), None), next(iter(boolean), None)
+def _claims_through_time(
+    sources: Sequence[tuple[Provenance, pd.DataFrame]], scale: str
+) -> Iterator[tuple[Provenance, list[PaperClaim]]]:
+    """Yield the claims of each temporal study with one or two scalings, judged ones first."""
+    studies = [pair for pair in sources if _experiment(pair[0]) == "temporal"]
+    for source, rows in sorted(studies, key=lambda pair: pair[0].scale not in JUDGED):
+        if 1 <= len(source.settings["event"]["alphas"]) <= 2:
+            yield source, list(temporal_claims(rows, scale))
+
+
+def _is_judged(source: Provenance) -> bool:
+    """Whether the claims are judged on this temporal study."""
+    note = str(source.settings.get("note", ""))
+    return source.scale in JUDGED and not note.startswith(SENSITIVITY)
+
+
+def _experiment(source: Provenance) -> str | None:
+    return source.settings.get("experiment")
 
 
 def _summary_figure(tables: Sequence[ExperimentTables]) -> Figure | None:
@@ -131,20 +142,6 @@ def _summary_figure(tables: Sequence[ExperimentTables]) -> Figure | None:
     at_zero = [one for one in tables if one.overtrain == 0]
     widest = max(at_zero, key=lambda one: one.claims["optimizer"].nunique(), default=None)
     return None if widest is None else forest_figure(widest.claims)
-
-
-def _scaled(
-    records: Mapping[str, pd.DataFrame], sources: Mapping[str, Provenance]
-) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the temporal studies with one or two scaled branches, those for verdicts first."""
-    studies = [path for path in records if _is(sources[path], "temporal")]
-    for path in sorted(studies, key=lambda path: sources[path].scale not in JUDGED):
-        if 1 <= len(sources[path].settings["event"]["alphas"]) <= 2:
-            yield sources[path].config, records[path]
-
-
-def _is(source: Provenance, experiment: str) -> bool:
-    return source.settings.get("experiment") == experiment
 
 
 def _save(pictures: list[PaperPicture], folder: epath.Path) -> None:

@@ -13,7 +13,7 @@ LEVEL = 0.2  # a loss that fits S, schematically
 
 
 def schematic_figure() -> Figure:
-    """A loss along one line of parameter space, with three functions that have no error on S.
+    """Draw a loss along one line of parameter space, with three functions that have no error on S.
 
     The width of a coloured stretch stands for V(f), the probability that random parameters are
     f; the arrow below it for the basin from which training comes down to f. On the whole the wide
@@ -32,42 +32,19 @@ def schematic_figure() -> Figure:
             inside = (x >= left) & (x <= right) & (y < LEVEL)
             axis.fill_between(x[inside], y[inside], -0.06, color=colour, alpha=0.3, linewidth=0)
             axis.plot(x[inside], y[inside], color=colour, linewidth=2.4)
-            middle = (low + high) / 2
+            middle, below = (low + high) / 2, (max(left, 0) + min(right, 10)) / 2
             axis.annotate(f"V({name})", (middle, -0.15), ha="center", color=colour, fontsize=9)
-            axis.annotate(
-                "",
-                (left, -0.29),
-                (right, -0.29),
-                arrowprops={"arrowstyle": "<->", "color": colour, "linewidth": 0.9},
-            )
-            axis.annotate(
-                f"basin of {name}",
-                ((max(left, 0) + min(right, 10)) / 2, -0.43),
-                ha="center",
-                fontsize=7,
-            )
-        axis.annotate(
-            "a sharp place in the\nlargest volume",
-            (1.62, 0.17),
-            (2.3, 0.75),
-            arrowprops={"arrowstyle": "->", "color": style.INK, "linewidth": 0.7},
-            fontsize=7,
-        )
-        axis.annotate(
-            "flat",
-            (4.6, 0.06),
-            (4.5, 0.4),
-            arrowprops={"arrowstyle": "->", "color": style.INK, "linewidth": 0.7},
-            fontsize=7,
-        )
-        axis.set(
-            xlim=(-0.6, 10.4),
-            ylim=(-0.52, 1.3),
-            xticks=[],
-            yticks=[],
-            xlabel="parameters w",
-            ylabel="loss on S",
-        )
+            arrow = {"arrowstyle": "<->", "color": colour, "linewidth": 0.9}
+            axis.annotate("", (left, -0.29), (right, -0.29), arrowprops=arrow)
+            axis.annotate(f"basin of {name}", (below, -0.43), ha="center", fontsize=7)
+        arrow = {"arrowstyle": "->", "color": style.INK, "linewidth": 0.7}
+        for text, at, words in (
+            ("a sharp place in the\nlargest volume", (1.62, 0.17), (2.3, 0.75)),
+            ("flat", (4.6, 0.06), (4.5, 0.4)),
+        ):
+            axis.annotate(text, at, words, arrowprops=arrow, fontsize=7)
+        axis.set(xlim=(-0.6, 10.4), ylim=(-0.52, 1.3), xticks=[], yticks=[])
+        axis.set(xlabel="parameters w", ylabel="loss on S")
         axis.axhline(LEVEL, color=style.GRID, linewidth=0.8, linestyle="--")
         axis.annotate("no error\non S\nbelow", (-0.5, LEVEL + 0.03), fontsize=6.5)
         axis.grid(False)
@@ -75,7 +52,7 @@ def schematic_figure() -> Figure:
 
 
 def _loss(x: np.ndarray) -> np.ndarray:
-    """Walls between the three stretches, a flat floor with two sharp dents in the first."""
+    """Return walls between the three stretches, a flat floor with two sharp dents in the first."""
     wall = np.full_like(x, 1.15)
     for low, high, _ in REGIONS:
         centre, half = (low + high) / 2, (high - low) / 2

@@ -1,23 +1,15 @@
 """Do the claims depend on what the paper leaves open? Sweeps and studies with one change each."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from flatvol_jax.paper.claims.claim import PaperClaim
 from flatvol_jax.paper.claims.sweeps import correlations, strengths
-from flatvol_jax.paper.claims.through_time import temporal_claims
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import comparison, selection
-from flatvol_jax.study.analysis.columns import (
-    EXPERIMENT,
-    LOG_VOLUME,
-    OPTIMIZER,
-    OVERTRAIN,
-    SHARPNESS,
-    SPECTRAL_NORM,
-    numbers,
-)
 from flatvol_jax.study.analysis.names import OPTIMIZERS
 from flatvol_jax.study.analysis.optimizer_table import SGD, paired_runs
 from flatvol_jax.study.analysis.statistics import READINGS
@@ -65,12 +57,12 @@ def sensitivity_table(frame: pd.DataFrame) -> pd.DataFrame:
     """
     ends = [f"{reading}{end}" for reading in READINGS for end in ("", "_low", "_high")]
     rows: list[dict] = []
-    ours = frame[frame[EXPERIMENT].astype(str).str.startswith(PREFIX)]
+    ours = frame[frame[col.EXPERIMENT].astype(str).str.startswith(PREFIX)]
     for change in NAMES:
-        runs = ours[ours[EXPERIMENT] == PREFIX + change]
+        runs = ours[ours[col.EXPERIMENT] == PREFIX + change]
         if not len(runs):
             continue
-        beyond = np.nan_to_num(numbers(runs, OVERTRAIN))
+        beyond = np.nan_to_num(col.numbers(runs, col.OVERTRAIN))
         runs = runs[beyond == beyond.max()]
         for optimizer in selection.optimizer_names(runs):
             place = {"change": change, "optimizer": OPTIMIZERS[optimizer]}
@@ -82,14 +74,14 @@ def sensitivity_table(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def temporal_table(studies: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+def temporal_table(studies: Iterable[tuple[str, Iterable[PaperClaim]]]) -> pd.DataFrame:
     """Give what decides the claims on one network through time, study by study.
 
     Args:
-        studies: what each is called, and its records.
+        studies: what each is called, and its claims.
 
     Returns:
-        Columns study, sentence, statement, criterion, estimate, low, high, draws.
+        Columns study, sentence, statement, criterion, estimate, low, high, draws, met.
     """
     rows = [
         {
@@ -97,34 +89,32 @@ def temporal_table(studies: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
             "sentence": claim.sentence,
             "statement": f"{claim.subject.partition(', ')[2]}: {claim.statement}",
             "criterion": f"{claim.paper.judged.label}: {claim.criterion}",
-            "estimate": claim.paper.judged.estimate,
-            "low": claim.paper.judged.low,
-            "high": claim.paper.judged.high,
+            **{end: getattr(claim.paper.judged, end) for end in ("estimate", "low", "high")},
             "draws": claim.paper.draws,
             "met": claim.paper.met,
         }
-        for name, frame in studies
-        for claim in temporal_claims(frame, None)
+        for name, claims in studies
+        for claim in claims
     ]
     return pd.DataFrame(rows)
 
 
 def _facts(runs: pd.DataFrame, optimizer: str) -> Iterator[tuple[str, Mapping[str, Any], int]]:
     """Yield the key of a sentence, what decides it in both readings, over how many networks."""
-    own, error = runs[runs[OPTIMIZER] == optimizer], selection.error_column(runs)[0]
-    yield "volume", *correlations(own, LOG_VOLUME.name, error)
-    yield "sharpness", *correlations(own, SHARPNESS.name, error)
-    yield "hessian", *correlations(own, SHARPNESS.name, SPECTRAL_NORM.name)
-    kept, _ = selection.usable(own, LOG_VOLUME.name, SHARPNESS.name, error)
+    own, error = runs[runs[col.OPTIMIZER] == optimizer], selection.error_column(runs)[0]
+    yield "volume", *correlations(own, col.LOG_VOLUME.name, error)
+    yield "sharpness", *correlations(own, col.SHARPNESS.name, error)
+    yield "hessian", *correlations(own, col.SHARPNESS.name, col.SPECTRAL_NORM.name)
+    kept, _ = selection.usable(own, col.LOG_VOLUME.name, col.SHARPNESS.name, error)
     differences = {}
     for reading in READINGS:
-        volume, sharpness = strengths(kept, error, reading, LOG_VOLUME, SHARPNESS)
+        volume, sharpness = strengths(kept, error, reading, col.LOG_VOLUME, col.SHARPNESS)
         differences[reading] = comparison.mean_over_draws(volume - sharpness)
     yield "looser", differences, len(own)
-    if optimizer != SGD and SGD in set(runs[OPTIMIZER]):
-        both = runs[runs[OPTIMIZER].isin((SGD, optimizer))]
-        pairs = paired_runs(both, optimizer, (SHARPNESS.name, error))
-        columns = (SHARPNESS.name, error, SHARPNESS.sign)
+    if optimizer != SGD and SGD in set(runs[col.OPTIMIZER]):
+        both = runs[runs[col.OPTIMIZER].isin((SGD, optimizer))]
+        pairs = paired_runs(both, optimizer, (col.SHARPNESS.name, error))
+        columns = (col.SHARPNESS.name, error, col.SHARPNESS.sign)
         found = {
             reading: comparison.paired_difference(*pairs[:2], *columns, reading=reading)
             for reading in READINGS

@@ -36,7 +36,7 @@ def records():
 @pytest.fixture(scope="module")
 def claims(records):
     tables = experiment_tables(records[records["meta.experiment"] == "mnist_fcn"], "cpu")
-    return paper_claims(tables, None, None, "cpu")
+    return paper_claims(tables, (), "cpu")
 
 
 @pytest.fixture(scope="module")

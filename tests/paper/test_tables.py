@@ -21,7 +21,7 @@ from flatvol_jax.study.analysis.experiment_tables import experiment_tables
 def claims():
     frame = pd.concat([known_sweep("sgd", -0.9, 0.9), known_sweep("adam", -0.9, 0.0)])
     tables = experiment_tables(frame.reset_index(drop=True), "cpu")
-    return paper_claims(tables, None, None, "cpu")
+    return paper_claims(tables, (), "cpu")
 
 
 def test_the_overview_counts_what_the_claims_say(claims):

@@ -10,16 +10,8 @@ import numpy as np
 import pandas as pd
 
 from flatvol_jax.paper.claims.claim import ONE_SYSTEM, Evidence, PaperClaim, conditional
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import resampling, statistics, verdicts
-from flatvol_jax.study.analysis.columns import (
-    COUNTED_VOLUME,
-    OPTIMIZER,
-    OVERTRAIN,
-    PART,
-    SHARPNESS,
-    SPECTRAL_NORM,
-    Column,
-)
 from flatvol_jax.study.analysis.names import OPTIMIZERS
 
 WHO = "Boolean functions of 7 inputs, 7-40-40-1"
@@ -34,24 +26,29 @@ def boolean_claims(frame: pd.DataFrame) -> Iterator[PaperClaim]:
     Args:
         frame: records of the Boolean experiment.
     """
-    functions = frame[frame[PART] == "function"]
-    functions = functions[np.isfinite(SHARPNESS.values(functions))]
+    functions = frame[frame[col.PART] == "function"]
+    functions = functions[np.isfinite(col.SHARPNESS.values(functions))]
     if len(functions):
-        epochs = sorted(functions[OVERTRAIN].unique())
-        at = {int(epoch): functions[functions[OVERTRAIN] == epoch] for epoch in epochs}
+        epochs = sorted(functions[col.OVERTRAIN].unique())
+        at = {int(epoch): functions[functions[col.OVERTRAIN] == epoch] for epoch in epochs}
         yield _volume_and_sharpness(at)
         yield _constants(at)
         yield _bands(at)
-    yield from _sampler_claims(frame[frame[PART] == "posterior_summary"])
+    yield from _sampler_claims(frame[frame[col.PART] == "posterior_summary"])
 
 
 def _volume_and_sharpness(at: Mapping[int, pd.DataFrame]) -> PaperClaim:
-    first, *later = _at_each_epoch(at, lambda rows: _spearman(rows, COUNTED_VOLUME, SHARPNESS))
+    first, *later = _at_each_epoch(
+        at, lambda rows: _spearman(rows, col.COUNTED_VOLUME, col.SHARPNESS)
+    )
     norms = (
-        _spearman(at[min(at)], SPECTRAL_NORM, measure)._replace(
+        _spearman(at[min(at)], col.SPECTRAL_NORM, measure)._replace(
             label=f"spectral norm and {name} at zero error"
         )
-        for name, measure in (("sharpness (S1)", SHARPNESS), ("volume (S2)", COUNTED_VOLUME))
+        for name, measure in (
+            ("sharpness (S1)", col.SHARPNESS),
+            ("volume (S2)", col.COUNTED_VOLUME),
+        )
     )
     label = "volume and sharpness at zero error: Spearman's ρ"
     met = SMALLER.met(first.estimate)
@@ -70,7 +67,7 @@ def _constants(at: Mapping[int, pd.DataFrame]) -> PaperClaim:
     """Rank the constant functions, 1 the least sharp."""
 
     def place(rows: pd.DataFrame) -> Evidence:
-        rank = pd.Series(SHARPNESS.values(rows), rows.index).rank()
+        rank = pd.Series(col.SHARPNESS.values(rows), rows.index).rank()
         return Evidence("", float(rank[rows[MINORITY] == 0].median()))
 
     first, *later = _at_each_epoch(at, place)
@@ -115,7 +112,7 @@ def _sampler_claims(rows: pd.DataFrame) -> Iterator[PaperClaim]:
         name = f"measure.slope.{kind}"
         slope, error = row[name], 1.96 * row[f"{name}.robust.se"]
         fitted = f"{row[f'{name}.functions']:.0f} functions, HC3 errors"
-        optimizer = OPTIMIZERS[row[OPTIMIZER]]
+        optimizer = OPTIMIZERS[row[col.OPTIMIZER]]
         system = "MNIST" if row["meta.system"] == "mnist" else "Boolean"
         beyond = ", far beyond sampling noise" if distance > high else ""
         number = Evidence(
@@ -146,7 +143,7 @@ def _at_each_epoch(
     ]
 
 
-def _spearman(rows: pd.DataFrame, x: Column, y: Column) -> Evidence:
+def _spearman(rows: pd.DataFrame, x: col.Column, y: col.Column) -> Evidence:
     one, other = x.values(rows), y.values(rows)
     known = np.isfinite(one) & np.isfinite(other)
     one, other = one[known], other[known]
@@ -156,10 +153,10 @@ def _spearman(rows: pd.DataFrame, x: Column, y: Column) -> Evidence:
 def _gap(rows: pd.DataFrame) -> Evidence:
     """Fit the coefficient of "odd" in log10 sharpness = a + b log V + c odd; no constants."""
     rows = rows[rows[MINORITY] > 0]
-    sharpness = SHARPNESS.values(rows)
+    sharpness = col.SHARPNESS.values(rows)
     rows, sharpness = rows[sharpness > 0], np.log10(sharpness[sharpness > 0])
     odd = rows[MINORITY].to_numpy(float) % 2
-    design = np.stack([np.ones(len(rows)), COUNTED_VOLUME.values(rows), odd], axis=1)
+    design = np.stack([np.ones(len(rows)), col.COUNTED_VOLUME.values(rows), odd], axis=1)
 
     def coefficient(kept: np.ndarray) -> float:
         return float(np.linalg.lstsq(design[kept], sharpness[kept], rcond=None)[0][2])

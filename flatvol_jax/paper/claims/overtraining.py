@@ -7,26 +7,13 @@ import pandas as pd
 
 from flatvol_jax.paper.claims.claim import WHERE, Evidence, PaperClaim, evidence, judged
 from flatvol_jax.paper.claims.sweeps import OVERTRAINED, subject
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
-from flatvol_jax.study.analysis.columns import (
-    ATTACK_SIZE,
-    CHANGED,
-    DRAW,
-    LOG_PRODUCT,
-    LOG_VOLUME,
-    OPTIMIZER,
-    OVERTRAIN,
-    RUN,
-    SHARPNESS,
-    SPECTRAL_NORM,
-    Column,
-    numbers,
-)
 from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
 from flatvol_jax.study.analysis.statistics import POOLED
 from flatvol_jax.study.analysis.verdicts import RELAXED, UNCHANGED
 
-FOLLOWED = (LOG_VOLUME, SHARPNESS, SPECTRAL_NORM, LOG_PRODUCT)
+FOLLOWED = (col.LOG_VOLUME, col.SHARPNESS, col.SPECTRAL_NORM, col.LOG_PRODUCT)
 
 
 def overtraining_claims(
@@ -45,8 +32,8 @@ def overtraining_claims(
     frame = pd.concat(sweeps.values(), ignore_index=True)
     optimizers = selection.optimizer_names(frame)
     for optimizer in optimizers:
-        rows = frame[frame[OPTIMIZER] == optimizer]
-        at = {epoch: rows[rows[OVERTRAIN] == epoch] for epoch in epochs}
+        rows = frame[frame[col.OPTIMIZER] == optimizer]
+        at = {epoch: rows[rows[col.OVERTRAIN] == epoch] for epoch in epochs}
         yield from _course_claims(at, optimizer, len(optimizers), scale)
         yield from _correlation_claims(at, optimizer, len(optimizers), scale)
 
@@ -58,16 +45,16 @@ def _course_claims(
     last, who, family = max(at), subject(OVERTRAINED, optimizer), 2 * optimizers
     confidence = comparison.simultaneous_confidence(family)
     usable = pd.concat(
-        [selection.usable(rows, SHARPNESS.name, LOG_VOLUME.name)[0] for rows in at.values()]
+        [selection.usable(rows, col.SHARPNESS.name, col.LOG_VOLUME.name)[0] for rows in at.values()]
     )
     # Each network is a level: what is ranked is its own epochs.
-    by_run = usable.assign(**{ATTACK_SIZE: usable.groupby(RUN).ngroup()})
-    falls = statistics.correlation(by_run, SHARPNESS.name, OVERTRAIN, confidence=confidence)
+    by_run = usable.assign(**{col.ATTACK_SIZE: usable.groupby(col.RUN).ngroup()})
+    falls = statistics.correlation(by_run, col.SHARPNESS.name, col.OVERTRAIN, confidence=confidence)
     label, falling = (
         "sharpness and epoch: Spearman's ρ within each network",
         verdicts.correlates(-1),
     )
-    ratio = _mean_by_draw(usable, SHARPNESS, last, lambda first, then: np.log10(then / first))
+    ratio = _mean_by_draw(usable, col.SHARPNESS, last, lambda first, then: np.log10(then / first))
     yield PaperClaim(
         "overtraining",
         who,
@@ -82,9 +69,9 @@ def _course_claims(
             ),
         ),
     )
-    change = _mean_by_draw(usable, LOG_VOLUME, last, lambda first, then: then / first - 1)
+    change = _mean_by_draw(usable, col.LOG_VOLUME, last, lambda first, then: then / first - 1)
     stays, found = verdicts.within(RELAXED), comparison.mean_over_draws(change, confidence)
-    moved = numbers(usable[usable[OVERTRAIN] == last], CHANGED)
+    moved = col.numbers(usable[usable[col.OVERTRAIN] == last], col.CHANGED)
     most = f"at most {np.max(moved):.0f}, of {len(moved)} networks" if len(moved) else "no network"
     median = float(np.median(moved)) if len(moved) else np.nan
     yield PaperClaim(
@@ -98,12 +85,16 @@ def _course_claims(
     )
 
 
-def _mean_by_draw(usable: pd.DataFrame, measure: Column, last: int, change: Callable) -> np.ndarray:
+def _mean_by_draw(
+    usable: pd.DataFrame, measure: col.Column, last: int, change: Callable
+) -> np.ndarray:
     """Average over the networks of each draw change(at zero error, at the last epoch)."""
-    values = usable.pivot_table(index=[DRAW, RUN], columns=OVERTRAIN, values=measure.name)
+    values = usable.pivot_table(
+        index=[col.DRAW, col.RUN], columns=col.OVERTRAIN, values=measure.name
+    )
     if not {0, last} <= set(values):
         return np.zeros(0)
-    return change(values[0], values[last]).groupby(DRAW).mean().to_numpy()
+    return change(values[0], values[last]).groupby(col.DRAW).mean().to_numpy()
 
 
 def _correlation_claims(
@@ -155,9 +146,9 @@ def _correlation_claims(
 
 
 def _usable_at_every_epoch(
-    at: dict[int, pd.DataFrame], measure: Column, error: str
+    at: dict[int, pd.DataFrame], measure: col.Column, error: str
 ) -> dict[int, pd.DataFrame]:
     """Return by epoch the networks that are usable at every epoch."""
     usable = {epoch: selection.usable(rows, measure.name, error)[0] for epoch, rows in at.items()}
-    everywhere = set.intersection(*(set(found[RUN]) for found in usable.values()))
-    return {epoch: found[found[RUN].isin(everywhere)] for epoch, found in usable.items()}
+    everywhere = set.intersection(*(set(found[col.RUN]) for found in usable.values()))
+    return {epoch: found[found[col.RUN].isin(everywhere)] for epoch, found in usable.items()}

@@ -7,13 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.paper.claims.boolean import boolean_claims
 from flatvol_jax.paper.claims.bound import bound_claims
 from flatvol_jax.paper.claims.claim import PaperClaim, Reading
 from flatvol_jax.paper.claims.overtraining import overtraining_claims
 from flatvol_jax.paper.claims.sentences import SENTENCES, Sentence
 from flatvol_jax.paper.claims.sweeps import sweep_claims
-from flatvol_jax.paper.claims.through_time import temporal_claims
 from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
 from flatvol_jax.study.report.formatting import DASH, signed
 
@@ -55,24 +53,19 @@ class Overview(NamedTuple):
 
 
 def paper_claims(
-    tables: Sequence[ExperimentTables],
-    temporal: pd.DataFrame | None,
-    boolean: pd.DataFrame | None,
-    scale: str | None,
+    tables: Sequence[ExperimentTables], others: Iterable[PaperClaim], scale: str | None
 ) -> list[PaperClaim]:
     """Return every claim, in the order of the paper's sentences.
 
     Args:
         tables: of the sweeps at the scale (`analysis.experiment_tables`).
-        temporal: records of one temporal study, None without.
-        boolean: records of the Boolean experiment, None without.
+        others: claims on other studies: one network through time, the Boolean system.
         scale: "cpu" and "paper" allow verdicts.
     """
     claims = [
         *sweep_claims(tables, scale),
         *overtraining_claims(tables, scale),
-        *(temporal_claims(temporal, scale) if temporal is not None else ()),
-        *(boolean_claims(boolean) if boolean is not None else ()),
+        *others,
         *bound_claims(tables),
     ]
     order = list(SENTENCES)

@@ -15,35 +15,25 @@ from flatvol_jax.paper.claims.claim import (
     evidence,
     judged,
 )
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
 from flatvol_jax.study.analysis.claims import ceilings
-from flatvol_jax.study.analysis.columns import (
-    FROBENIUS_NORM,
-    LOG_PRODUCT,
-    LOG_VOLUME,
-    NULL,
-    OPTIMIZER,
-    PROBIT,
-    SHARPNESS,
-    SPECTRAL_NORM,
-    Column,
-)
 from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
 from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
 from flatvol_jax.study.analysis.optimizer_table import EVERYWHERE, NOT_BROKEN, SGD
 from flatvol_jax.study.analysis.statistics import POOLED, READINGS, WITHIN
 from flatvol_jax.study.analysis.verdicts import BREAKS, LEAST_DRAWS, UNCHANGED
 
-HESSIAN_MEASURES = (SPECTRAL_NORM, LOG_PRODUCT, FROBENIUS_NORM)
+HESSIAN_MEASURES = (col.SPECTRAL_NORM, col.LOG_PRODUCT, col.FROBENIUS_NORM)
 LARGER, SMALLER, NARROW = "mnist_fcn_10k", "mnist_fcn", "cifar_resnet"
 OVERTRAINED = "mnist_fcn_overtrain"
 CLAIMED = (SGD, *NOT_BROKEN)  # for whom the paper says that sharpness correlates
 # What stands beside a claim on a correlation, and beside one against SGD: families of rows.
 BESIDE = {
-    LOG_VOLUME: ("other link", "ceiling", "estimator", "increment", "baseline"),
-    SHARPNESS: ("flatness", "baseline"),
+    col.LOG_VOLUME: ("other link", "ceiling", "estimator", "increment", "baseline"),
+    col.SHARPNESS: ("flatness", "baseline"),
 }
-BESIDE_SGD = {LOG_VOLUME: ("other link", "estimator"), SHARPNESS: ("flatness", "invariant")}
+BESIDE_SGD = {col.LOG_VOLUME: ("other link", "estimator"), col.SHARPNESS: ("flatness", "invariant")}
 Row = Mapping[str, Any]
 
 
@@ -91,7 +81,9 @@ def correlations(
     return found, len(kept)
 
 
-def strengths(runs: pd.DataFrame, error: str, reading: str, *measures: Column) -> list[pd.Series]:
+def strengths(
+    runs: pd.DataFrame, error: str, reading: str, *measures: col.Column
+) -> list[pd.Series]:
     """Return of each measure, by draw, ρ with the error times its claimed sign."""
     tables = [statistics.draw_statistics(runs, m.name, error, reading=reading) for m in measures]
     rhos = [table.set_index("draw")["rho"] for table in tables]
@@ -102,11 +94,11 @@ def _correlation_claims(sweep: ExperimentTables) -> Iterator[PaperClaim]:
     """Yield volume for all optimizers, sharpness for SGD and GD, from the claims table."""
     for optimizer, rows in sweep.claims.groupby("optimizer", sort=False):
         for measure, kinds in BESIDE.items():
-            if measure == SHARPNESS and optimizer not in CLAIMED:
+            if measure == col.SHARPNESS and optimizer not in CLAIMED:
                 continue
             row, criterion = _row(rows, measure), verdicts.correlates(measure.sign)
             yield PaperClaim(
-                "volume" if measure == LOG_VOLUME else "sharpness",
+                "volume" if measure == col.LOG_VOLUME else "sharpness",
                 subject(sweep.experiment, optimizer),
                 f"{measure.label} correlates with the error on {row['error']}",
                 criterion.text,
@@ -120,8 +112,8 @@ def _claims_against_sgd(sweep: ExperimentTables) -> Iterator[PaperClaim]:
     """Judge, from the optimizers' table, that sharpness breaks (with GD not), log V does not."""
     table = sweep.differences
     for row in table[table["family"] == "primary"].to_dict("records"):
-        optimizer, volume = row["optimizer"], row["column"] == LOG_VOLUME.name
-        measure = LOG_VOLUME if volume else SHARPNESS
+        optimizer, volume = row["optimizer"], row["column"] == col.LOG_VOLUME.name
+        measure = col.LOG_VOLUME if volume else col.SHARPNESS
         sentence = "intact" if volume else "gd" if optimizer in NOT_BROKEN else "breaks"
         criterion = BREAKS if sentence == "breaks" else UNCHANGED
         rows = table[table["optimizer"] == optimizer]
@@ -148,26 +140,26 @@ def _weaker_sharpness_claims(
     family = max(len(every), 1)
     confidence = comparison.simultaneous_confidence(family)
     for sweep, optimizer in every:
-        runs = sweep.frame[sweep.frame[OPTIMIZER] == optimizer]
+        runs = sweep.frame[sweep.frame[col.OPTIMIZER] == optimizer]
         error = selection.error_column(sweep.frame)[0]
-        both, _ = selection.usable(runs, LOG_VOLUME.name, SHARPNESS.name, error)
-        known = both[np.isfinite(NULL.values(both))]
+        both, _ = selection.usable(runs, col.LOG_VOLUME.name, col.SHARPNESS.name, error)
+        known = both[np.isfinite(col.NULL.values(both))]
         readings, beside = [], []
         for reading, where in WHERE.items():
-            volume, sharpness = strengths(both, error, reading, LOG_VOLUME, SHARPNESS)
+            volume, sharpness = strengths(both, error, reading, col.LOG_VOLUME, col.SHARPNESS)
             found = comparison.mean_over_draws(volume - sharpness, confidence)
             ceiling = ceilings(sweep.claims).get(optimizer) if reading == WITHIN else None
             label = f"-ρ of log V minus ρ of sharpness, {where}"
             null = None
             if len(known):
-                (random,) = strengths(known, error, reading, NULL)
+                (random,) = strengths(known, error, reading, col.NULL)
                 null = comparison.mean_over_draws(random - sharpness)
-                null = evidence(f"{NULL.label}, {where}", null)
+                null = evidence(f"{col.NULL.label}, {where}", null)
             decided = judged(BREAKS, label, found, scale, ceiling=ceiling)
             readings.append(decided._replace(null=null))
             beside += [
                 Evidence(f"{measure.label}: mean strength over draws, {where}", values.mean())
-                for measure, values in ((LOG_VOLUME, volume), (SHARPNESS, sharpness))
+                for measure, values in ((col.LOG_VOLUME, volume), (col.SHARPNESS, sharpness))
             ]
         yield PaperClaim(
             "looser",
@@ -192,8 +184,8 @@ def _hessian_claims(sweeps: Sequence[ExperimentTables], scale: str | None) -> It
     family, criterion = max(len(every), 1), verdicts.correlates(1)
     confidence = comparison.simultaneous_confidence(family)
     for sweep, optimizer, measure in every:
-        runs = sweep.frame[sweep.frame[OPTIMIZER] == optimizer]
-        found, _ = correlations(runs, SHARPNESS.name, measure.name, confidence)
+        runs = sweep.frame[sweep.frame[col.OPTIMIZER] == optimizer]
+        found, _ = correlations(runs, col.SHARPNESS.name, measure.name, confidence)
         label = f"sharpness and {measure.label}: Spearman's ρ"
         yield PaperClaim(
             "hessian",
@@ -208,7 +200,7 @@ def _hessian_claims(sweeps: Sequence[ExperimentTables], scale: str | None) -> It
 def _resnet_claims(sweeps: Mapping[str, ExperimentTables]) -> Iterator[PaperClaim]:
     """Take SGD minus Adam on the FCN of MNIST, minus the same on the ResNet of CIFAR-10."""
     rows = [
-        _row(sweeps[name].claims, SHARPNESS, optimizer) if name in sweeps else None
+        _row(sweeps[name].claims, col.SHARPNESS, optimizer) if name in sweeps else None
         for name in (SMALLER, NARROW)
         for optimizer in (SGD, "adam")
     ]
@@ -239,7 +231,7 @@ def _larger_set_claims(sweeps: Mapping[str, ExperimentTables]) -> Iterator[Paper
     if not sweeps.keys() >= {SMALLER, LARGER}:
         return
     for optimizer in dict.fromkeys(sweeps[LARGER].claims.optimizer):
-        rows = [_row(sweeps[n].claims, LOG_VOLUME, optimizer) for n in (LARGER, SMALLER)]
+        rows = [_row(sweeps[n].claims, col.LOG_VOLUME, optimizer) for n in (LARGER, SMALLER)]
         if None in rows:
             continue
         readings = []
@@ -263,7 +255,7 @@ def _larger_set_claims(sweeps: Mapping[str, ExperimentTables]) -> Iterator[Paper
         )
 
 
-def _row(rows: pd.DataFrame, measure: Column, optimizer: str | None = None) -> Row | None:
+def _row(rows: pd.DataFrame, measure: col.Column, optimizer: str | None = None) -> Row | None:
     """Return a measure's own row of a table; None where it has none."""
     own = (rows["column"] == measure.name) & (rows["family"] == measure.family)
     if optimizer is not None:
@@ -278,8 +270,8 @@ def _readings(
     describe: Callable[[Row, str], Evidence],
 ) -> Iterator[Reading]:
     """Yield a judged row of a table in both readings, log V with its null and the other link."""
-    volume = row["column"] == LOG_VOLUME.name
-    null, probit = (_row(rows, other) if volume else None for other in (NULL, PROBIT))
+    volume = row["column"] == col.LOG_VOLUME.name
+    null, probit = (_row(rows, other) if volume else None for other in (col.NULL, col.PROBIT))
     for reading in READINGS:
         yield Reading(
             describe(row, reading),

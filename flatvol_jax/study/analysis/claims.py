@@ -1,24 +1,14 @@
 """The tables of an attack sweep: every measure's correlations, the primary claims' verdicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import comparison, statistics, verdicts
-from flatvol_jax.study.analysis.columns import (
-    ATTACK_SIZE,
-    CEILING,
-    DRAW,
-    LOG_VOLUME,
-    MEASURES,
-    OPTIMIZER,
-    PROBIT,
-    SHARPNESS,
-    Column,
-)
 from flatvol_jax.study.analysis.run_tables import fault_lines
 from flatvol_jax.study.analysis.selection import (
     error_column,
@@ -30,7 +20,7 @@ from flatvol_jax.study.analysis.selection import (
 from flatvol_jax.study.analysis.statistics import POOLED, READINGS, WITHIN
 
 JUDGEMENT = ("p", "verdict", "reason", "half_width", "decidable")  # columns of a judged reading
-PRIMARY = (LOG_VOLUME, SHARPNESS)
+PRIMARY = (col.LOG_VOLUME, col.SHARPNESS)
 SEEN = "E2 is empty: error on E1, which log V has seen"
 
 
@@ -40,7 +30,7 @@ def claims_table(
     seed: int = 0,
     primary_claims: int | None = None,
     error: tuple[str, str] | None = None,
-    measures: Sequence[Column] = MEASURES,
+    measures: Sequence[col.Column] = col.MEASURES,
     permutations: int = 4999,
 ) -> pd.DataFrame:
     """Correlate each measure with the error in two readings: a row an optimizer and measure.
@@ -71,7 +61,7 @@ def claims_table(
         R_kendall, R_p, R_p_holm, R_verdict, R_reason, R_half_width, R_decidable; permutation_p
         (within), runs, left_out (reason -> count).
     """
-    require(frame, OPTIMIZER)
+    require(frame, col.OPTIMIZER)
     if not len(frame):
         raise ValueError("frame: got no records, wanted at least one finished run.")
     optimizers = optimizer_names(frame)
@@ -79,14 +69,14 @@ def claims_table(
     claims = own if primary_claims is None else checks.count("primary_claims", primary_claims, own)
     confidence = comparison.simultaneous_confidence(claims)
     error, error_name = error or error_column(frame)
-    frame = narrowed(frame, error, *(m.name for m in (*MEASURES, *measures)))
+    frame = narrowed(frame, error, *(m.name for m in (*col.MEASURES, *measures)))
     rows = []
     for optimizer in optimizers:
-        group = frame[frame[OPTIMIZER] == optimizer]
+        group = frame[frame[col.OPTIMIZER] == optimizer]
         known = [m for m in measures if m.name != error and np.isfinite(m.values(group)).any()]
         correlated, cells = {}, {}
         for measure in dict.fromkeys((*PRIMARY, *known)):
-            together = measure in (*PRIMARY, PROBIT, CEILING)
+            together = measure in (*PRIMARY, col.PROBIT, col.CEILING)
             found = _correlated(group, measure, error, confidence if together else 0.95)
             correlated[measure], cells[measure], runs = found
             if permutations:
@@ -99,7 +89,7 @@ def claims_table(
             judged = _judged(place, correlated[measure], measure, scale, ceiling)
             rows.append(place | row | judged)
         baselines = [m.name for m in known if m.family == "baseline"]
-        if baselines and LOG_VOLUME in known:
+        if baselines and col.LOG_VOLUME in known:
             rows.append(place | _increment(group, error, baselines))
     columns = [f"{reading}_{name}" for reading in READINGS for name in JUDGEMENT]
     table = pd.DataFrame(rows)
@@ -133,7 +123,7 @@ def ceilings(claims: pd.DataFrame) -> dict[str, float]:
 
     Optimizers of which it is not recorded, or whose error is E1's, are not there.
     """
-    rows = claims[claims["column"] == CEILING.name]
+    rows = claims[claims["column"] == col.CEILING.name]
     return dict(zip(rows["optimizer"], rows["within_low"].astype(float), strict=True))
 
 
@@ -155,16 +145,22 @@ def records_summary(
                 for reading in READINGS
             )
             lines.append(f"  {row['measure']:32}{pooled:25}{within:25}{row['runs']:5d}")
-        for _, row in rows[rows["family"] == "primary"].iterrows():
-            lines.append(f"  {row['claim']}")
-            for reading in READINGS:
-                verdict, reason = row[f"{reading}_verdict"], row[f"{reading}_reason"]
-                lines.append(f"    {reading}: {verdict} ({reason})")
+        lines += verdict_lines(rows)
     lines.append(
         f"{len(usable(frame)[0])} of {len(frame)} runs reached zero training error; "
-        f"{frame[DRAW].nunique()} draw(s), {frame[ATTACK_SIZE].nunique()} sizes of A"
+        f"{frame[col.DRAW].nunique()} draw(s), {frame[col.ATTACK_SIZE].nunique()} sizes of A"
     )
     return lines + fault_lines(frame)
+
+
+def verdict_lines(table: pd.DataFrame) -> Iterator[str]:
+    """Write the primary claims of a table in plain text: number and verdict in each reading."""
+    for row in table[table["family"] == "primary"].to_dict("records"):
+        yield f"  {row['claim']}"
+        for reading in READINGS:
+            ends = (row[f"{reading}{end}"] for end in ("", "_low", "_high"))
+            number, reason = verdicts.interval_text(*ends, "not defined"), row[f"{reading}_reason"]
+            yield f"    {reading}: {number}: {row[f'{reading}_verdict']} ({reason})"
 
 
 def reading_cells(reading: str, found: Any, *more: str) -> dict[str, Any]:
@@ -182,7 +178,7 @@ def judgement_cells(reading: str, judged: verdicts.Verdict, p: float) -> dict[st
 
 
 def _correlated(
-    group: pd.DataFrame, measure: Column, error: str, confidence: float
+    group: pd.DataFrame, measure: col.Column, error: str, confidence: float
 ) -> tuple[dict[str, statistics.Correlation], dict[str, Any], pd.DataFrame]:
     """Correlate one measure in both readings: the correlations, its row, the runs behind both."""
     runs, left_out = usable(group, measure.name, error)
@@ -199,47 +195,41 @@ def _correlated(
             cells[f"{reading}_{kind}"] = statistics.combined_estimate(
                 shown, measure.name, error, reading, kind
             )
-    row = {
-        "family": measure.family,
-        "measure": measure.label,
-        "column": measure.name,
-        "confidence": confidence,
-    }
+    row = _row(measure.family, measure.label, measure, confidence)
     return found, row | cells | {"runs": len(runs), "left_out": left_out}, runs
 
 
 def _increment(group: pd.DataFrame, error: str, baselines: Sequence[str]) -> dict[str, Any]:
-    runs, left_out = usable(group, LOG_VOLUME.name, error, *baselines)
-    within = statistics.correlation(runs, LOG_VOLUME.name, error, given=baselines)
-    return {
-        "family": "increment",
-        "measure": "log V beyond all baselines",
-        "column": LOG_VOLUME.name,
-        "confidence": within.confidence,
-        **reading_cells(WITHIN, within, "basis", "runs"),
-        "runs": len(runs),
-        "left_out": left_out,
-    }
+    runs, left_out = usable(group, col.LOG_VOLUME.name, error, *baselines)
+    within = statistics.correlation(runs, col.LOG_VOLUME.name, error, given=baselines)
+    row = _row("increment", "log V beyond all baselines", col.LOG_VOLUME, within.confidence)
+    row |= reading_cells(WITHIN, within, "basis", "runs")
+    return row | {"runs": len(runs), "left_out": left_out}
+
+
+def _row(family: str, label: str, measure: col.Column, confidence: float) -> dict[str, Any]:
+    names = ("family", "measure", "column", "confidence")
+    return dict(zip(names, (family, label, measure.name, confidence), strict=True))
 
 
 def _ceiling(group: pd.DataFrame, correlated: Mapping, error: str, confidence: float):
     """Return the lower end of the E1 error's own interval within |A|; None without an E2."""
-    if CEILING in correlated:
-        return correlated[CEILING][WITHIN].low
-    if error == CEILING.name or not np.isfinite(CEILING.values(group)).any():
+    if col.CEILING in correlated:
+        return correlated[col.CEILING][WITHIN].low
+    if error == col.CEILING.name or not np.isfinite(col.CEILING.values(group)).any():
         return None
-    return _correlated(group, CEILING, error, confidence)[0][WITHIN].low
+    return _correlated(group, col.CEILING, error, confidence)[0][WITHIN].low
 
 
 def _judged(
     place: Mapping[str, str],
     found: Mapping[str, statistics.Correlation],
-    measure: Column,
+    measure: col.Column,
     scale: str | None,
     ceiling: float | None,
 ) -> dict[str, Any]:
     """Judge in each reading; the probit link only in the pooled one (rule 5)."""
-    readings = READINGS if measure in PRIMARY else (POOLED,) * (measure == PROBIT)
+    readings = READINGS if measure in PRIMARY else (POOLED,) * (measure == col.PROBIT)
     if not readings:
         return {}
     direction = "negatively" if measure.sign < 0 else "positively"
@@ -247,7 +237,7 @@ def _judged(
     cells: dict[str, Any] = {"claim": claim}
     criterion = verdicts.correlates(measure.sign)
     for reading in readings:
-        limited = ceiling if measure == LOG_VOLUME and reading == WITHIN else None
+        limited = ceiling if measure == col.LOG_VOLUME and reading == WITHIN else None
         note = SEEN if place["error"] == "E1" else ""
         judged = verdicts.judge(criterion, found[reading], scale, note, limited)
         cells |= judgement_cells(reading, judged, verdicts.p_value(criterion, found[reading]))

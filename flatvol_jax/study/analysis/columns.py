@@ -95,90 +95,44 @@ def flagged(frame: pd.DataFrame, flag: str, value: bool = True) -> np.ndarray:
     return np.array([not pd.isna(known) and bool(known) == value for known in frame[flag]], bool)
 
 
+# fmt: off
+# name, label, family, sign, scale, what an axis says, unit
 LOG_VOLUME = Column(
-    "measure.log_volume.heaviside",
-    "log V (Heaviside)",
-    "primary",
-    -1,
-    "ln",
-    "log₁₀ V(f), Heaviside link, EP",
-    "nats",
-)
+    "measure.log_volume.heaviside", "log V (Heaviside)", "primary", -1, "ln",
+    "log₁₀ V(f), Heaviside link, EP", "nats")
 CORRECTED = Column(
-    f"{LOG_VOLUME.name}.corrected", "log V, EP corrected", "estimator", -1, unit="nats"
-)
+    f"{LOG_VOLUME.name}.corrected", "log V, EP corrected", "estimator", -1, unit="nats")
 ESTIMATE = Column(
-    f"{LOG_VOLUME.name}.estimate", "log V, sampling estimate", "estimator", -1, unit="nats"
-)
+    f"{LOG_VOLUME.name}.estimate", "log V, sampling estimate", "estimator", -1, unit="nats")
 PROBIT = Column("measure.log_volume.probit", "log V (probit)", "other link", -1, "ln", unit="nats")
-COUNTED_VOLUME = Column(
-    "measure.log_volume.direct", "log V, counted", "", -1, "ln", "log₁₀ V(f), direct sampling"
-)
-SHARPNESS = Column(
-    "measure.sharpness.best",
-    "sharpness (best found)",
-    "primary",
-    1,
-    "log",
-    "log₁₀ sharpness (best found)",
-)
-ASCENT = Column(
-    "measure.sharpness.sgd",
-    "sharpness (SGD, table 1)",
-    "flatness",
-    1,
-    "log",
-    "log₁₀ sharpness (SGD ascent)",
-)
-SPECTRAL_NORM = Column(
-    "measure.hessian.spectral_norm",
-    "Hessian spectral norm",
-    "flatness",
-    1,
-    "log",
-    "log₁₀ spectral norm of the Hessian",
-)
-LOG_PRODUCT = Column(
-    "measure.hessian.log_product",
-    "Hessian log product, top 50",
-    "flatness",
-    1,
-    "ln",
-    "log₁₀ product of the top eigenvalues",
-)
-FROBENIUS_NORM = Column(
-    "measure.hessian.frobenius_norm",
-    "Hessian Frobenius norm",
-    "flatness",
-    1,
-    "log",
-    "log₁₀ Frobenius norm of the Hessian",
-)
-BASIN_VOLUME = Column(
-    "measure.basin_volume",
-    "log basin volume, from below",
-    "local volume",
-    -1,
-    "ln",
-    "log₁₀ basin volume, from below",
-    "nats",
-)
-LEARNING_COEFFICIENT = Column(
-    "measure.learning_coefficient",
-    "learning coefficient",
-    "local volume",
-    axis="learning coefficient (SGLD)",
-)
 NULL = Column("measure.log_volume_null.heaviside", "log V, as many errors at random", "null", -1)
+COUNTED_VOLUME = Column(
+    "measure.log_volume.direct", "log V, counted", "", -1, "ln", "log₁₀ V(f), direct sampling")
+SHARPNESS = Column(
+    "measure.sharpness.best", "sharpness (best found)", "primary", 1, "log",
+    "log₁₀ sharpness (best found)")
+ASCENT = Column(
+    "measure.sharpness.sgd", "sharpness (SGD, table 1)", "flatness", 1, "log",
+    "log₁₀ sharpness (SGD ascent)")
+SPECTRAL_NORM = Column(
+    "measure.hessian.spectral_norm", "Hessian spectral norm", "flatness", 1, "log",
+    "log₁₀ spectral norm of the Hessian")
+LOG_PRODUCT = Column(
+    "measure.hessian.log_product", "Hessian log product, top 50", "flatness", 1, "ln",
+    "log₁₀ product of the top eigenvalues")
+FROBENIUS_NORM = Column(
+    "measure.hessian.frobenius_norm", "Hessian Frobenius norm", "flatness", 1, "log",
+    "log₁₀ Frobenius norm of the Hessian")
+BASIN_VOLUME = Column(
+    "measure.basin_volume", "log basin volume, from below", "local volume", -1, "ln",
+    "log₁₀ basin volume, from below", "nats")
+LEARNING_COEFFICIENT = Column(
+    "measure.learning_coefficient", "learning coefficient", "local volume",
+    axis="learning coefficient (SGLD)")
 CEILING = Column(TEST_ERROR, "error on E1 (the ceiling)", "ceiling")
+# fmt: on
 MEASURES = (
-    LOG_VOLUME,
-    SHARPNESS,
-    CORRECTED,
-    ESTIMATE,
-    PROBIT,
-    ASCENT,
-    SPECTRAL_NORM,
+    *(LOG_VOLUME, SHARPNESS, CORRECTED, ESTIMATE, PROBIT, ASCENT, SPECTRAL_NORM),
     Column("measure.hessian.lambda_max", "Hessian λ max", "flatness"),
     LOG_PRODUCT,
     Column("measure.hessian.trace", "Hessian trace", "flatness"),
@@ -196,65 +150,30 @@ MEASURES = (
     Column("measure.baseline.margin", "margin", "baseline", -1),
     Column("measure.baseline.parameter_norm", "parameter norm", "baseline"),
     Column("measure.baseline.epochs", "epochs to zero error", "baseline"),
-    NULL,
-    CEILING,
+    *(NULL, CEILING),
 )
 # What stands beside log V in every table: the other link, the null, the ceiling.
 BESIDE_VOLUME = (PROBIT, NULL, CEILING)
 
+# fmt: off
 STATUSES = (
-    Status(
-        "is.ep_converged",
-        "EP converged",
-        "EP did not converge",
-        ("measure.log_volume", "measure.bound"),
-    ),
-    Status(
-        "is.correction_reliable.heaviside",
-        "EP's correction reliable (Heaviside)",
-        "EP's correction is not reliable",
-        (CORRECTED.name,),
-    ),
-    Status(
-        "is.certified.heaviside",
-        "sampling estimate certified (Heaviside)",
-        "the estimate is not certified",
-        (ESTIMATE.name,),
-    ),
-    Status(
-        "is.sharpness_converged",
-        "sharpness converged",
-        "sharpness did not converge",
-        (SHARPNESS.name,),
-    ),
-    Status(
-        "is.sgd_sharpness_converged",
-        "SGD ascent converged",
-        "the SGD ascent did not converge",
-        (ASCENT.name,),
-    ),
-    Status(
-        "is.hessian_converged",
-        "Hessian measures converged",
-        "Hessian measures did not converge",
-        ("measure.hessian",),
-    ),
-    Status(
-        "is.adaptive_sharpness_converged.inf",
-        "adaptive sharpness converged",
-        "adaptive sharpness did not converge",
-        ("measure.adaptive_sharpness.inf",),
-    ),
-    Status(
-        "is.normalized_sharpness_converged",
-        "normalised sharpness converged",
-        "normalised sharpness did not converge",
-        ("measure.normalized_sharpness",),
-    ),
-    Status(
-        "is.learning_coefficient_ok",
-        "learning coefficient settled",
-        "the learning coefficient did not settle",
-        (LEARNING_COEFFICIENT.name,),
-    ),
+    Status("is.ep_converged", "EP converged", "EP did not converge",
+           ("measure.log_volume", "measure.bound")),
+    Status("is.correction_reliable.heaviside", "EP's correction reliable (Heaviside)",
+           "EP's correction is not reliable", (CORRECTED.name,)),
+    Status("is.certified.heaviside", "sampling estimate certified (Heaviside)",
+           "the estimate is not certified", (ESTIMATE.name,)),
+    Status("is.sharpness_converged", "sharpness converged", "sharpness did not converge",
+           (SHARPNESS.name,)),
+    Status("is.sgd_sharpness_converged", "SGD ascent converged", "the SGD ascent did not converge",
+           (ASCENT.name,)),
+    Status("is.hessian_converged", "Hessian measures converged",
+           "Hessian measures did not converge", ("measure.hessian",)),
+    Status("is.adaptive_sharpness_converged.inf", "adaptive sharpness converged",
+           "adaptive sharpness did not converge", ("measure.adaptive_sharpness.inf",)),
+    Status("is.normalized_sharpness_converged", "normalised sharpness converged",
+           "normalised sharpness did not converge", ("measure.normalized_sharpness",)),
+    Status("is.learning_coefficient_ok", "learning coefficient settled",
+           "the learning coefficient did not settle", (LEARNING_COEFFICIENT.name,)),
 )
+# fmt: on

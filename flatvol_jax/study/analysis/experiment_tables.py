@@ -7,35 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.analysis.claims import claims_table, holm_together
-from flatvol_jax.study.analysis.columns import (
-    ATTACK_SIZE,
-    CHANGED,
-    DRAW,
-    EXPERIMENT,
-    OPTIMIZER,
-    OVERTRAIN,
-    PART,
-    SAMPLE,
-    SCALE,
-    SYMMETRY,
-    WORKDIR,
-    ZERO_ERROR,
-    flagged,
-    numbers,
-)
-from flatvol_jax.study.analysis.optimizer_table import (
-    halves_table,
-    optimizer_table,
-    primary_claims,
-)
+from flatvol_jax.study.analysis import columns as col
+from flatvol_jax.study.analysis.claims import claims_table, holm_together, verdict_lines
+from flatvol_jax.study.analysis.optimizer_table import halves_table, optimizer_table, primary_claims
 from flatvol_jax.study.analysis.selection import optimizer_names, require
-from flatvol_jax.study.analysis.statistics import READINGS
-from flatvol_jax.study.analysis.verdicts import interval_text
 
-PLACE = (OPTIMIZER, DRAW, ATTACK_SIZE, SAMPLE)  # names a run within its experiment
+PLACE = (col.OPTIMIZER, col.DRAW, col.ATTACK_SIZE, col.SAMPLE)  # names a run within its experiment
 # Columns that only the records of other studies have: transformed networks, Boolean functions.
-OTHERS = (SYMMETRY, PART)
+OTHERS = (col.SYMMETRY, col.PART)
 # What all runs of an experiment share: the same draws, the same kernel.
 DESIGN = ("hp.data.", "hp.model.", "hp.seed")
 
@@ -69,13 +48,13 @@ def of_scale(frame: pd.DataFrame, scale: str) -> pd.DataFrame:
     Raises:
         ValueError: there are none; names the scales that there are.
     """
-    require(frame, EXPERIMENT, SCALE)
+    require(frame, col.EXPERIMENT, col.SCALE)
     of_sweeps = frame.reindex(columns=list(OTHERS)).isna().all(axis=1)
-    known = frame[frame[EXPERIMENT].notna() & of_sweeps]
-    if not (known[SCALE] == scale).any():
-        there = ", ".join(sorted(map(str, known[SCALE].dropna().unique()))) or "none"
+    known = frame[frame[col.EXPERIMENT].notna() & of_sweeps]
+    if not (known[col.SCALE] == scale).any():
+        there = ", ".join(sorted(map(str, known[col.SCALE].dropna().unique()))) or "none"
         raise ValueError(f"scale: got {scale!r}, wanted one that has records. Try: {there}.")
-    return known[known[SCALE] == scale]
+    return known[known[col.SCALE] == scale]
 
 
 def experiment_tables(
@@ -96,14 +75,14 @@ def experiment_tables(
         ValueError: two records of one run of an optimizer, or runs of an experiment that do not
             share their data, network and seed.
     """
-    require(frame, EXPERIMENT, *PLACE, ZERO_ERROR)
-    beyond = numbers(frame, OVERTRAIN) if OVERTRAIN in frame else np.zeros(len(frame))
-    frame = frame.assign(**{OVERTRAIN: np.nan_to_num(beyond).astype(int)})
+    require(frame, col.EXPERIMENT, *PLACE, col.ZERO_ERROR)
+    beyond = col.numbers(frame, col.OVERTRAIN) if col.OVERTRAIN in frame else np.zeros(len(frame))
+    frame = frame.assign(**{col.OVERTRAIN: np.nan_to_num(beyond).astype(int)})
     _check_one_record_a_run(frame)
     tables = []
-    for experiment, runs in frame.groupby(EXPERIMENT):
+    for experiment, runs in frame.groupby(col.EXPERIMENT):
         _check_one_design(str(experiment), runs)
-        for overtrain in sorted(set(runs[OVERTRAIN])):
+        for overtrain in sorted(set(runs[col.OVERTRAIN])):
             at = _at_epoch(runs, overtrain)
             count = primary_claims(at)
             claims = claims_table(at, scale, seed, count)
@@ -118,8 +97,8 @@ def zero_error_table(frame: pd.DataFrame) -> pd.DataFrame:
 
     Cells are "reached of run"; empty where an optimizer did not run.
     """
-    reached = pd.Series(flagged(frame, ZERO_ERROR), frame.index)
-    cells = reached.groupby([frame[OPTIMIZER], frame[ATTACK_SIZE]]).agg(["sum", "size"])
+    reached = pd.Series(col.flagged(frame, col.ZERO_ERROR), frame.index)
+    cells = reached.groupby([frame[col.OPTIMIZER], frame[col.ATTACK_SIZE]]).agg(["sum", "size"])
     text = cells["sum"].astype(int).astype(str) + " of " + cells["size"].astype(str)
     return text.unstack(fill_value="").reindex(optimizer_names(frame))
 
@@ -134,16 +113,17 @@ def function_movement_table(frame: pd.DataFrame) -> pd.DataFrame:
         Columns optimizer, overtrain, runs, moved (runs of which a label on S + E1 changed since
         zero error), median, most (labels that changed). No rows where it was not recorded.
     """
-    columns = ["optimizer", OVERTRAIN, "runs", "moved", "median", "most"]
-    beyond = frame[np.isfinite(numbers(frame, CHANGED))]
-    rows = []
-    for optimizer in optimizer_names(beyond):
-        for overtrain, runs in beyond[beyond[OPTIMIZER] == optimizer].groupby(OVERTRAIN):
-            changed = numbers(runs, CHANGED)
-            moved, most = int(np.sum(changed > 0)), int(changed.max())
-            median = float(np.median(changed))
-            rows.append((optimizer, int(overtrain), len(runs), moved, median, most))
-    return pd.DataFrame(rows, columns=columns)
+    changed = col.numbers(frame, col.CHANGED)
+    beyond = frame.assign(changed=changed, moved=changed > 0)[np.isfinite(changed)]
+    table = beyond.groupby([col.OPTIMIZER, col.OVERTRAIN]).agg(
+        runs=("changed", "size"),
+        moved=("moved", "sum"),
+        median=("changed", "median"),
+        most=("changed", "max"),
+    )
+    table = table.reindex(optimizer_names(beyond), level=0).reset_index()
+    whole = dict.fromkeys((col.OVERTRAIN, "most"), int)
+    return table.rename(columns={col.OPTIMIZER: "optimizer"}).astype(whole)
 
 
 def flat_table(tables: Sequence[ExperimentTables]) -> pd.DataFrame:
@@ -157,32 +137,25 @@ def flat_table(tables: Sequence[ExperimentTables]) -> pd.DataFrame:
         ):
             if not len(table):
                 continue
-            place = {"experiment": one.experiment, OVERTRAIN: one.overtrain}
+            place = {"experiment": one.experiment, col.OVERTRAIN: one.overtrain}
             left_out = [json.dumps(counts, ensure_ascii=False) for counts in table["left_out"]]
             parts.append(table.assign(**place, table=name, left_out=left_out))
     flat = pd.concat(parts, ignore_index=True)
-    first = ["experiment", OVERTRAIN, "table"]
+    first = ["experiment", col.OVERTRAIN, "table"]
     return flat[first + [name for name in flat if name not in first]]
 
 
 def tables_summary(tables: Sequence[ExperimentTables]) -> Iterator[str]:
     """Write in plain text, of each experiment and epoch, the primary claims and their verdicts."""
-    for of_one in tables:
-        overtrain, frame = of_one.overtrain, of_one.frame
+    for one in tables:
+        overtrain, frame = one.overtrain, one.frame
         later = f", {overtrain} epochs after zero error" if overtrain else ""
         yield (
-            f"{of_one.experiment}{later}: {len(frame)} runs, {frame[DRAW].nunique()} draw(s), "
-            f"{of_one.family} primary claims a reading"
+            f"{one.experiment}{later}: {len(frame)} runs, {frame[col.DRAW].nunique()} draw(s), "
+            f"{one.family} primary claims a reading"
         )
-        for table in (of_one.claims, of_one.differences):
-            for _, row in table[table["family"] == "primary"].iterrows():
-                yield f"  {row['claim']}"
-                for reading in READINGS:
-                    number = interval_text(
-                        *(row[f"{reading}{end}"] for end in ("", "_low", "_high")), "not defined"
-                    )
-                    verdict, reason = row[f"{reading}_verdict"], row[f"{reading}_reason"]
-                    yield f"    {reading}: {number}: {verdict} ({reason})"
+        yield from verdict_lines(one.claims)
+        yield from verdict_lines(one.differences)
 
 
 def _at_epoch(runs: pd.DataFrame, overtrain: int) -> pd.DataFrame:
@@ -190,26 +163,27 @@ def _at_epoch(runs: pd.DataFrame, overtrain: int) -> pd.DataFrame:
 
     Training stops where there is no zero error to go beyond; those levels are incomplete.
     """
-    at = runs[runs[OVERTRAIN] == overtrain]
+    at = runs[runs[col.OVERTRAIN] == overtrain]
     if overtrain == 0:
         return at
-    failed = (runs[OVERTRAIN] == 0) & ~flagged(runs, ZERO_ERROR)
-    carried = runs[failed & runs[OPTIMIZER].isin(at[OPTIMIZER])]
+    failed = (runs[col.OVERTRAIN] == 0) & ~col.flagged(runs, col.ZERO_ERROR)
+    carried = runs[failed & runs[col.OPTIMIZER].isin(at[col.OPTIMIZER])]
     known, there = (pd.MultiIndex.from_frame(rows[list(PLACE)]) for rows in (at, carried))
     return pd.concat([at, carried[~there.isin(known)]], ignore_index=True)
 
 
 def _check_one_record_a_run(frame: pd.DataFrame) -> None:
-    key = [EXPERIMENT, *PLACE, OVERTRAIN]
+    key = [col.EXPERIMENT, *PLACE, col.OVERTRAIN]
     twice = frame[frame.duplicated(key, keep=False)]
     if not len(twice):
         return
     row = twice.iloc[0]
     same = twice[(twice[key] == row[key]).all(axis=1)]
+    experiment, optimizer, draw, size, sample = (row[name] for name in key[:-1])
     raise ValueError(
-        f"{row[EXPERIMENT]}, {row[OPTIMIZER]}, draw {row[DRAW]}, |A| = {row[ATTACK_SIZE]}, sample "
-        f"{row[SAMPLE]}: got {len(same)} records, from {_sources(same)}; wanted one. Choose a "
-        "scale (--scale=) or a folder with one sweep an optimizer (--workdir=)."
+        f"{experiment}, {optimizer}, draw {draw}, |A| = {size}, sample {sample}: got {len(same)} "
+        f"records, from {_sources(same)}; wanted one. Choose a scale (--scale=) or a folder with "
+        "one sweep an optimizer (--workdir=)."
     )
 
 
@@ -229,6 +203,6 @@ def _check_one_design(experiment: str, runs: pd.DataFrame) -> None:
 
 def _sources(rows: pd.DataFrame) -> str:
     """Name the sweeps that records come from, for a message."""
-    known = [column for column in (WORKDIR, SCALE) if column in rows]
+    known = [column for column in (col.WORKDIR, col.SCALE) if column in rows]
     names = rows[known].drop_duplicates().astype(str).to_numpy()
     return " and ".join(" at scale ".join(row) for row in names) if known else "unknown sweeps"

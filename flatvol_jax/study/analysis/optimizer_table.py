@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import comparison, statistics, verdicts
 from flatvol_jax.study.analysis.claims import (
     PRIMARY,
@@ -27,19 +28,6 @@ from flatvol_jax.study.analysis.claims import (
     holm_together,
     judgement_cells,
     reading_cells,
-)
-from flatvol_jax.study.analysis.columns import (
-    ATTACK_SIZE,
-    DRAW,
-    LOG_VOLUME,
-    MEASURES,
-    OPTIMIZER,
-    PROBIT,
-    SAMPLE,
-    SECOND_TEST_ERROR,
-    SHARPNESS,
-    Column,
-    numbers,
 )
 from flatvol_jax.study.analysis.selection import (
     error_column,
@@ -66,8 +54,8 @@ COLUMNS = (
     *("levels", "levels_run", "runs", "left_out"),
 )
 HALVES = {
-    f"{SECOND_TEST_ERROR}.half_1": "E2, first half",
-    f"{SECOND_TEST_ERROR}.half_2": "E2, second half",
+    f"{col.SECOND_TEST_ERROR}.half_1": "E2, first half",
+    f"{col.SECOND_TEST_ERROR}.half_2": "E2, second half",
 }
 
 
@@ -100,7 +88,7 @@ def optimizer_table(
     claims: pd.DataFrame,
     scale: str | None = None,
     error: tuple[str, str] | None = None,
-    measures: Sequence[Column] = MEASURES,
+    measures: Sequence[col.Column] = col.MEASURES,
 ) -> pd.DataFrame:
     """Hold each optimizer's correlations against SGD's: a row an optimizer and measure.
 
@@ -128,16 +116,16 @@ def optimizer_table(
         R_verdict, R_reason, R_half_width, R_decidable; levels, levels_run, runs (of both),
         left_out (reason -> count). No rows without SGD, or with SGD alone.
     """
-    require(frame, OPTIMIZER, DRAW, ATTACK_SIZE, SAMPLE)
+    require(frame, col.OPTIMIZER, col.DRAW, col.ATTACK_SIZE, col.SAMPLE)
     optimizers, count = optimizer_names(frame), primary_claims(frame)
     confidence = comparison.simultaneous_confidence(count)
     others = [name for name in optimizers if name != SGD] if SGD in optimizers else []
     error, error_name = error or error_column(frame)
-    frame = narrowed(frame, error, *(m.name for m in (*MEASURES, *measures)))
+    frame = narrowed(frame, error, *(m.name for m in (*col.MEASURES, *measures)))
     all_complete = comparison.common_levels(frame)
     rows = []
     for other in others:
-        both, everywhere = (f[f[OPTIMIZER].isin((SGD, other))] for f in (frame, all_complete))
+        both, everywhere = (f[f[col.OPTIMIZER].isin((SGD, other))] for f in (frame, all_complete))
         for measure in PRIMARY:
             row, found = _compared(both, other, measure, error, confidence)
             rows.append(row | _judged(row, found, measure, scale, error_name, claims))
@@ -149,8 +137,8 @@ def optimizer_table(
         for measure in measures:
             known = both[np.isfinite(measure.values(both))]
             beside = measure not in PRIMARY and measure.name != error
-            if beside and known[OPTIMIZER].nunique() == 2:
-                level = confidence if measure == PROBIT else 0.95
+            if beside and known[col.OPTIMIZER].nunique() == 2:
+                level = confidence if measure == col.PROBIT else 0.95
                 rows.append(_compared(both, other, measure, error, level)[0])
     table = pd.DataFrame(rows, columns=list(COLUMNS)).assign(error=error_name)
     numeric = {f"{reading}_p": float for reading in READINGS}
@@ -173,7 +161,7 @@ def halves_table(frame: pd.DataFrame, scale: str | None = None) -> pd.DataFrame:
     """
     parts = []
     for half in HALVES.items():
-        if np.isfinite(numbers(frame, half[0])).any():
+        if np.isfinite(col.numbers(frame, half[0])).any():
             claims = claims_table(
                 frame, scale, 0, primary_claims(frame), half, measures=(), permutations=0
             )
@@ -192,9 +180,9 @@ def paired_runs(both: pd.DataFrame, other: str, columns: Sequence[str]) -> Pairs
     """
     complete = comparison.common_levels(both)
     runs, unusable = usable(complete, *columns)
-    level = [DRAW, ATTACK_SIZE]
-    paired = runs[runs.groupby([*level, SAMPLE])[OPTIMIZER].transform("nunique") == 2]
-    shared = paired[paired.groupby(level)[SAMPLE].transform("nunique") > 1]
+    level = [col.DRAW, col.ATTACK_SIZE]
+    paired = runs[runs.groupby([*level, col.SAMPLE])[col.OPTIMIZER].transform("nunique") == 2]
+    shared = paired[paired.groupby(level)[col.SAMPLE].transform("nunique") > 1]
     left_out = {
         "level not completed by both": len(both) - len(complete),
         **unusable,
@@ -202,8 +190,8 @@ def paired_runs(both: pd.DataFrame, other: str, columns: Sequence[str]) -> Pairs
         "its pair is alone on the level": len(paired) - len(shared),
     }
     return Pairs(
-        shared[shared[OPTIMIZER] == SGD],
-        shared[shared[OPTIMIZER] == other],
+        shared[shared[col.OPTIMIZER] == SGD],
+        shared[shared[col.OPTIMIZER] == other],
         len(shared.groupby(level)),
         _count_levels(both),
         {reason: count for reason, count in left_out.items() if count},
@@ -212,11 +200,11 @@ def paired_runs(both: pd.DataFrame, other: str, columns: Sequence[str]) -> Pairs
 
 def _count_levels(both: pd.DataFrame) -> int:
     """Count the levels on which both optimizers have a run, with or without zero error."""
-    return int((both.groupby([DRAW, ATTACK_SIZE])[OPTIMIZER].nunique() == 2).sum())
+    return int((both.groupby([col.DRAW, col.ATTACK_SIZE])[col.OPTIMIZER].nunique() == 2).sum())
 
 
 def _compared(
-    both: pd.DataFrame, other: str, measure: Column, error: str, confidence: float = 0.95
+    both: pd.DataFrame, other: str, measure: col.Column, error: str, confidence: float = 0.95
 ) -> tuple[dict[str, Any], dict[str, comparison.Difference]]:
     """Compare one measure in both readings: its row, and the differences."""
     pairs = paired_runs(both, other, (measure.name, error))
@@ -248,7 +236,7 @@ def _compared(
 def _judged(
     row: Mapping[str, Any],
     found: Mapping[str, comparison.Difference],
-    measure: Column,
+    measure: col.Column,
     scale: str | None,
     error_name: str,
     claims: pd.DataFrame,
@@ -259,7 +247,7 @@ def _judged(
     sgd = claims[(claims["optimizer"] == SGD) & (claims["family"] == "primary")]
     sgd = sgd[sgd["column"] == measure.name].iloc[0]
     low = [ceilings(claims)[name] for name in (SGD, optimizer) if name in ceilings(claims)]
-    breaks = measure == SHARPNESS and optimizer not in NOT_BROKEN
+    breaks = measure == col.SHARPNESS and optimizer not in NOT_BROKEN
     criterion = verdicts.BREAKS if breaks else verdicts.UNCHANGED
     claimed = (
         f"breaks, weaker than SGD's by more than {verdicts.BREAKS_BEYOND}"
@@ -268,7 +256,7 @@ def _judged(
     )
     cells: dict[str, Any] = {"claim": f"{optimizer}: correlation of {measure.label} {claimed}"}
     for reading, difference in found.items():
-        limited = min(low) if low and measure == LOG_VOLUME and reading == WITHIN else None
+        limited = min(low) if low and measure == col.LOG_VOLUME and reading == WITHIN else None
         reference = sgd[f"{reading}_verdict"] if breaks else verdicts.HOLDS
         judged = verdicts.judge(criterion, difference, scale, "; ".join(notes), limited, reference)
         cells |= judgement_cells(reading, judged, verdicts.p_value(criterion, difference))

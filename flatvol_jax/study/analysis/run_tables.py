@@ -3,18 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.analysis.columns import (
-    ASCENT,
-    BASIN_VOLUME,
-    BOUNDS,
-    ESTIMATE,
-    LEARNING_COEFFICIENT,
-    SHARPNESS,
-    STATUSES,
-    ZERO_ERROR,
-    flagged,
-    numbers,
-)
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis.selection import usable
 
 INFORMATIVE_BELOW = 0.5
@@ -25,8 +14,8 @@ FAULT = "is.fault."  # then the measure; meta.fault.MEASURE says what it was
 def bound_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Give, of the usable runs, the fraction where each form of the bound says anything (< 0.5)."""
     rows = []
-    for column, form in BOUNDS.items():
-        values = numbers(usable(frame, column)[0], column)
+    for column, form in col.BOUNDS.items():
+        values = col.numbers(usable(frame, column)[0], column)
         informative = float(np.mean(values < INFORMATIVE_BELOW)) if len(values) else np.nan
         rows.append((form, len(values), informative, _quantile(values, 0), _quantile(values, 0.5)))
     return pd.DataFrame(rows, columns=["form", "runs", "informative", "least", "median"])
@@ -37,24 +26,30 @@ def volume_table(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for link in LINKS:
         name = f"measure.log_volume.{link}"
-        estimate, error = numbers(frame, f"{name}.estimate"), numbers(frame, f"{name}.estimate.se")
+        estimate, error = (
+            col.numbers(frame, f"{name}.estimate"),
+            col.numbers(frame, f"{name}.estimate.se"),
+        )
         known = np.isfinite(estimate + error)
         if not known.any():
             continue
         row = {"link": link, "runs": int(known.sum()), "se": float(np.median(error[known]))}
         for label, column in (("ep", name), ("corrected", f"{name}.corrected")):
-            distance = np.abs(numbers(frame, column) - estimate)[known]
+            distance = np.abs(col.numbers(frame, column) - estimate)[known]
             row |= {label: float(np.median(distance)), f"{label}_most": float(distance.max())}
-        rows.append(row | {"certified": int(flagged(frame, f"is.certified.{link}").sum())})
+        rows.append(row | {"certified": int(col.flagged(frame, f"is.certified.{link}").sum())})
     return pd.DataFrame(rows)
 
 
 def status_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Count how many runs reached zero error and how many of their measures converged."""
-    flags = [(ZERO_ERROR, "zero training error"), *((one.flag, one.says) for one in STATUSES)]
+    flags = [
+        (col.ZERO_ERROR, "zero training error"),
+        *((one.flag, one.says) for one in col.STATUSES),
+    ]
     rows = []
     for flag, says in flags:
-        yes, no = (int(flagged(frame, flag, value).sum()) for value in (True, False))
+        yes, no = (int(col.flagged(frame, flag, value).sum()) for value in (True, False))
         rows.append((says, yes, no, len(frame) - yes - no))
     return pd.DataFrame(rows, columns=["status", "yes", "no", "not recorded"])
 
@@ -65,15 +60,19 @@ def fault_table(frame: pd.DataFrame) -> pd.DataFrame:
     Columns: `fault`, `networks`, `example` (an empty text where the fault says all). A fault that
     no network has is left out.
     """
-    diverged = flagged(frame, "is.diverged")
+    diverged = col.flagged(frame, "is.diverged")
     rows = [
         ("training diverged", diverged, ""),
-        ("zero training error not reached", flagged(frame, ZERO_ERROR, False) & ~diverged, ""),
-        *((status.failure, flagged(frame, status.flag, False), "") for status in STATUSES),
+        (
+            "zero training error not reached",
+            col.flagged(frame, col.ZERO_ERROR, False) & ~diverged,
+            "",
+        ),
+        *((status.failure, col.flagged(frame, status.flag, False), "") for status in col.STATUSES),
     ]
     for column in frame.columns:
         if column.startswith(FAULT):
-            name, at = column.removeprefix(FAULT), flagged(frame, column)
+            name, at = column.removeprefix(FAULT), col.flagged(frame, column)
             texts = frame.get(f"meta.fault.{name}", pd.Series("", index=frame.index))[at]
             rows.append((f"{name} not measured", at, next(iter(texts.dropna()), "")))
     counted = [(fault, int(at.sum()), text) for fault, at, text in rows if at.any()]
@@ -100,16 +99,16 @@ def sharpness_table(frame: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for procedure, column, full in (
-        ("best found", SHARPNESS.name, SHARPNESS.name),
-        ("SGD ascent (table 1)", ASCENT.name, f"{ASCENT.name}.full_batch"),
+        ("best found", col.SHARPNESS.name, col.SHARPNESS.name),
+        ("SGD ascent (table 1)", col.ASCENT.name, f"{col.ASCENT.name}.full_batch"),
     ):
         runs = usable(frame, column)[0]
-        values = numbers(runs, column)
+        values = col.numbers(runs, column)
         if not len(values):
             continue
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = numbers(runs, f"{column}.first_order") / numbers(runs, full)
-            ratio = values / SHARPNESS.values(runs)
+            share = col.numbers(runs, f"{column}.first_order") / col.numbers(runs, full)
+            ratio = values / col.SHARPNESS.values(runs)
         rows.append(
             {
                 "procedure": procedure,
@@ -118,7 +117,7 @@ def sharpness_table(frame: pd.DataFrame) -> pd.DataFrame:
                 "first_order_low": _quantile(share, 0.0),
                 "first_order_median": _quantile(share, 0.5),
                 "first_order_high": _quantile(share, 1.0),
-                "on_face": _quantile(numbers(runs, f"{column}.on_face"), 0.5),
+                "on_face": _quantile(col.numbers(runs, f"{column}.on_face"), 0.5),
                 "to_best_low": _quantile(ratio, 0.0),
                 "to_best_high": _quantile(ratio, 1.0),
                 "negative": int((values < 0).sum()),
@@ -135,11 +134,11 @@ def local_volume_table(frame: pd.DataFrame) -> pd.DataFrame:
         status says so), note. Measures that no run has are left out.
     """
     directions, permutations, gradient = (
-        _quantile(numbers(frame, name), 0.5)
+        _quantile(col.numbers(frame, name), 0.5)
         for name in (
-            f"{BASIN_VOLUME.name}.effective_directions",
-            f"{BASIN_VOLUME.name}.permutations",
-            f"{LEARNING_COEFFICIENT.name}.gradient_norm",
+            f"{col.BASIN_VOLUME.name}.effective_directions",
+            f"{col.BASIN_VOLUME.name}.permutations",
+            f"{col.LEARNING_COEFFICIENT.name}.gradient_norm",
         )
     )
     basin = (
@@ -149,9 +148,14 @@ def local_volume_table(frame: pd.DataFrame) -> pd.DataFrame:
     coefficient = f"presumes a minimum; residual gradient {gradient:.2g} in the median"
     rows = []
     for label, measure, status, note in (
-        ("log V(f), sampled", ESTIMATE, "is.certified.heaviside", "the whole prior"),
-        ("log basin volume", BASIN_VOLUME, "is.basin_volume_ok", basin),
-        ("learning coefficient", LEARNING_COEFFICIENT, "is.learning_coefficient_ok", coefficient),
+        ("log V(f), sampled", col.ESTIMATE, "is.certified.heaviside", "the whole prior"),
+        ("log basin volume", col.BASIN_VOLUME, "is.basin_volume_ok", basin),
+        (
+            "learning coefficient",
+            col.LEARNING_COEFFICIENT,
+            "is.learning_coefficient_ok",
+            coefficient,
+        ),
     ):
         values = measure.values(frame)
         known = np.isfinite(values)
@@ -162,8 +166,8 @@ def local_volume_table(frame: pd.DataFrame) -> pd.DataFrame:
                     "unit": measure.unit,
                     "runs": int(known.sum()),
                     "median": _quantile(values, 0.5),
-                    "se": _quantile(numbers(frame, f"{measure.name}.se"), 0.5),
-                    "trusted": int(flagged(frame[known], status).sum()),
+                    "se": _quantile(col.numbers(frame, f"{measure.name}.se"), 0.5),
+                    "trusted": int(col.flagged(frame[known], status).sum()),
                     "note": note,
                 }
             )

@@ -3,19 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.analysis.columns import (
-    ATTACK_SIZE,
-    DRAW,
-    OPTIMIZER,
-    RUN,
-    SAMPLE,
-    SECOND_TEST_ERROR,
-    STATUSES,
-    TEST_ERROR,
-    ZERO_ERROR,
-    flagged,
-    numbers,
-)
+from flatvol_jax.study.analysis import columns as col
 
 
 def usable(frame: pd.DataFrame, *measures: str) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -24,35 +12,35 @@ def usable(frame: pd.DataFrame, *measures: str) -> tuple[pd.DataFrame, dict[str,
     A run must have reached zero training error, each measure must have converged
     (where its status is recorded) and be finite. A run counts under its first reason.
     """
-    require(frame, DRAW, ATTACK_SIZE)
-    if RUN in frame and frame[RUN].duplicated().any():
-        run = frame.loc[frame[RUN].duplicated(), RUN].iloc[0]
+    require(frame, col.DRAW, col.ATTACK_SIZE)
+    if col.RUN in frame and frame[col.RUN].duplicated().any():
+        run = frame.loc[frame[col.RUN].duplicated(), col.RUN].iloc[0]
         raise ValueError(
             f"frame: got several rows of run {run!r}, wanted one row a run. Select one epoch "
             "and one transform first: rows of a run are not independent."
         )
     left = pd.Series("", index=frame.index, dtype=object)
-    left[~flagged(frame, ZERO_ERROR)] = "zero training error not reached"
+    left[~col.flagged(frame, col.ZERO_ERROR)] = "zero training error not reached"
     for measure in measures:
-        for status in STATUSES:
+        for status in col.STATUSES:
             if measure.startswith(status.measures):
-                left[(left == "") & flagged(frame, status.flag, False)] = status.failure
-        left[(left == "") & ~np.isfinite(numbers(frame, measure))] = f"no value of {measure}"
+                left[(left == "") & col.flagged(frame, status.flag, False)] = status.failure
+        left[(left == "") & ~np.isfinite(col.numbers(frame, measure))] = f"no value of {measure}"
     counts = left[left != ""].value_counts()
     return frame[left == ""], {str(reason): int(count) for reason, count in counts.items()}
 
 
 def error_column(frame: pd.DataFrame) -> tuple[str, str]:
     """Return the column of the error that decides, and its name: E2's, E1's where E2 is empty."""
-    if np.isfinite(numbers(frame, SECOND_TEST_ERROR)).any():
-        return SECOND_TEST_ERROR, "E2"
-    require(frame, TEST_ERROR)
-    return TEST_ERROR, "E1"
+    if np.isfinite(col.numbers(frame, col.SECOND_TEST_ERROR)).any():
+        return col.SECOND_TEST_ERROR, "E2"
+    require(frame, col.TEST_ERROR)
+    return col.TEST_ERROR, "E1"
 
 
 def optimizer_names(frame: pd.DataFrame) -> list[str]:
     """Return the optimizers of a frame, SGD first."""
-    names = {str(name) for name in frame[OPTIMIZER].dropna()}
+    names = {str(name) for name in frame[col.OPTIMIZER].dropna()}
     return sorted(names, key=lambda name: (name != "sgd", name))
 
 
@@ -61,7 +49,7 @@ def narrowed(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
     Records have hundreds of columns, and each selection of rows copies all of them.
     """
-    names = {RUN, DRAW, ATTACK_SIZE, SAMPLE, OPTIMIZER, *columns}
+    names = {col.RUN, col.DRAW, col.ATTACK_SIZE, col.SAMPLE, col.OPTIMIZER, *columns}
     return frame[[name for name in frame if name in names or name.startswith("is.")]]
 
 

@@ -158,9 +158,12 @@ def p_value(criterion: Criterion, found: Correlation | Difference) -> float:
     One-sided; of a margin the larger of two one-sided tests (TOST, Schuirmann 1987).
     """
     scale, error = (np.arctanh, "z_standard_error") if _is_rho(found) else (float, "standard_error")
-    ends = [(found.estimate, criterion.low), (criterion.high, found.estimate)]
-    distance = min(scale(b) - scale(a) for b, a in ends if np.isfinite([a, b]).all())
-    return t_test(distance, getattr(found, error), found.freedom if found.draws > 1 else 0)
+    distances = []
+    if np.isfinite(criterion.low):
+        distances.append(scale(found.estimate) - scale(criterion.low))
+    if np.isfinite(criterion.high):
+        distances.append(scale(criterion.high) - scale(found.estimate))
+    return t_test(min(distances), getattr(found, error), found.freedom if found.draws > 1 else 0)
 
 
 def _decidable(criterion: Criterion, found: Correlation | Difference) -> float:

@@ -8,30 +8,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flatvol_jax.study.analysis.columns import (
-    ALPHA,
-    LAYER,
-    LOG_PRODUCT,
-    LOG_VOLUME,
-    SPECTRAL_NORM,
-    SYMMETRY,
-    UNCHANGED,
-    flagged,
-    numbers,
-)
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis.selection import require
 from flatvol_jax.study.audit.table import CHANGES, NOT_SEEN, STAYS, audit_table, ratios
 from flatvol_jax.study.report import style
 
 NAMES = {"layer": "layer {} scaled by α", "unit": "units of layer {} scaled by αᶻ, z in [−1, 1]"}
 # Their lines lie on those of λ max and of the trace; the table has them.
-LEFT_OUT = (SPECTRAL_NORM.name, "measure.hessian.trace.gauss_newton")
+LEFT_OUT = (col.SPECTRAL_NORM.name, "measure.hessian.trace.gauss_newton")
 COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a4b00", "#882255"),
     *("#332288", "#999933", "#44aa99"),
 )
 MARKERS = "osD^vXP<>"
-VOLUME = LOG_VOLUME.name
+VOLUME = col.LOG_VOLUME.name
 THICK = {"color": "black", "linewidth": 2.6, "zorder": 1.8}
 FLAT = {"color": "#b4b4bc", "linewidth": 5.5, "zorder": 1.7}
 
@@ -51,12 +41,14 @@ def symmetry_audit_figure(frame: pd.DataFrame) -> Figure:
     Raises:
         ValueError: columns that are missing, no row of the network as trained, no α.
     """
-    require(frame, SYMMETRY, LAYER, ALPHA)
-    if "none" not in set(frame[SYMMETRY]):
+    require(frame, col.SYMMETRY, col.LAYER, col.ALPHA)
+    if "none" not in set(frame[col.SYMMETRY]):
         raise ValueError('frame: got no row with transform.symmetry "none", wanted the network.')
-    known = (numbers(frame, ALPHA) > 0) & (numbers(frame, LAYER) > 0)
-    scaled = frame[frame[SYMMETRY].isin(NAMES) & known]
-    groups = list(dict.fromkeys(zip(scaled[SYMMETRY], scaled[LAYER].astype(int), strict=True)))
+    known = (col.numbers(frame, col.ALPHA) > 0) & (col.numbers(frame, col.LAYER) > 0)
+    scaled = frame[frame[col.SYMMETRY].isin(NAMES) & known]
+    groups = list(
+        dict.fromkeys(zip(scaled[col.SYMMETRY], scaled[col.LAYER].astype(int), strict=True))
+    )
     if not groups:
         raise ValueError(
             'frame: got no row with an α, wanted a rescaling: "layer" or "unit" in '
@@ -95,9 +87,9 @@ def _looks(table: pd.DataFrame) -> dict[str, dict]:
 
 
 def _draw(axis: Axes, frame, symmetry: str, layer: int, rows: pd.DataFrame, looks: dict) -> None:
-    own = (frame[SYMMETRY] == symmetry) & (numbers(frame, LAYER) == layer)
-    shown = (own & (numbers(frame, ALPHA) > 0)) | (frame[SYMMETRY] == "none")
-    alphas = np.where(frame[SYMMETRY] == "none", 1.0, numbers(frame, ALPHA))[shown]
+    own = (frame[col.SYMMETRY] == symmetry) & (col.numbers(frame, col.LAYER) == layer)
+    shown = (own & (col.numbers(frame, col.ALPHA) > 0)) | (frame[col.SYMMETRY] == "none")
+    alphas = np.where(frame[col.SYMMETRY] == "none", 1.0, col.numbers(frame, col.ALPHA))[shown]
     order = np.argsort(alphas, kind="stable")
     quiet = {STAYS: [], NOT_SEEN: []}
     for row in rows[np.isfinite(rows["largest"])].itertuples():
@@ -120,7 +112,7 @@ def _draw(axis: Axes, frame, symmetry: str, layer: int, rows: pd.DataFrame, look
 
 def _title(runs: pd.DataFrame, symmetry: str, layer: int, quiet: dict) -> str:
     lines = [NAMES[symmetry].format(layer)]
-    yes, no = (flagged(runs, UNCHANGED, value).sum() for value in (True, False))
+    yes, no = (col.flagged(runs, col.UNCHANGED, value).sum() for value in (True, False))
     if yes + no:
         lines.append(f"function unchanged at {yes} of {yes + no} α")
     for names, what in zip(quiet.values(), ("grey, constant", "grey, within error"), strict=True):
@@ -131,7 +123,7 @@ def _title(runs: pd.DataFrame, symmetry: str, layer: int, quiet: dict) -> str:
 
 def _legend(figure: Figure, table: pd.DataFrame, looks: dict, columns: int) -> None:
     labels = dict(zip(table["column"], table["measure"], strict=True))
-    labels[LOG_PRODUCT.name] = "Hessian geometric mean eigenvalue"
+    labels[col.LOG_PRODUCT.name] = "Hessian geometric mean eigenvalue"
     entries = [(labels[name], look) for name, look in looks.items()]
     if VOLUME in labels:
         entries.insert(0, (f"{labels[VOLUME]}, ratio of logs", THICK))

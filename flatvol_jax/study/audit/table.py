@@ -5,18 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.analysis.columns import (
-    LAYER,
-    LOG_PRODUCT,
-    LOG_VOLUME,
-    MEASURES,
-    PROBIT,
-    SYMMETRY,
-    UNCHANGED,
-    Column,
-    flagged,
-    numbers,
-)
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis.selection import require
 
 UNCHANGED_WITHIN = 1e-3  # relative; float32 parameters and searches leave 1e-5 or so
@@ -29,8 +18,8 @@ _NONE = ("permutation",)
 # Under which symmetries a measure is invariant, by its definition. Relative flatness of a layer
 # also survives the scaling of the layer's own units, not that of its inputs.
 CLAIMED = {
-    LOG_VOLUME.name: _EVERY,
-    PROBIT.name: _EVERY,
+    col.LOG_VOLUME.name: _EVERY,
+    col.PROBIT.name: _EVERY,
     "measure.adaptive_sharpness.inf": _EVERY,
     "measure.adaptive_sharpness.2": _EVERY,
     "measure.average_sharpness.adaptive": _EVERY,
@@ -41,24 +30,24 @@ CLAIMED = {
     "measure.relative_flatness.layer_2.norm_trace": _LAYERS,
 }
 EXTRA = (
-    Column("measure.hessian.trace.gauss_newton", "Hessian trace (exact)", "flatness"),
-    Column("measure.average_sharpness.plain", "average sharpness", "flatness"),
-    Column("measure.adaptive_sharpness.2", "adaptive sharpness (worst, 2-norm)", "invariant"),
-    Column("measure.relative_flatness.layer_1.norm_trace", "‖W₁‖² tr H₁", "invariant"),
-    Column("measure.relative_flatness.layer_2.norm_trace", "‖W₂‖² tr H₂", "invariant"),
+    col.Column("measure.hessian.trace.gauss_newton", "Hessian trace (exact)", "flatness"),
+    col.Column("measure.average_sharpness.plain", "average sharpness", "flatness"),
+    col.Column("measure.adaptive_sharpness.2", "adaptive sharpness (worst, 2-norm)", "invariant"),
+    col.Column("measure.relative_flatness.layer_1.norm_trace", "‖W₁‖² tr H₁", "invariant"),
+    col.Column("measure.relative_flatness.layer_2.norm_trace", "‖W₂‖² tr H₂", "invariant"),
 )
 
 
-def audited(frame: pd.DataFrame) -> list[Column]:
+def audited(frame: pd.DataFrame) -> list[col.Column]:
     """Return the measures of an audit's records that a parametrisation could move."""
     return [
         measure
-        for measure in (*MEASURES, *EXTRA)
-        if np.isfinite(numbers(frame, measure.name)).any() and not _of_the_function(measure)
+        for measure in (*col.MEASURES, *EXTRA)
+        if np.isfinite(col.numbers(frame, measure.name)).any() and not _of_the_function(measure)
     ]
 
 
-def _of_the_function(measure: Column) -> bool:
+def _of_the_function(measure: col.Column) -> bool:
     """Whether it is read from f alone, as baselines are, or is a constant of training."""
     read = measure.family in ("baseline", "ceiling")
     return read and "parameter_norm" not in measure.name
@@ -69,11 +58,11 @@ def ratios(frame: pd.DataFrame, column: str) -> np.ndarray:
 
     For the log product it is the ratio of geometric mean eigenvalues.
     """
-    base = frame[SYMMETRY].to_numpy() == "none"
-    values = numbers(frame, column)
-    if column == LOG_PRODUCT.name:
+    base = frame[col.SYMMETRY].to_numpy() == "none"
+    values = col.numbers(frame, column)
+    if column == col.LOG_PRODUCT.name:
         with np.errstate(invalid="ignore"):  # no eigenvalue has no mean
-            values = values / numbers(frame, f"{LOG_PRODUCT.name}.count")
+            values = values / col.numbers(frame, f"{col.LOG_PRODUCT.name}.count")
         return np.exp(values - values[base][0])
     return values / values[base][0]
 
@@ -91,9 +80,9 @@ def audit_table(frame: pd.DataFrame) -> pd.DataFrame:
         "within error": errors is at most 4, "changes"), claimed (whether the definition makes it
         invariant), transforms.
     """
-    require(frame, SYMMETRY, LAYER)
+    require(frame, col.SYMMETRY, col.LAYER)
     rows = []
-    groups = frame[frame[SYMMETRY] != "none"].groupby([SYMMETRY, LAYER], sort=False)
+    groups = frame[frame[col.SYMMETRY] != "none"].groupby([col.SYMMETRY, col.LAYER], sort=False)
     for measure in audited(frame):
         ratio = pd.Series(ratios(frame, measure.name), index=frame.index)
         errors = pd.Series(_in_errors(frame, measure.name), index=frame.index)
@@ -121,8 +110,8 @@ def audit_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _in_errors(frame: pd.DataFrame, column: str) -> np.ndarray:
     """Return |difference to the network as trained| in joint standard errors; NaN without any."""
-    base = frame[SYMMETRY].to_numpy() == "none"
-    values, errors = numbers(frame, column), numbers(frame, f"{column}.se")
+    base = frame[col.SYMMETRY].to_numpy() == "none"
+    values, errors = col.numbers(frame, column), col.numbers(frame, f"{column}.se")
     joint = np.hypot(errors, errors[base][0])
     return np.abs(values - values[base][0]) / np.where(joint > 0, joint, np.nan)
 
@@ -135,12 +124,14 @@ def _verdict(change: float, errors: float) -> str:
 
 def audit_summary(frame: pd.DataFrame, table: pd.DataFrame) -> Iterator[str]:
     """Write in plain text: was the function kept, on whose data, the table, a line a measure."""
-    kept, identical = (flagged(frame, flag).sum() for flag in (UNCHANGED, "is.output_identical"))
+    kept, identical = (
+        col.flagged(frame, flag).sum() for flag in (col.UNCHANGED, "is.output_identical")
+    )
     yield (
         f"{kept} of {len(frame)} forms have the same function on S and E1, "
         f"{identical} the same outputs to the last bit; the smallest |output| is "
-        f"{numbers(frame, 'measure.output.least').min():.2g}, outputs moved by at most "
-        f"{numbers(frame, 'measure.output.largest_change').max():.2g}"
+        f"{col.numbers(frame, 'measure.output.least').min():.2g}, outputs moved by at most "
+        f"{col.numbers(frame, 'measure.output.largest_change').max():.2g}"
     )
     if "meta.data" in frame:
         yield f"log V and all other numbers are of {frame['meta.data'].iloc[0]}"

@@ -6,17 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import statistics
-from flatvol_jax.study.analysis.columns import (
-    ASCENT,
-    COUNTED_VOLUME,
-    OVERTRAIN,
-    PART,
-    SHARPNESS,
-    SPECTRAL_NORM,
-    Column,
-    numbers,
-)
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.formatting import correlation
 from flatvol_jax.study.report.scatter import Look, write_title
@@ -24,12 +15,14 @@ from flatvol_jax.study.report.scatter import Look, write_title
 FUNCTION, RANK, MINORITY = "function.id", "function.rank", "function.minority"
 MINIMA, TRIED = "measure.minima", "measure.minima.tried"
 OF_MINIMA = ("measure.sharpness.", "measure.hessian.")  # means over the minima of a function
-VOLUME = COUNTED_VOLUME
+VOLUME = col.COUNTED_VOLUME
 LOOK = Look(points=9, line=60)
 STAR = {"s": 60, "color": style.INK, "edgecolors": "white", "linewidths": 0.6}
 
-ESTIMATE = Column("measure.log_volume.estimate", "log V, NNGP sampled", scale="ln")
-COMPLEXITY = Column("measure.complexity.lempel_ziv", "Lempel-Ziv complexity (bits)", unit="bits")
+ESTIMATE = col.Column("measure.log_volume.estimate", "log V, NNGP sampled", scale="ln")
+COMPLEXITY = col.Column(
+    "measure.complexity.lempel_ziv", "Lempel-Ziv complexity (bits)", unit="bits"
+)
 
 # Of the parity of the number of labels in the minority: name, colour.
 EVEN, ODD = ("minority even", "#0072b2"), ("minority odd", "#d55e00")
@@ -51,17 +44,17 @@ def volume_sharpness_figure(frame: pd.DataFrame) -> Figure | None:
     Returns:
         None where no function has both a volume and a sharpness.
     """
-    return _figure(frame, (VOLUME, SHARPNESS), (VOLUME, ASCENT))
+    return _figure(frame, (VOLUME, col.SHARPNESS), (VOLUME, col.ASCENT))
 
 
 def sharpness_norm_figure(frame: pd.DataFrame) -> Figure | None:
     """Draw fig. S1: log10 sharpness (best found) against log10 spectral norm of the Hessian."""
-    return _figure(frame, (SHARPNESS, SPECTRAL_NORM))
+    return _figure(frame, (col.SHARPNESS, col.SPECTRAL_NORM))
 
 
 def volume_norm_figure(frame: pd.DataFrame) -> Figure | None:
     """Draw fig. S2: log10 V(f) against log10 spectral norm of the Hessian."""
-    return _figure(frame, (VOLUME, SPECTRAL_NORM))
+    return _figure(frame, (VOLUME, col.SPECTRAL_NORM))
 
 
 def complexity_figure(frame: pd.DataFrame) -> Figure | None:
@@ -81,7 +74,7 @@ def rank_figure(frame: pd.DataFrame) -> Figure | None:
     """
     rows = part(frame, "frequency")
     counts, functions, samples = (
-        numbers(rows, column)
+        col.numbers(rows, column)
         for column in ("frequency.count", "frequency.functions", "meta.samples")
     )
     if not (counts * functions * samples > 0).any():
@@ -113,20 +106,24 @@ def function_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 def epochs_of(rows: pd.DataFrame) -> list[float]:
     """Return the epochs after zero error at which minima were measured; [0] without any."""
-    return sorted(rows[OVERTRAIN].dropna().unique()) if OVERTRAIN in rows and len(rows) else [0]
+    return (
+        sorted(rows[col.OVERTRAIN].dropna().unique())
+        if col.OVERTRAIN in rows and len(rows)
+        else [0]
+    )
 
 
 def at_epoch(rows: pd.DataFrame, epoch: float) -> pd.DataFrame:
     """Return the rows of one of `epochs_of`."""
-    return rows[rows[OVERTRAIN] == epoch] if OVERTRAIN in rows else rows
+    return rows[rows[col.OVERTRAIN] == epoch] if col.OVERTRAIN in rows else rows
 
 
 def part(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the rows of one part of the records; none where there is no such part."""
-    return frame[frame[PART] == name] if PART in frame else frame.iloc[:0]
+    return frame[frame[col.PART] == name] if col.PART in frame else frame.iloc[:0]
 
 
-def _figure(frame: pd.DataFrame, *panels: tuple[Column, Column]) -> Figure | None:
+def _figure(frame: pd.DataFrame, *panels: tuple[col.Column, col.Column]) -> Figure | None:
     """Draw a column for each pair of quantities, x and y, that any function has; None without one.
 
     A row of panels an epoch of the minima, one row where no quantity is of minima.
@@ -149,7 +146,7 @@ def _figure(frame: pd.DataFrame, *panels: tuple[Column, Column]) -> Figure | Non
 
 
 def _panel(
-    axis: Axes, rows: pd.DataFrame, panel: tuple[Column, Column], epoch: float | None
+    axis: Axes, rows: pd.DataFrame, panel: tuple[col.Column, col.Column], epoch: float | None
 ) -> None:
     reason = _reasons(rows, *panel)
     used = rows[reason == ""]
@@ -160,7 +157,7 @@ def _panel(
     write_title(axis, lines, LOOK)
 
 
-def _draw(axis: Axes, rows: pd.DataFrame, x: Column, y: Column) -> None:
+def _draw(axis: Axes, rows: pd.DataFrame, x: col.Column, y: col.Column) -> None:
     (across, _), (up, _) = drawn = x.drawn(rows), y.drawn(rows)
     style.error_bars(axis, *drawn, width=0.4, alpha=0.4, colour=style.MIDDLE)
     groups = _groups(rows)
@@ -183,7 +180,9 @@ def _legend(figure: Figure, rows: pd.DataFrame) -> None:
     style.legend(figure, handles, len(handles), markerscale=0.7, handletextpad=0.2)
 
 
-def _title(rows: pd.DataFrame, panel: tuple[Column, Column], left_out: pd.Series) -> list[str]:
+def _title(
+    rows: pd.DataFrame, panel: tuple[col.Column, col.Column], left_out: pd.Series
+) -> list[str]:
     groups = _groups(rows)
     even, odd, constant = groups[EVEN], groups[ODD], groups[CONSTANT]
     lines = [f"Spearman ρ {_rho(rows, panel)}"]
@@ -198,15 +197,15 @@ def _title(rows: pd.DataFrame, panel: tuple[Column, Column], left_out: pd.Series
     return lines
 
 
-def _rho(rows: pd.DataFrame, panel: tuple[Column, Column]) -> str:
-    x, y = (numbers(rows, quantity.name) for quantity in panel)
+def _rho(rows: pd.DataFrame, panel: tuple[col.Column, col.Column]) -> str:
+    x, y = (col.numbers(rows, quantity.name) for quantity in panel)
     value = statistics.within_level(x, y, np.zeros(len(rows)))
     return f"{correlation(value)} (n = {len(rows)})"
 
 
 def _groups(rows: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
     """Return who is in each group, (n,) bool each."""
-    minority = numbers(rows, MINORITY)
+    minority = col.numbers(rows, MINORITY)
     even, constant = minority % 2 == 0, minority == 0
     return {
         EVEN: even & ~constant,
@@ -216,13 +215,13 @@ def _groups(rows: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
     }
 
 
-def _reasons(rows: pd.DataFrame, *quantities: Column) -> pd.Series:
+def _reasons(rows: pd.DataFrame, *quantities: col.Column) -> pd.Series:
     """Say why each function is left out, "" where it has all quantities."""
-    minima, tried = (numbers(rows, column) for column in (MINIMA, TRIED))
+    minima, tried = (col.numbers(rows, column) for column in (MINIMA, TRIED))
     none_found = (minima == 0) & ~(tried == 0)
     reasons = pd.Series("", index=rows.index, dtype=object)
     for quantity in quantities:
-        missing = ~np.isfinite(numbers(rows, quantity.name)) & (reasons == "")
+        missing = ~np.isfinite(col.numbers(rows, quantity.name)) & (reasons == "")
         reasons[missing] = f"without {quantity.name}"
         if quantity.name.startswith(OF_MINIMA):
             reasons[missing & none_found] = "without a minimum"

@@ -56,7 +56,7 @@ def posterior_figure(frame: pd.DataFrame) -> Figure | None:
         return None
     targets = list(dict.fromkeys(rows[KEYS[:2]].itertuples(index=False, name=None)))
     optimizers = list(dict.fromkeys(rows[KEYS[2]]))
-    summaries = {summary["key"]: summary for summary in posterior_summaries(frame)}
+    table = posterior_table(frame)
     with style.applied():
         figure = style.new_figure(len(optimizers), len(targets))
         shape = len(targets), len(optimizers)
@@ -66,7 +66,7 @@ def posterior_figure(frame: pd.DataFrame) -> Figure | None:
             for axis, optimizer in zip(line, optimizers, strict=True):
                 key = (*target, optimizer)
                 _draw(axis, rows[(rows[KEYS] == list(key)).all(axis=1)])
-                write_title(axis, _lines(key, summaries.get(key)), LOOK)
+                write_title(axis, _lines(key, table), LOOK)
                 handles |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
             line[0].set_ylabel(FOUND.axis_label)
         for axis in axes[-1]:
@@ -76,44 +76,41 @@ def posterior_figure(frame: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def posterior_summaries(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return part "posterior_summary", an entry a (system, target, optimizer).
+def posterior_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return part "posterior_summary", a row a system, target, optimizer and reference of P_B.
 
     Returns:
-        For each: `key`; `seeds`, `zero_error`, `matching` (direct samples that fit S); `train`,
-        `train_se`, log10 P(S); and `references`, with for each reference of P_B whose slope or
-        total variation is known its `name`, `slope`, `slope_se`, `functions` in the fit,
-        `variation`, and of its null the mean, 2.5% and 97.5%: `null`, `low`, `high`.
+        Columns system, target, optimizer; seeds, zero_error, matching (direct samples that fit S);
+        train, train_se, log10 P(S); of a reference whose slope or total variation is known its
+        name, slope, slope_se, functions in the fit, variation, and of its null the mean, 2.5% and
+        97.5%: null, low, high. One row with name None where none is known.
     """
     rows = part(frame, "posterior_summary")
     if any(key not in rows for key in KEYS):
-        return []
-    train, train_se = TRAIN.drawn(rows)
-    return [
-        {
-            "key": tuple(row[key] for key in KEYS),
+        return pd.DataFrame()
+    table = []
+    for row, train, error in zip(rows.to_dict("records"), *TRAIN.drawn(rows), strict=True):
+        place = {
+            **dict(zip(("system", "target", "optimizer"), map(row.get, KEYS), strict=True)),
             "seeds": row.get("meta.seeds"),
             "zero_error": row.get("meta.zero_error"),
             "matching": row.get("meta.matching"),
-            "train": train[i],
-            "train_se": train_se[i],
-            "references": [found for name in REFERENCES if (found := _reference(row, name))],
+            "train": train,
+            "train_se": error,
+            "name": None,
         }
-        for i, row in enumerate(rows.to_dict("records"))
-    ]
+        known = [place | _reference(row, name) for name in REFERENCES]
+        table += [found for found in known if found["name"]] or [place]
+    return pd.DataFrame(table)
 
 
 def _reference(row: dict[str, Any], name: str) -> dict[str, Any]:
     """Return slope and total variation against one reference; empty where neither is known."""
     slope, variation = f"measure.slope.{name}", f"measure.total_variation.{name}"
     columns = {
-        "slope": slope,
-        "slope_se": f"{slope}.se",
-        "functions": f"{slope}.functions",
-        "variation": variation,
-        "null": f"{variation}.null",
-        "low": f"{variation}.null.low",
-        "high": f"{variation}.null.high",
+        **{"slope": slope, "slope_se": f"{slope}.se", "functions": f"{slope}.functions"},
+        **{"variation": variation, "null": f"{variation}.null"},
+        **{end: f"{variation}.null.{end}" for end in ("low", "high")},
     }
     found = {key: row.get(column) for key, column in columns.items()}
     known = pd.notna(found["slope"]) or pd.notna(found["variation"])
@@ -152,19 +149,19 @@ def _draw(axis: Axes, rows: pd.DataFrame) -> None:
     axis.xaxis.set_tick_params(labelbottom=True)
 
 
-def _lines(key: tuple[str, ...], summary: dict[str, Any] | None) -> list[str]:
+def _lines(key: tuple[str, ...], table: pd.DataFrame) -> list[str]:
     """Write the title of a panel."""
-    name = ", ".join(key)
-    if summary is None:
-        return [name]
-    reached, seeds = number(summary["zero_error"], 6), number(summary["seeds"], 6)
-    lines = [f"{name}: {reached} of {seeds} seeds at zero error"]
-    for found in summary["references"]:
-        slope = measured(found["slope"], found["slope_se"])
-        line = f"{found['name']}: slope {slope}, n = {number(found['functions'])}"
-        if pd.notna(found["variation"]):
-            names = ("variation", "low", "high")
-            variation, low, high = (number(found[name], 2) for name in names)
-            line += f"; TV {variation}, null {low} to {high}"
-        lines.append(line)
+    rows = [row for row in table.itertuples() if (row.system, row.target, row.optimizer) == key]
+    if not rows:
+        return [", ".join(key)]
+    reached, seeds = number(rows[0].zero_error, 6), number(rows[0].seeds, 6)
+    lines = [f"{', '.join(key)}: {reached} of {seeds} seeds at zero error"]
+    for row in rows:
+        if pd.notna(row.name):
+            slope = measured(row.slope, row.slope_se)
+            line = f"{row.name}: slope {slope}, n = {number(row.functions)}"
+            if pd.notna(row.variation):
+                variation, low, high = (number(n, 2) for n in (row.variation, row.low, row.high))
+                line += f"; TV {variation}, null {low} to {high}"
+            lines.append(line)
     return lines

@@ -1,6 +1,6 @@
 """One self-contained report.html of the Boolean experiment, and its figures by name."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -23,10 +23,10 @@ from flatvol_jax.study.boolean.figures import (
     volume_norm_figure,
     volume_sharpness_figure,
 )
-from flatvol_jax.study.boolean.posterior_figure import posterior_figure, posterior_summaries
+from flatvol_jax.study.boolean.posterior_figure import posterior_figure, posterior_table
 from flatvol_jax.study.boolean.width_figure import ep_volumes, width_figure, width_table
 from flatvol_jax.study.engine.plan import flatten
-from flatvol_jax.study.report import formatting, page
+from flatvol_jax.study.report import page
 from flatvol_jax.study.report.pictures import Picture, drawn_pictures
 
 LISTED = 20  # functions in the table
@@ -79,7 +79,7 @@ def write_boolean_report(
         },
         listed=function_table(functions),
         widths=width_table(frame),
-        posteriors=list(_posterior_rows(frame)),
+        posteriors=posterior_table(frame),
     )
 
 
@@ -107,15 +107,3 @@ def function_table(functions: pd.DataFrame) -> pd.DataFrame:
     columns["ep"] = ep_volumes(functions)
     columns["id"] = functions[FUNCTION].to_numpy() if FUNCTION in functions else None
     return pd.DataFrame(columns).sort_values("rank", kind="stable").head(LISTED)
-
-
-def _posterior_rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield a row a reference of P_B, or one where a comparison has none."""
-    number = formatting.number
-    for row in posterior_summaries(frame):
-        place = dict(zip(("system", "target", "optimizer"), row["key"], strict=True))
-        place["reached"] = f"{number(row['zero_error'])} of {number(row['seeds'])}"
-        for found in row["references"] or [{}]:
-            null = [number(found.get(name)) for name in ("null", "low", "high")]
-            between = f"{null[0]} [{null[1]}, {null[2]}]" if found else formatting.DASH
-            yield {**row, **place, **found, "between": between}

@@ -48,14 +48,13 @@ def render_page(template: str, context: Mapping[str, Any], **content: Any) -> st
     environment.filters |= {name: getattr(formatting, name) for name in FILTERS}
     shared = ("table", "verdict", "estimate", "both_readings")
     environment.globals |= {name: getattr(tables, name) for name in shared}
+    environment.globals |= {"least_draws": verdicts.LEAST_DRAWS, "scales": verdicts.SCALES}
     return environment.get_template(template).render(
         title=context.get("title") or "flatvol_jax",
         **{name: context.get(name) for name in ("command", "commit", "scale", "wall_seconds")},
         versions=dict(context.get("versions") or {}),
         rules=verdicts.rules_text(),
         rules_hash=verdicts.rules_hash(),
-        least_draws=verdicts.LEAST_DRAWS,
-        scales=verdicts.SCALES,
         **content,
     )
 

@@ -40,11 +40,6 @@ def write_comparison(
     )
 
 
-def rows_beside(claims: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Return by optimizer what stands beside log V: the probit link, the null and the ceiling."""
-    return _by_optimizer(claims[claims["column"].isin([m.name for m in BESIDE_VOLUME])])
-
-
 def _experiment(name: str, tables: Sequence[ExperimentTables]) -> dict[str, Any]:
     epochs = {i: one for i, one in enumerate(tables) if one.experiment == name}
     frames = pd.concat([one.frame for one in epochs.values()], ignore_index=True)
@@ -73,7 +68,7 @@ def _epoch(tables: ExperimentTables, prefix: str) -> dict[str, Any]:
         "one_draw": bool((claims["within_draws"] <= 1).all()),
         "claims": tables.family,
         "confidence": primary["confidence"].iloc[0],
-        "judged": list(_judged_rows(claims, primary, judged)),
+        "judged": list(judged_rows(claims, judged)),
         "correlates": primary.to_dict("records"),
         "differences": judged.to_dict("records"),
         "halves": tables.halves,
@@ -87,21 +82,25 @@ def _epoch(tables: ExperimentTables, prefix: str) -> dict[str, Any]:
     }
 
 
-def _judged_rows(
-    claims: pd.DataFrame, primary: pd.DataFrame, judged: pd.DataFrame
+def judged_rows(
+    claims: pd.DataFrame, differences: pd.DataFrame | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yield the judged claims, below log V what stands beside it, then those against SGD."""
-    beside, error = rows_beside(claims), claims["error"].iloc[0]
+    """Yield the judged claims, below log V what stands beside it, then those against SGD.
+
+    What stands beside log V is the probit link, the null and the ceiling.
+    """
+    error = claims["error"].iloc[0]
+    beside = _by_optimizer(claims[claims["column"].isin([m.name for m in BESIDE_VOLUME])])
     question = (
         f"Spearman's correlation with the error on {error}; below log V the probit link, the null "
         "and the ceiling"
     )
-    for row in primary.to_dict("records"):
+    for row in claims[claims["family"] == "primary"].to_dict("records"):
         yield {**row, "question": question, "name": row["claim"], "of_levels": ""}
         for other in beside.get(row["optimizer"], ()) if row["column"] == LOG_VOLUME.name else ():
             name = f"{other['optimizer']}: {other['measure']}"
             yield {**other, "question": question, "name": name, "of_levels": ""}
-    for row in judged.to_dict("records"):
+    for row in () if differences is None else differences.to_dict("records"):
         question = f"how much weaker than with {SGD}, same draws"
         yield {**row, "question": question, "name": row["claim"]}
 

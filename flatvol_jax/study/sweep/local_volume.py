@@ -7,21 +7,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import selection
-from flatvol_jax.study.analysis.columns import (
-    BASIN_VOLUME,
-    LEARNING_COEFFICIENT,
-    LOG_VOLUME,
-    OPTIMIZER,
-    SHARPNESS,
-    Column,
-    flagged,
-    numbers,
-)
 from flatvol_jax.study.report import scatter, style
 
-SHOWN = (LOG_VOLUME, BASIN_VOLUME, LEARNING_COEFFICIENT, SHARPNESS)
-LOCAL = (BASIN_VOLUME, LEARNING_COEFFICIENT)
+SHOWN = (col.LOG_VOLUME, col.BASIN_VOLUME, col.LEARNING_COEFFICIENT, col.SHARPNESS)
+LOCAL = (col.BASIN_VOLUME, col.LEARNING_COEFFICIENT)
 COLUMNS = 2
 LOOK = scatter.Look(ticks=5)
 
@@ -30,8 +21,8 @@ class Cell(NamedTuple):
     """A panel: x against the accuracy (y None), or log V(f) on the x axis against a measure."""
 
     runs: pd.DataFrame
-    x: Column
-    y: Column | None = None
+    x: col.Column
+    y: col.Column | None = None
 
 
 def local_volume_figure(frame: pd.DataFrame) -> Figure | None:
@@ -50,15 +41,15 @@ def local_volume_figure(frame: pd.DataFrame) -> Figure | None:
     error = selection.error_column(frame)[0]
     cells, lines = [], []
     for optimizer in selection.optimizer_names(frame):
-        group = frame[frame[OPTIMIZER] == optimizer]
+        group = frame[frame[col.OPTIMIZER] == optimizer]
         present = [m for m in SHOWN if len(selection.usable(group, m.name, error)[0])]
         runs, left_out = selection.usable(group, *(m.name for m in present), error)
         local = [measure for measure in LOCAL if measure in present]
         if not local:
             continue
         cells += [Cell(runs, measure) for measure in present]
-        if LOG_VOLUME in present:
-            cells += [Cell(runs, LOG_VOLUME, measure) for measure in local]
+        if col.LOG_VOLUME in present:
+            cells += [Cell(runs, col.LOG_VOLUME, measure) for measure in local]
         reasons = "".join(f"; {count} out: {reason}" for reason, count in left_out.items())
         lines.append(f"{optimizer}: the same {len(runs)} of {len(group)} networks{reasons}")
     if not cells:
@@ -83,15 +74,15 @@ def _draw(axis: Axes, cell: Cell, frame: pd.DataFrame) -> None:
         axis, cell.runs, cell.x, cell.y, heading=heading, norm=norm, look=LOOK, bars=True
     )
     for measure, write in ((cell.x, axis.set_xlabel), (cell.y, axis.set_ylabel)):
-        if measure == BASIN_VOLUME and (notes := _notes(cell.runs)):
+        if measure == col.BASIN_VOLUME and (notes := _notes(cell.runs)):
             write(f"{measure.axis_label}\n({'; '.join(notes)})")
 
 
 def _notes(runs: pd.DataFrame) -> list[str]:
     """Say how far below a basin volume is."""
     notes = []
-    directions = numbers(runs, f"{BASIN_VOLUME.name}.effective_directions")
+    directions = col.numbers(runs, f"{col.BASIN_VOLUME.name}.effective_directions")
     if np.isfinite(directions).any():
         notes.append(f"{np.nanmedian(directions):.3g} effective directions")
-    yes, no = (flagged(runs, "is.basin_volume_ok", value).sum() for value in (True, False))
+    yes, no = (col.flagged(runs, "is.basin_volume_ok", value).sum() for value in (True, False))
     return [*notes, f"ok: {yes} of {yes + no}"] if yes + no else notes

@@ -7,44 +7,29 @@ import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import comparison, run_tables
 from flatvol_jax.study.analysis.claims import claims_table
-from flatvol_jax.study.analysis.columns import (
-    ATTACK_SIZE,
-    DRAW,
-    EPOCH,
-    LOG_PRODUCT,
-    LOG_VOLUME,
-    OPTIMIZER,
-    PROBIT,
-    RUN,
-    SAMPLE,
-    SECOND_TEST_ERROR,
-    SHARPNESS,
-    SPECTRAL_NORM,
-    TEST_ERROR,
-    ZERO_ERROR,
-)
 from flatvol_jax.study.analysis.optimizer_table import halves_table
 from flatvol_jax.study.analysis.selection import optimizer_names
 from flatvol_jax.study.engine.plan import flatten
 from flatvol_jax.study.report import page, scatter
-from flatvol_jax.study.sweep.comparison import rows_beside
+from flatvol_jax.study.sweep.comparison import judged_rows
 from flatvol_jax.study.sweep.protocol import protocol_note
 
 RUN_COLUMNS = (
-    ("optimizer", OPTIMIZER),
-    ("draw", DRAW),
-    ("|A|", ATTACK_SIZE),
-    ("sample", SAMPLE),
-    ("epoch", EPOCH),
-    ("zero error", ZERO_ERROR),
+    ("optimizer", col.OPTIMIZER),
+    ("draw", col.DRAW),
+    ("|A|", col.ATTACK_SIZE),
+    ("sample", col.SAMPLE),
+    ("epoch", col.EPOCH),
+    ("zero error", col.ZERO_ERROR),
     ("EP converged", "is.ep_converged"),
-    ("error E1", TEST_ERROR),
-    ("error E2", SECOND_TEST_ERROR),
-    *((f"{m.label} (nats)", m.name) for m in (LOG_VOLUME, PROBIT)),
-    *((m.label, m.name) for m in (SHARPNESS, SPECTRAL_NORM, LOG_PRODUCT)),
-    ("run", RUN),
+    ("error E1", col.TEST_ERROR),
+    ("error E2", col.SECOND_TEST_ERROR),
+    *((f"{m.label} (nats)", m.name) for m in (col.LOG_VOLUME, col.PROBIT)),
+    *((m.label, m.name) for m in (col.SHARPNESS, col.SPECTRAL_NORM, col.LOG_PRODUCT)),
+    ("run", col.RUN),
 )
 
 
@@ -74,15 +59,15 @@ def write_report(
     scale = context.get("scale")
     claims = claims_table(frame, scale, seed) if claims is None else claims
     primary = claims[claims["family"] == "primary"]
-    by = [name for name in (OPTIMIZER, DRAW, ATTACK_SIZE, SAMPLE) if name in frame]
+    by = [name for name in (col.OPTIMIZER, col.DRAW, col.ATTACK_SIZE, col.SAMPLE) if name in frame]
     page.write_page(
         path,
         "study/sweep/report.html.j2",
         {"title": "Attack-set sweep", **context},
         config=list(flatten(config)),
         runs=len(frame),
-        draws=frame[DRAW].nunique(),
-        sizes=sorted(frame[ATTACK_SIZE].unique().tolist()),
+        draws=frame[col.DRAW].nunique(),
+        sizes=sorted(frame[col.ATTACK_SIZE].unique().tolist()),
         error=claims["error"].iloc[0],
         panels=[
             page.inline_figure(figure, f"panel{i}", label)
@@ -90,7 +75,7 @@ def write_report(
         ],
         claims=primary.to_dict("records"),
         family=comparison.family_size(primary["confidence"].iloc[0]),
-        beside=rows_beside(claims),
+        judged=list(judged_rows(claims)),
         halves=halves_table(frame, scale),
         correlations=dict(list(claims.groupby("optimizer", sort=False))),
         one_draw=bool((claims["within_draws"] <= 1).all()),
@@ -115,7 +100,7 @@ def write_report(
 
 def _panels(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     for optimizer in optimizer_names(frame):
-        runs = frame[frame[OPTIMIZER] == optimizer]
+        runs = frame[frame[col.OPTIMIZER] == optimizer]
         for panel in scatter.PANELS:
             label = f"{optimizer}: {panel.axis_label} against generalisation accuracy"
             yield label, scatter.panel_figure(runs, panel)

@@ -8,25 +8,13 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import comparison, selection, statistics
-from flatvol_jax.study.analysis.columns import (
-    ATTACK_SIZE,
-    DRAW,
-    EPOCH,
-    MEASURES,
-    OVERTRAIN,
-    RUN,
-    SAMPLE,
-    TEST_ERROR,
-    TRANSFORM,
-    ZERO_ERROR,
-    numbers,
-)
 from flatvol_jax.study.engine.plan import flatten
 from flatvol_jax.study.engine.records import load_records
-from flatvol_jax.study.report import formatting, page
+from flatvol_jax.study.report import page
 
-KEY = [RUN, OVERTRAIN, TRANSFORM, EPOCH]
+KEY = [col.RUN, col.OVERTRAIN, col.TRANSFORM, col.EPOCH]
 SAME_DRAWS = ("hp.data.", "hp.seed")  # what makes the draws of two sweeps the same S, A, E
 
 
@@ -105,8 +93,7 @@ def write_workdir_comparison(
         found: `compare_workdirs`.
         context: as `page.render_page` takes it.
     """
-    correlations = found.correlations
-    ends = zip(correlations["low"], correlations["high"], strict=True)
+    ends = {"low": "estimate_low", "high": "estimate_high"}
     page.write_page(
         path,
         "study/sweep/workdir_comparison.html.j2",
@@ -115,7 +102,7 @@ def write_workdir_comparison(
         counts=found.counts,
         config_rows=found.config.astype(object),
         moved=found.moved,
-        correlations=correlations.assign(interval=[formatting.interval(*pair) for pair in ends]),
+        correlations=found.correlations.rename(columns=ends),
     )
 
 
@@ -136,7 +123,7 @@ def _moved(one: pd.DataFrame, other: pd.DataFrame, keys: list[str]) -> pd.DataFr
     both = one[keys + columns].merge(other[keys + columns], on=keys, suffixes=("|1", "|2"))
     rows = []
     for column in columns:
-        a, b = (numbers(both, f"{column}|{side}") for side in (1, 2))
+        a, b = (col.numbers(both, f"{column}|{side}") for side in (1, 2))
         known = np.isfinite(a) | np.isfinite(b)
         a, b = a[known], b[known]
         if not len(a):
@@ -155,13 +142,13 @@ def _moved(one: pd.DataFrame, other: pd.DataFrame, keys: list[str]) -> pd.DataFr
 def _correlations(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     columns = ["measure", "within_first", "within_second", "pooled_first", "pooled_second"]
     columns += ["estimate", "low", "high", "draws", "runs"]
-    needed = {DRAW, ATTACK_SIZE, SAMPLE, ZERO_ERROR, TEST_ERROR}
+    needed = {col.DRAW, col.ATTACK_SIZE, col.SAMPLE, col.ZERO_ERROR, col.TEST_ERROR}
     if not needed <= set(one) or not needed <= set(other) or not _same_draws(one, other):
         return pd.DataFrame(columns=columns)
-    one, other = (_first_rows(frame) for frame in (one, other))
+    one, other = (f[np.nan_to_num(col.numbers(f, col.OVERTRAIN)) == 0] for f in (one, other))
     error = selection.error_column(one)[0]
     rows = []
-    for measure in MEASURES:
+    for measure in col.MEASURES:
         if measure.name == error or not (measure.name in one and measure.name in other):
             continue
         pair = _paired(one, other, measure.name, error)
@@ -188,14 +175,9 @@ def _same_draws(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     return drawn(one) == drawn(other)
 
 
-def _first_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows at zero error."""
-    beyond = numbers(frame, OVERTRAIN)
-    return frame[np.nan_to_num(beyond) == 0]
-
-
 def _paired(one, other, column: str, error: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return usable runs of both with the same draw, |A| and sample."""
     usable = [selection.usable(frame, column, error)[0] for frame in (one, other)]
-    places = [pd.MultiIndex.from_frame(part[[DRAW, ATTACK_SIZE, SAMPLE]]) for part in usable]
+    place = [col.DRAW, col.ATTACK_SIZE, col.SAMPLE]
+    places = [pd.MultiIndex.from_frame(part[place]) for part in usable]
     return usable[0][places[0].isin(places[1])], usable[1][places[1].isin(places[0])]

@@ -10,30 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from flatvol_jax.study.analysis.columns import (
-    ALPHA,
-    ASCENT,
-    DIFFERS,
-    EPOCH,
-    LAYER,
-    LOG_PRODUCT,
-    LOG_VOLUME,
-    PROBIT,
-    RUN,
-    SHARPNESS,
-    SPECTRAL_NORM,
-    TEST_ERROR,
-    TEST_SIZE,
-    TRAIN_ERROR,
-    TRAIN_SIZE,
-    TRANSFORM,
-    UNCHANGED,
-    Column,
-    flagged,
-    numbers,
-)
-from flatvol_jax.study.analysis.columns import EVENT_EPOCH as EVENT
-from flatvol_jax.study.analysis.columns import ZERO_EPOCH as ZERO
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.formatting import number
 from flatvol_jax.study.report.scatter import Look, write_title
@@ -72,10 +49,12 @@ def temporal_figure(frame: pd.DataFrame) -> Figure | None:
         None where no flatness measure and volume were recorded, or where the branches are those
         of a sweep over alpha (more than four).
     """
-    frame = frame.assign(**{name: numbers(frame, name) for name in (EPOCH, ZERO, EVENT)})
+    frame = frame.assign(
+        **{name: col.numbers(frame, name) for name in (col.EPOCH, col.ZERO_EPOCH, col.EVENT_EPOCH)}
+    )
     measures = _measures(frame)
     branches = branches_of(frame)
-    if not measures or LOG_VOLUME.name not in frame or len(branches) > MOST_BRANCHES:
+    if not measures or col.LOG_VOLUME.name not in frame or len(branches) > MOST_BRANCHES:
         return None
     panels = [(branch, measure) for branch in branches or [UNSCALED] for measure in measures]
     columns = len(measures) if len(measures) > 1 else min(2, len(panels))
@@ -94,7 +73,7 @@ def temporal_figure(frame: pd.DataFrame) -> Figure | None:
 
 def branches_of(frame: pd.DataFrame) -> list[str]:
     """Return the scaled branches by name, in the order of the records."""
-    return [name for name in frame[TRANSFORM].unique() if name != UNSCALED]
+    return [name for name in frame[col.TRANSFORM].unique() if name != UNSCALED]
 
 
 def scaling_name(layer: float, alpha: float) -> str:
@@ -104,19 +83,19 @@ def scaling_name(layer: float, alpha: float) -> str:
     return f"W{layer:g} {first} {size}, W{layer + 1:g} {second} {size}"
 
 
-def _measures(frame: pd.DataFrame) -> list[Column]:
+def _measures(frame: pd.DataFrame) -> list[col.Column]:
     """Return the flatness measures of the records: sharpness of each box, Hessian measures."""
-    main = SHARPNESS.name
+    main = col.SHARPNESS.name
     boxes = {main: frame["meta.epsilon"].iloc[0]} if main in frame else {}
     for column in frame:
         suffix = column.removeprefix(f"{main}.")
         if column != suffix and suffix.replace(".", "").replace("e-", "").isdigit():
             boxes[column] = float(suffix)
     found = [
-        Column(name, f"log₁₀ sharpness, ε = {epsilon:g}", scale="log")
+        col.Column(name, f"log₁₀ sharpness, ε = {epsilon:g}", scale="log")
         for name, epsilon in sorted(boxes.items(), key=lambda item: -item[1])
     ]
-    return found + [m for m in (SPECTRAL_NORM, LOG_PRODUCT) if m.name in frame]
+    return found + [m for m in (col.SPECTRAL_NORM, col.LOG_PRODUCT) if m.name in frame]
 
 
 def _panel(
@@ -124,25 +103,25 @@ def _panel(
     place: SubplotSpec,
     frame: pd.DataFrame,
     branch: str,
-    measure: Column,
+    measure: col.Column,
     letter: str,
 ) -> None:
     inner = place.subgridspec(2, 1, height_ratios=(1, 3))
     above = figure.add_subplot(inner[0])
     axis = figure.add_subplot(inner[1], sharex=above)
     right = axis.twinx()
-    for column, colour in ((TRAIN_ERROR, TRAIN), (TEST_ERROR, TEST)):
+    for column, colour in ((col.TRAIN_ERROR, TRAIN), (col.TEST_ERROR, TEST)):
         _draw(above, _accuracy(frame, branch, column), colour)
     _draw(axis, _values(frame, UNSCALED, measure), PLAIN, linewidth=0.7)
     if branch != UNSCALED:
         _draw(axis, _values(frame, branch, measure), FLAT)
     else:
         axis.lines[-1].set_color(FLAT)
-    if measure.name == SHARPNESS.name and ASCENT.name in frame:
-        dots = _values(frame, branch, ASCENT)
+    if measure.name == col.SHARPNESS.name and col.ASCENT.name in frame:
+        dots = _values(frame, branch, col.ASCENT)
         axis.plot(dots.x, dots.middle, ".", color=FLAT, markersize=2.5)
-    _draw(right, _values(frame, branch, PROBIT), VOLUME, linestyle=":", linewidth=0.8)
-    _draw(right, _values(frame, branch, LOG_VOLUME), VOLUME)
+    _draw(right, _values(frame, branch, col.PROBIT), VOLUME, linestyle=":", linewidth=0.8)
+    _draw(right, _values(frame, branch, col.LOG_VOLUME), VOLUME)
     zero, event, alone = _marks(frame)
     for part in (above, axis):
         part.axvline(zero, color=AT_ZERO, linestyle="--", linewidth=0.8)
@@ -161,7 +140,7 @@ def _panel(
 
 
 def _inset(axis: Axes, frame: pd.DataFrame, branch: str, event: float) -> None:
-    curve = _values(frame, branch, LOG_VOLUME)
+    curve = _values(frame, branch, col.LOG_VOLUME)
     near = (curve.x >= event - BEFORE) & (curve.x <= event + AFTER)
     inset = axis.inset_axes((0.7, 0.58, 0.3, 0.34))
     _draw(inset, Curve(*(part[near] for part in curve)), VOLUME)
@@ -178,10 +157,10 @@ def _draw(axis: Axes, curve: Curve, colour: str, **look) -> None:
 
 
 def _accuracy(frame: pd.DataFrame, branch: str, column: str) -> Curve:
-    return _curve(frame, branch, 100 * (1 - numbers(frame, column)))
+    return _curve(frame, branch, 100 * (1 - col.numbers(frame, column)))
 
 
-def _values(frame: pd.DataFrame, branch: str, measure: Column) -> Curve:
+def _values(frame: pd.DataFrame, branch: str, measure: col.Column) -> Curve:
     return _curve(frame, branch, measure.drawn(frame)[0])
 
 
@@ -191,10 +170,12 @@ def _curve(frame: pd.DataFrame, branch: str, values: np.ndarray) -> Curve:
     Networks are interpolated to the epochs of all of them, each within its own range; one without
     zero error has no place among several.
     """
-    frame = frame.assign(value=values, x=numbers(frame, EPOCH) - _origins(frame))
+    frame = frame.assign(value=values, x=col.numbers(frame, col.EPOCH) - _origins(frame))
     frame = frame[np.isfinite(frame["value"]) & np.isfinite(frame["x"])]
-    to_event = (frame[TRANSFORM] == UNSCALED) & ~(frame[EPOCH] > frame[EVENT].fillna(np.inf))
-    onwards = (frame[TRANSFORM] == branch) & ~to_event
+    to_event = (frame[col.TRANSFORM] == UNSCALED) & ~(
+        frame[col.EPOCH] > frame[col.EVENT_EPOCH].fillna(np.inf)
+    )
+    onwards = (frame[col.TRANSFORM] == branch) & ~to_event
     return Curve(*np.concatenate([_summary(frame[to_event]), _summary(frame[onwards])], axis=1))
 
 
@@ -205,53 +186,53 @@ def _summary(rows: pd.DataFrame) -> np.ndarray:
     x = np.unique(rows["x"])
     each = [
         np.interp(x, run["x"], run["value"], left=np.nan, right=np.nan)
-        for _, run in rows.sort_values("x", kind="stable").groupby(RUN, sort=False)
+        for _, run in rows.sort_values("x", kind="stable").groupby(col.RUN, sort=False)
     ]
     return np.stack([x, np.nanmedian(each, 0), np.nanmin(each, 0), np.nanmax(each, 0)])
 
 
 def _origins(frame: pd.DataFrame) -> np.ndarray | float:
     """Return the epoch from which each row's is counted: zero error, of several networks."""
-    if frame[RUN].nunique() == 1:
+    if frame[col.RUN].nunique() == 1:
         return 0.0
-    return frame.groupby(RUN)[ZERO].transform("max").to_numpy()
+    return frame.groupby(col.RUN)[col.ZERO_EPOCH].transform("max").to_numpy()
 
 
 def _marks(frame: pd.DataFrame) -> tuple[float, float, bool]:
     """Return where zero error and the event stand on the x axis; whether there is one network."""
-    shifted = [frame[name] - _origins(frame) for name in (ZERO, EVENT)]
-    return float(shifted[0].max()), float(shifted[1].max()), frame[RUN].nunique() == 1
+    shifted = [frame[name] - _origins(frame) for name in (col.ZERO_EPOCH, col.EVENT_EPOCH)]
+    return float(shifted[0].max()), float(shifted[1].max()), frame[col.RUN].nunique() == 1
 
 
 def _heading(frame: pd.DataFrame, branch: str) -> str:
     if branch == UNSCALED:
         return "without scaling"
-    row = frame[frame[TRANSFORM] == branch].iloc[0]
-    alpha = row[ALPHA]
+    row = frame[frame[col.TRANSFORM] == branch].iloc[0]
+    alpha = row[col.ALPHA]
     source = "eq. 8" if alpha > 1 else "as the public code"
-    return f"{scaling_name(row[LAYER], alpha)} ({source})"
+    return f"{scaling_name(row[col.LAYER], alpha)} ({source})"
 
 
 def _facts(frame: pd.DataFrame, branch: str) -> list[str]:
     """Say networks, zero error, and what became of the function."""
-    networks, zero = frame[RUN].nunique(), frame.groupby(RUN)[ZERO].max().dropna()
+    networks, zero = frame[col.RUN].nunique(), frame.groupby(col.RUN)[col.ZERO_EPOCH].max().dropna()
     first, last = (number(epoch) for epoch in (zero.min(), zero.max()))
     when = "zero error at epoch " + (first if first == last else f"{first} to {last}")
     if len(zero) < networks:
         when = f"{len(zero)} with zero error" + (when[10:] if len(zero) else "")
     lines = [f"{networks} network{'s' * (networks > 1)}, {when}"]
-    later = frame[(frame[TRANSFORM] == branch) & (frame[EPOCH] >= frame[EVENT])]
+    later = frame[(frame[col.TRANSFORM] == branch) & (frame[col.EPOCH] >= frame[col.EVENT_EPOCH])]
     if not len(later):
         return lines
-    inputs = int(frame[TRAIN_SIZE].iloc[0] + frame[TEST_SIZE].iloc[0])
-    differs = later.groupby(RUN)[DIFFERS]
+    inputs = int(frame[col.TRAIN_SIZE].iloc[0] + frame[col.TEST_SIZE].iloc[0])
+    differs = later.groupby(col.RUN)[col.DIFFERS]
     most, end = number(differs.max().max()), number(differs.last().max())
     lines.append(f"labels unlike f at the event: at most {most} of {inputs}, at the end {end}")
     after = later[later[SIDE] == "after"]
     if len(after):
-        kept = flagged(after, UNCHANGED).sum()
-        least = number(numbers(after, "measure.output.least").min(), 2)
-        moved = number(numbers(after, "measure.output.largest_change").max(), 2)
+        kept = col.flagged(after, col.UNCHANGED).sum()
+        least = number(col.numbers(after, "measure.output.least").min(), 2)
+        moved = number(col.numbers(after, "measure.output.largest_change").max(), 2)
         lines += [
             f"scaling itself: f unchanged in {kept} of {len(after)},",
             f"outputs moved by at most {moved}, least |output| {least}",
@@ -265,9 +246,9 @@ def _legend(figure: Figure, frame: pd.DataFrame, scaled: bool) -> None:
 
     handles = [line(TRAIN, "accuracy on S"), line(TEST, "accuracy on E1")]
     handles += [line(FLAT, "flatness"), line(VOLUME, "log₁₀ V, Heaviside")]
-    if ASCENT.name in frame:
+    if col.ASCENT.name in frame:
         handles.append(line(FLAT, "SGD ascent (table 1)", "", marker="."))
-    if PROBIT.name in frame:
+    if col.PROBIT.name in frame:
         handles.append(line(VOLUME, "log₁₀ V, probit", ":"))
     handles.append(line(AT_ZERO, "zero error", "--"))
     if scaled:

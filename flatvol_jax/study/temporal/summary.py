@@ -5,19 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flatvol_jax.study.analysis.columns import (
-    ALPHA,
-    DIFFERS,
-    EPOCH,
-    EVENT_EPOCH,
-    LAYER,
-    LOG_VOLUME,
-    RUN,
-    SHARPNESS,
-    TRAIN_ERROR,
-    TRANSFORM,
-    ZERO_EPOCH,
-)
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis.verdicts import RELAXED
 
 
@@ -30,14 +18,14 @@ def branch_table(frame: pd.DataFrame) -> pd.DataFrame:
     which on log V stays within 1% of what it was before the event, missing where it does not.
     """
     rows = []
-    for run_id, run in frame.groupby(RUN, sort=False):
-        event = _only(run, EVENT_EPOCH)
-        base = run[(run[TRANSFORM] == "none") & (run[EPOCH] == event)]
+    for run_id, run in frame.groupby(col.RUN, sort=False):
+        event = _only(run, col.EVENT_EPOCH)
+        base = run[(run[col.TRANSFORM] == "none") & (run[col.EPOCH] == event)]
         if base.empty:
             continue
-        later = run[(run[EPOCH] > event) | (run["meta.event"] == "after")]
-        for name, branch in later.groupby(TRANSFORM, sort=False):
-            rows.append({RUN: run_id, "transform": name, **_branch(base.iloc[0], branch)})
+        later = run[(run[col.EPOCH] > event) | (run["meta.event"] == "after")]
+        for name, branch in later.groupby(col.TRANSFORM, sort=False):
+            rows.append({col.RUN: run_id, "transform": name, **_branch(base.iloc[0], branch)})
     return pd.DataFrame(rows)
 
 
@@ -51,8 +39,8 @@ def largest_alpha(table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         return table
     scaled = table[table["alpha"].notna()]
-    for (run_id, layer), own in scaled.groupby([RUN, "layer"], sort=False):
-        row: dict[str, Any] = {RUN: run_id, "layer": int(layer)}
+    for (run_id, layer), own in scaled.groupby([col.RUN, "layer"], sort=False):
+        row: dict[str, Any] = {col.RUN: run_id, "layer": int(layer)}
         above = own[own["alpha"] > 1].sort_values("alpha")
         below = own[own["alpha"] < 1].sort_values("alpha", ascending=False)
         for word, side in (("largest", above), ("smallest", below)):
@@ -68,46 +56,48 @@ def largest_alpha(table: pd.DataFrame) -> pd.DataFrame:
 def temporal_summary(frame: pd.DataFrame) -> list[str]:
     """Say zero error and event of each network, and what each branch did."""
     lines, table = [], branch_table(frame)
-    for run_id, run in frame.groupby(RUN, sort=False):
-        zero = _only(run, ZERO_EPOCH)
+    for run_id, run in frame.groupby(col.RUN, sort=False):
+        zero = _only(run, col.ZERO_EPOCH)
         if np.isnan(zero):
             lines.append(f"network {run_id}: no zero error in {run['epoch'].max()} epochs")
             continue
-        event = _only(run, EVENT_EPOCH)
+        event = _only(run, col.EVENT_EPOCH)
         lines.append(f"network {run_id}: zero error at epoch {zero:g}, event at epoch {event:g}")
-        branches = table[table[RUN] == run_id] if len(table) else table
+        branches = table[table[col.RUN] == run_id] if len(table) else table
         lines += [_line(branch) for _, branch in branches.iterrows()]
     return lines
 
 
 def _branch(before: pd.Series, branch: pd.DataFrame) -> dict[str, Any]:
     alive = branch[~branch["is.diverged"].astype(bool)]
-    differs = alive[DIFFERS].to_numpy(float)
+    differs = alive[col.DIFFERS].to_numpy(float)
     diverged = len(alive) < len(branch)
     row = {
-        "layer": branch[LAYER].iloc[0],
-        "alpha": branch[ALPHA].iloc[0],
+        "layer": branch[col.LAYER].iloc[0],
+        "alpha": branch[col.ALPHA].iloc[0],
         "kept": bool((differs == 0).all() and not diverged),
         "recovered": len(differs) > 0 and bool(differs[-1] == 0) and not diverged,
         "differs.largest": _number(np.max(differs, initial=0)),
         "differs.last": _number(differs[-1]) if len(differs) else None,
-        "error.train.largest": _number(alive[TRAIN_ERROR].max()),
+        "error.train.largest": _number(alive[col.TRAIN_ERROR].max()),
         "diverged": diverged,
     }
-    if SHARPNESS.name in alive and len(alive):
-        values = alive[SHARPNESS.name]
-        row["sharpness.before"] = _number(before[SHARPNESS.name])
+    if col.SHARPNESS.name in alive and len(alive):
+        values = alive[col.SHARPNESS.name]
+        row["sharpness.before"] = _number(before[col.SHARPNESS.name])
         row["sharpness.after"] = _number(values.iloc[0])
         row["sharpness.largest"] = _number(values.max())
         row["sharpness.last"] = _number(values.iloc[-1])
-    if LOG_VOLUME.name in alive and len(alive):
+    if col.LOG_VOLUME.name in alive and len(alive):
         row |= _volume(before, alive)
     return row
 
 
 def _volume(before: pd.Series, branch: pd.DataFrame) -> dict[str, Any]:
-    epochs = branch[EPOCH].to_numpy() - before[EPOCH]
-    volume = np.concatenate([[before[LOG_VOLUME.name]], branch[LOG_VOLUME.name].to_numpy(float)])
+    epochs = branch[col.EPOCH].to_numpy() - before[col.EPOCH]
+    volume = np.concatenate(
+        [[before[col.LOG_VOLUME.name]], branch[col.LOG_VOLUME.name].to_numpy(float)]
+    )
     steps = np.abs(np.diff(volume))
     away = np.abs(volume[1:] - volume[0]) >= RELAXED * abs(volume[0])
     last_away = np.flatnonzero(away)[-1:] + 1

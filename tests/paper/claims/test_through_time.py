@@ -120,6 +120,7 @@ def test_branches_have_the_names_of_what_was_done():
 
 
 def test_the_table_of_studies_has_the_same_numbers():
-    table = temporal_table([("one", study()), ("two", study(leap=0.5))])
+    studies = {"one": study(leap=10.0), "two": study(leap=0.5)}
+    table = temporal_table((name, temporal_claims(one, None)) for name, one in studies.items())
     leaps = table[table["sentence"] == "spike"].set_index("study")["estimate"]
     np.testing.assert_allclose(leaps, np.log10([10.0, 0.5]))

@@ -76,15 +76,17 @@ def test_titles_are_the_summary(boolean, axes, key):
 
 
 def test_summaries_are_in_log10_and_complete(boolean):
-    summaries = boolean_posterior.posterior_summaries(boolean)
-    assert [summary["key"] for summary in summaries] == PANELS
-    first, last = summaries[0], summaries[-1]
+    table = boolean_posterior.posterior_table(boolean)
+    keys = list(zip(table["system"], table["target"], table["optimizer"], strict=True))
+    assert list(dict.fromkeys(keys)) == PANELS
+    first, last = table.iloc[0], table.iloc[-1]
     assert first["train"] == pytest.approx(np.log10(5e-5))
     assert first["train_se"] == pytest.approx(0.045 / np.log(10))
     assert (first["seeds"], first["zero_error"], first["matching"]) == (2000, 1987, 500)
     assert np.isnan(last["train"])
-    assert [found["name"] for found in first["references"]] == ["direct", "NNGP"]
-    assert [found["name"] for found in last["references"]] == ["NNGP"]
+    names = table.groupby(["system", "target", "optimizer"], sort=False)["name"].agg(list)
+    assert names[PANELS[0]] == ["direct", "NNGP"]
+    assert names[PANELS[-1]] == ["NNGP"]
 
 
 def test_a_missing_part_a_missing_column_a_missing_panel(boolean):
@@ -92,7 +94,7 @@ def test_a_missing_part_a_missing_column_a_missing_panel(boolean):
     assert draw(boolean[boolean["meta.part"] != "posterior"]) is None
     for column in ("meta.part", FOUND, *KEYS):
         assert draw(boolean.drop(columns=column)) is None
-    assert boolean_posterior.posterior_summaries(boolean.drop(columns=KEYS[0])) == []
+    assert boolean_posterior.posterior_table(boolean.drop(columns=KEYS[0])).empty
     gone = of(boolean, "posterior", PANELS[1]).index
     axis = draw(boolean.drop(index=gone)).axes[1]
     assert not axis.containers
