@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from flatvol_jax.study.engine.settings import Check, settings_class
 from flatvol_jax.study.engine.store import Stage
@@ -84,4 +85,4 @@ def result_columns(name: str, result: Any, *fields: str, value: str | None = "va
     for field in fields:
         column = field.replace("standard_error", "se").replace("_se", ".se")
         columns[f"{name}.{column}"] = getattr(result, field)
-    return columns
+    return {column: x[()] if isinstance(x, np.ndarray) else x for column, x in columns.items()}

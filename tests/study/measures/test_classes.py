@@ -25,7 +25,7 @@ TRAIN, TEST = (RNG.normal(size=(n, 3)).astype(np.float32) for n in (20, 16))
 SETTINGS = {
     "links": ("heaviside",),
     "estimator": "ep_corrected",
-    "tolerance": 1e-8,
+    "tolerance": 1e-10,  # nats, of EP; its correction is not stationary there
     "particles": 8,
     "replicates": 4,
 }
