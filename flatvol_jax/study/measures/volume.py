@@ -75,16 +75,16 @@ def _beyond_ep(link: str, result: LogVolume) -> dict:
     """Return columns of EP's correction and of the sampling estimate, where there are any."""
     name, row = f"{_MEASURE}.{link}", {}
     if result.correction is not None:
-        row[f"{name}.corrected"] = result.corrected
-        row[f"{name}.correction.fourth"] = result.correction.fourth
-        row[f"is.correction_reliable.{link}"] = result.correction.reliable
+        row[f"{name}.corrected"] = float(result.corrected)
+        row[f"{name}.correction.fourth"] = float(result.correction.fourth)
+        row[f"is.correction_reliable.{link}"] = bool(result.correction.reliable)
     if result.estimate is not None:
         name, fields = f"{name}.estimate", ("standard_error", "effective_sample_size")
         row |= result_columns(name, result.estimate, *fields, value="log_volume")
-        row[f"{name}.sampling_se"] = result.sampling_error
+        row[f"{name}.sampling_se"] = float(result.sampling_error)
         if np.isfinite(result.kernel_error):
-            row[f"{name}.kernel_se"] = result.kernel_error
-            row[f"{name}.kernel_bias"] = result.kernel_bias
+            row[f"{name}.kernel_se"] = float(result.kernel_error)
+            row[f"{name}.kernel_bias"] = float(result.kernel_bias)
         # A matrix is the exact kernel here: a sampled one has come as its estimate.
         row[f"is.certified.{link}"] = str(result.status) in (CERTIFIED, CERTIFIED_GIVEN_KERNEL)
     return row
@@ -107,7 +107,7 @@ def measure_log_volume_null(problem: Problem, trained: Trained, key: jax.Array, 
     result = log_volume(problem.kernel, labels, start=start, classes=classes)
     name = "measure.log_volume_null.heaviside"
     columns = result_columns(name, result, "residual", value="log_volume")
-    return columns | {"is.null_converged": result.converged}
+    return columns | {"is.null_converged": bool(result.converged)}
 
 
 @measure("kernel_error", 1, from_kernel=True)
