@@ -72,8 +72,8 @@ def _sweep(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
     fitted = frame[frame["is.zero_error"].eq(True)]
     measured = True
     for name, measure in chosen_measures(config).items():
-        most = np.inf if measure.networks is None else measure.networks
-        rows = fitted[fitted["hp.sample"] < most]
+        most = measure.networks
+        rows = fitted if most is None else fitted[fitted["hp.sample"] < most]
         measured &= bool(np.isfinite(numbers(rows, SECONDS.format(name))).all())
     return wanted <= found and measured and _as_asked(config, fitted)
 

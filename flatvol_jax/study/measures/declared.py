@@ -1,6 +1,7 @@
 """How a measure of a trained network is declared: its name, version and settings in one place."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -62,11 +63,21 @@ def measure(name: str, version: int, *, from_kernel: bool = False, **entries: An
     """
 
     def declared(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def measured(problem: Problem, trained: Trained, key: jax.Array, settings: Any) -> Columns:
+            columns = function(problem, trained, key, settings)
+            return {column: _plain(value) for column, value in columns.items()}
+
         kind = settings_class(name, **entries)
-        MEASURES[name] = Measure(Stage(name, version), function, kind, from_kernel)
-        return function
+        MEASURES[name] = Measure(Stage(name, version), measured, kind, from_kernel)
+        return measured
 
     return declared
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy's as one of Python's; arrays as they are."""
+    return value.item() if isinstance(value, (np.ndarray, np.generic)) and not value.ndim else value
 
 
 def result_columns(name: str, result: Any, *fields: str, value: str | None = "value") -> dict:
