@@ -19,7 +19,7 @@ CALLS = [
     *("log_volume", "marginal_likelihood_bound", "measure", "monte_carlo_estimate"),
     *("monte_carlo_kernel", "symmetry_audit"),
     *("nngp_kernel", "orthant_probability", "over_devices", "prior_bound", "sample_functions"),
-    *("measure", "sgd_sharpness", "sharpness", "symmetry_audit"),
+    *("sgd_sharpness", "sharpness"),
 ]
 
 

@@ -120,6 +120,7 @@ def read_only(array):
 
 def sparse(array):
     known = array.ndim == 2 and array.dtype.kind in "iufb" and array.dtype.itemsize > 1
+    known = known and array.dtype.isnative
     return scipy.sparse.csr_array(array) if known and array.dtype.char not in "egE" else array
 
 

@@ -18,7 +18,7 @@ from flatvol_jax.study.audit.run import (
 )
 from flatvol_jax.study.audit.table import audit_summary, audit_table
 from flatvol_jax.study.engine.progress import Bar, Progress
-from flatvol_jax.study.measures.chosen_parts import chosen_parts
+from flatvol_jax.study.measures.chosen_parts import chosen_parts, listed_names
 from flatvol_jax.study.measures.given_network import answered
 from flatvol_jax.study.measures.invariants import measure_invariants
 from flatvol_jax.study.measures.measured_parts import measured_parts
@@ -120,6 +120,8 @@ def symmetry_audit(
     """
     key = jax.random.key(0) if key is None else checks.random_key("key", key)
     quick = checks.boolean("quick", quick)
+    symmetries = listed_names("symmetries", symmetries)
+    alphas = checks.finite("alphas", alphas, ndim=1).tolist()
     settings = chosen_parts(_PARTS, _KNOWN, measures, leave_out, quick, _BY_EP)
     with asked_progress(progress, "part") as report:
         problem, trained = own_problem(
@@ -132,7 +134,7 @@ def symmetry_audit(
             batch_size=batch_size,
             cache=cache,
         )
-        audit = {"symmetries": tuple(symmetries), "alphas": tuple(alphas)}
+        audit = {"symmetries": symmetries, "alphas": alphas}
         transforms = plan_transforms({"audit": audit}, problem.spec)
         bar, rows = Bar(report, len(transforms) * len(settings)), []
         for transform in transforms:

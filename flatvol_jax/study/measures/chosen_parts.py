@@ -18,8 +18,8 @@ _QUICK = {
 def chosen_parts(
     default: Iterable[str],
     known: Container[str],
-    measures: Iterable[str] | Mapping[str, Mapping[str, Any]] | None,
-    leave_out: Iterable[str],
+    measures: Any,
+    leave_out: Any,
     quick: bool,
     own_defaults: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, dict[str, Any]]:
@@ -36,13 +36,10 @@ def chosen_parts(
     Raises:
         ValueError: an unknown part, an unknown setting, or one that is not what it must be.
     """
-    for name, value in (("measures", measures), ("leave_out", leave_out)):
-        if isinstance(value, str) or not (value is None or isinstance(value, Iterable)):
-            raise ValueError(f"{name}: got {checks.shown(value)}, wanted a list of names.")
     changes = dict(measures) if isinstance(measures, Mapping) else {}
-    named = default if measures is None or changes else measures
-    names = list(dict.fromkeys([*named, *changes]))
-    left_out = list(leave_out)
+    asked = default if measures is None else listed_names("measures", measures)
+    names = list(dict.fromkeys([*default, *asked] if changes else asked))
+    left_out = listed_names("leave_out", leave_out)
     for name in (*names, *left_out):
         checks.one_of("measures", name, known)
     settings = default_settings() | {"invariants": invariants.DEFAULTS}
@@ -62,3 +59,18 @@ def chosen_parts(
             checks.one_of(f"measures.{name}", setting, settings.get(name, {}))
         found[name] = checked_measure(name, own) if name in MEASURES else own
     return found
+
+
+def listed_names(name: str, value: Any) -> list[str]:
+    """Return a list of names.
+
+    Raises:
+        ValueError: what is none.
+    """
+    try:
+        names = None if isinstance(value, str | bytes) else list(value)
+    except TypeError:
+        names = None
+    if names is None or not all(isinstance(entry, str) for entry in names):
+        raise ValueError(f"{name}: got {checks.shown(value)}, wanted a list of names.")
+    return names

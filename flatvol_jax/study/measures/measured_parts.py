@@ -39,7 +39,7 @@ def measured_parts(
     for name in names:
         bar.say(name)
         try:
-            row |= columns(name)
+            row |= {column: _plain(value) for column, value in columns(name).items()}
         except Stopped:
             raise
         except Exception as error:  # whatever a network's own code raises
@@ -51,6 +51,12 @@ def measured_parts(
 def fault_columns(name: str, error: Exception) -> dict[str, Any]:
     """Return the columns of a part that failed."""
     return {f"is.fault.{name}": True, f"meta.fault.{name}": _sentence(error)}
+
+
+def _plain(value: Any) -> Any:
+    """Python's own number, where it is one of NumPy's."""
+    one = isinstance(value, np.generic | np.ndarray) and np.ndim(value) == 0
+    return value.item() if one else value
 
 
 def _sentence(error: Exception) -> str:

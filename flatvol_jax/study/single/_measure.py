@@ -145,10 +145,7 @@ def measure(
         bar.say("done")
     record["meta.seconds"] = time.perf_counter() - began
     numbers, arrays = split_arrays(record)
-    plain = {
-        n: v.item() if isinstance(v, np.generic | np.ndarray) else v for n, v in numbers.items()
-    }
-    return Measured(plain, arrays or {}, _title(problem))
+    return Measured(numbers, arrays or {}, _title(problem))
 
 
 def _data_columns(problem: OwnProblem, network: Trained) -> dict[str, Any]:
