@@ -226,7 +226,7 @@ def _group_kernels(key, spec, x, samples, groups, cache, progress, block, refere
             return sums.T, sums.T[None], counts
         kernels[group] = sums.T
     mean = np.zeros((n, n))
-    for share, kernel in zip(counts / samples, kernels, strict=True):
+    for share, kernel in zip(counts / samples, np.asarray(kernels), strict=True):
         mean += share * kernel
     check_varies(mean, x, _FLOAT32)
     return mean, kernels, counts

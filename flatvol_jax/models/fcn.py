@@ -71,15 +71,15 @@ class FCN(Stateless):
     def __post_init__(self):
         whole = isinstance(self.width, (int, np.integer))
         try:
-            width = (self.width,) if whole else tuple(self.width)
+            given: tuple[Any, ...] = (self.width,) if whole else tuple(self.width)
         except TypeError:
-            width = ()
-        if not width:
+            given = ()
+        if not given:
             raise ValueError(
                 f"width: got {checks.shown(self.width)}, wanted at least one hidden layer, as "
                 "(40, 40)."
             )
-        width = tuple(checks.count("width", units, most=LARGEST_WIDTH) for units in width)
+        width = tuple(checks.count("width", units, most=LARGEST_WIDTH) for units in given)
         object.__setattr__(self, "width", width)
         object.__setattr__(self, "outputs", checked_outputs(self.outputs))
         checked_scales(self)

@@ -101,7 +101,7 @@ def readout_function(
 
     def function(h, drawn):
         shape = [variable.aval.shape[axis] for axis in found.axes]
-        known = {variable: jnp.transpose(h.reshape(shape), np.argsort(found.axes))}
+        known = {variable: jnp.transpose(h.reshape(shape), np.argsort(found.axes).tolist())}
         known |= {jaxpr.invars[place]: leaf for place, leaf in zip(leaves, drawn, strict=True)}
         known |= dict(zip(jaxpr.invars[found.x_place + 1 :], states, strict=True))
         output = _computed_value(found.program, known, jaxpr.outvars[0])

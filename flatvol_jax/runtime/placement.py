@@ -46,7 +46,7 @@ def over_devices(tree: Any, axis: int = 0) -> Any:
                 f"{len(devices)}. Leave {left} rows out, or add {len(devices) - left} to which "
                 "the loss gives weight 0."
             )
-        names = [None] * leaf.ndim
+        names: list[str | None] = [None] * leaf.ndim
         names[axis] = "examples"
         return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(*names)))
 

@@ -10,6 +10,7 @@ from jax import Array
 
 from flatvol_jax.models import Params, Spec, State, network_inputs
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.training._entropy_sgd import entropy_sgd_eval_params
@@ -37,7 +38,7 @@ class Trajectory(NamedTuple):
     params: Params
     state: State
     optimizer_state: Any
-    epoch: np.ndarray
+    epoch: AnyArray
 
 
 @prints_its_fields
@@ -53,8 +54,8 @@ class Epochs(NamedTuple):
 
     params: Params
     state: State
-    loss: np.ndarray
-    errors: np.ndarray
+    loss: AnyArray
+    errors: AnyArray
 
 
 def begin_trajectory(
@@ -122,7 +123,8 @@ def advance_trajectory(
 @partial(jax.jit, static_argnames=("spec", "input_shape", "settings"))
 def _begin(keys, spec: Spec, input_shape, settings) -> Trajectory:
     def begin_one(key):
-        return Trajectory(*initial_network(key, spec, input_shape, settings), jnp.int32(0))
+        params, state, optimizer_state = initial_network(key, spec, input_shape, settings)
+        return Trajectory(params, state, optimizer_state, jnp.int32(0))
 
     return jax.lax.map(begin_one, keys, batch_size=settings.vmap_size)
 
@@ -135,8 +137,10 @@ def _advance(keys, spec: Spec, x, y, use, settings, trajectory, epochs: int):
         key, y, use, member = args
 
         def epoch(member, _):
-            network = run_epoch(key, spec, x, y, use, settings, tuple(member[:3]), member.epoch)
-            member = Trajectory(*network, member.epoch + 1)
+            params, state, optimizer_state = run_epoch(
+                key, spec, x, y, use, settings, tuple(member[:3]), member.epoch
+            )
+            member = Trajectory(params, state, optimizer_state, member.epoch + 1)
             params = entropy_sgd_eval_params(member.optimizer_state, member.params)
             wrong, loss = evaluate_rows(
                 spec, params, member.state, x, y, use, settings.evaluation_batch_size

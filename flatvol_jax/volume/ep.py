@@ -96,7 +96,7 @@ class LinearAlgebra(NamedTuple):
     """
 
     diagonal: Callable[[Any], Float[Array, " n"]]
-    marginals: Callable[[Any, Array, Array, Array], Marginals]
+    marginals: Callable[[Any, Any, Any, Any], Marginals]
 
 
 def _dense_marginals(

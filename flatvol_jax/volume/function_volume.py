@@ -226,8 +226,8 @@ def _matrix_volume(
         )
         read: Callable[[slice], np.ndarray] = matrix.__getitem__
     else:
-        kernel = inputs.checked_entries(kernel)
-        scale, read = output_scales(kernel, noise), correlation_reader(kernel, noise)
+        entries = inputs.checked_entries(kernel)
+        scale, read = output_scales(entries, noise), correlation_reader(entries, noise)
     prior = np.diagonal(kernel)
     labels = inputs.checked_labels(labels, len(prior))
     begin = None if start is None else inputs.checked_start(start, len(prior))
@@ -249,12 +249,12 @@ def _matrix_volume(
             matrix = held()
             return matrix + jitter * jnp.eye(len(matrix))
     else:
-        sharded = sharded_inputs.sharded_correlation(kernel, kept, noise, mesh)
+        sharded = sharded_inputs.sharded_correlation(entries, kept, noise, mesh)
         algebra, held = SHARDED, lambda: sharded
         clashes = [contradiction(repetitions, row, read, noise) for row in rows]
 
         def jittered(jitter):
-            reader = correlation_reader(kernel, noise, kept, jitter)
+            reader = correlation_reader(entries, noise, kept, jitter)
             return shard_kernel(reader, len(kept), mesh)
 
     if begin is not None:
@@ -271,7 +271,7 @@ def _matrix_volume(
                 return expectation_propagation_on_host(matrix, labelling, cavities, *limits)
             return expectation_propagation(matrix, labelling, cavities, *limits, algebra)
 
-        results = []
+        results: list[LogVolume] = []
         for row, ep in zip(batch, batched(run, batch[:, kept], batch_size), strict=True):
             jitter = 0.0
             if not np.isfinite(ep.log_volume):  # rounding has made the matrix indefinite

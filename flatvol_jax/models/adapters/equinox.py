@@ -46,8 +46,10 @@ def equinox_functions(network: Any, init: Callable | None) -> Functions:
         mapped = jax.vmap(lambda one: whole(one, state, **more)[0], axis_name="batch")
         return mapped(x)
 
+    build: Any = init
+
     def fresh(key):
-        built = init(key)
+        built = build(key)
         built, start = built if isinstance(built, tuple) else (built, None)
         return eqx.filter(eqx.nn.inference_mode(built), eqx.is_inexact_array), start
 

@@ -117,12 +117,14 @@ def volume_of_classes(
             row = possible_labels(repetitions, row, read, classes)
         run = runner.run(row[kept], begin)
         if clash is None:
-            own_key = None if key is None else jax.random.fold_in(key, place)
+            own_key: Any = None if key is None else jax.random.fold_in(key, place)
             estimate = None
             if options.method == "certified":
                 rounding = class_rounding_error(run.ep, classes, run.jitter)
-                sampled = run.problem, run.ep, run.posterior, run.log_normaliser
-                estimate = class_estimate(own_key, *sampled, options, rounding)
+                posterior: Any = run.posterior
+                estimate = class_estimate(
+                    own_key, run.problem, run.ep, posterior, run.log_normaliser, options, rounding
+                )
             result = _class_result(run, classes, options, estimate)
         else:
             result = _impossible_result(clash, run, classes, options)
