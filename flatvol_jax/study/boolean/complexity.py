@@ -6,7 +6,7 @@ from flatvol_jax.runtime import checks
 
 
 def lempel_ziv_complexity(labels: np.ndarray) -> float:
-    """Complexity of a binary string x of length n, in bits.
+    """Return the complexity of a binary string x of length n, in bits.
 
     C_LZ(x) = log2(n)                                  if x = 0^n or 1^n,
               log2(n) [N_w(x) + N_w(x reversed)] / 2   otherwise,
@@ -36,7 +36,7 @@ def lempel_ziv_complexity(labels: np.ndarray) -> float:
 
 
 def count_words(text: str) -> int:
-    """Words of the exhaustive history of `text`.
+    """Count the words of the exhaustive history of `text`.
 
     Each word is the shortest continuation that does not occur in what stands before its last
     character; the last word may be one that does.

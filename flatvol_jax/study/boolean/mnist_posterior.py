@@ -59,7 +59,7 @@ def mnist_posterior_rows(
     progress: Callable[[float], None] | None = None,
     data_dir: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of parts "posterior" and "posterior_summary" for one optimizer.
+    """Return rows of parts "posterior" and "posterior_summary" for one optimizer.
 
     A function is the labels on E, a few test digits, given the true labels on S (def. 2.2): all
     2^|E| of them have a volume, so P_B is known as a whole, zeros of the optimizer among them.
@@ -128,14 +128,14 @@ def mnist_posterior_rows(
 
 
 def all_functions(inputs: int) -> np.ndarray:
-    """All labellings of so many inputs, (2^inputs, inputs) int8; the first label is slowest."""
+    """Return all labellings of some inputs, (2^inputs, inputs) int8; the first label is slowest."""
     return np.array(list(itertools.product((-1, 1), repeat=inputs)), np.int8)
 
 
 def log_posterior(
     key: jax.Array, kernel: np.ndarray, train_labels: np.ndarray, functions: np.ndarray
 ) -> Posterior:
-    """ln P_B(f|S) of all functions on E under an NNGP kernel on S+E, S first.
+    """Return ln P_B(f|S) of all functions on E under an NNGP kernel on S+E, S first.
 
     With q_f = V(S, f)/Σ_g V(S, g) and independent errors σ_f of ln V(S, f), the error of ln q_f
     is √((1 - 2 q_f) σ_f² + Σ_g q_g² σ_g²).
@@ -165,5 +165,5 @@ def log_posterior(
 
 
 def _places(functions: np.ndarray) -> np.ndarray:
-    """The row of each function (m, n) in `all_functions(n)`."""
+    """Return the row of each function (m, n) in `all_functions(n)`."""
     return (functions > 0) @ (1 << np.arange(functions.shape[1])[::-1])

@@ -39,7 +39,7 @@ def boolean_posterior_rows(
     key: jax.Array,
     progress: Callable[[float], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of parts "posterior" and "posterior_summary" for one target and optimizer.
+    """Return rows of parts "posterior" and "posterior_summary" for one target and optimizer.
 
     P_B(f|S) = V(f)/V(S) (eq. 3) for f that fits the target's labels on S, by two references:
     "direct", the share of f among the direct samples that fit S, of the same finite network;
@@ -138,20 +138,20 @@ def _check_matching(target: str, bayes: FunctionSample, settings: Mapping[str, A
 
 
 def _table(by_bayes: np.ndarray, found: np.ndarray, size: int) -> tuple[np.ndarray, int]:
-    """The functions of the rows, and how many of them, the first ones, were chosen by P_B."""
+    """Return the functions of the rows, and how many, the first ones, were chosen by P_B."""
     first = by_bayes[: -(-size // 2)]
     return np.concatenate([first, _others(found, first)])[:size], len(first)
 
 
 def _others(functions: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Functions (k, n) that are none of the known ones, in their order."""
+    """Return functions (k, n) that are none of the known ones, in their order."""
     known = {labels.tobytes() for labels in known}
     new = [labels.tobytes() not in known for labels in functions]
     return functions[np.array(new, bool)]
 
 
 def _counts_among(found: np.ndarray, counts: np.ndarray, functions: np.ndarray) -> np.ndarray:
-    """How often each of the functions was found, (k,)."""
+    """Count how often each of the functions was found, (k,)."""
     known = {labels.tobytes(): count for labels, count in zip(found, counts, strict=True)}
     return np.array([known.get(labels.tobytes(), 0) for labels in functions], np.int64)
 
@@ -159,7 +159,7 @@ def _counts_among(found: np.ndarray, counts: np.ndarray, functions: np.ndarray) 
 def _nngp_log_posterior(
     key: jax.Array, kernel: np.ndarray, functions: np.ndarray, rows: np.ndarray
 ) -> LogProbability:
-    """ln V(f) - ln V(S) of the infinitely wide network; all functions fit S."""
+    """Return ln V(f) - ln V(S) of the infinitely wide network; all functions fit S."""
     whole = estimate_log_volume(named_key(key, "functions"), kernel, functions)
     part = estimate_log_volume(
         named_key(key, "train"), kernel[np.ix_(rows, rows)], functions[0, rows]

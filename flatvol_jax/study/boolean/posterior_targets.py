@@ -17,7 +17,7 @@ FORMULAS = {
 
 
 def target_labels(name: str, x: np.ndarray, draws: Draws) -> np.ndarray:
-    """Labels (n,) int8, ±1, of a target function on the inputs of a cube.
+    """Return labels (n,) int8, ±1, of a target function on the inputs of a cube.
 
     - "first_bit": +1 if and only if x_1 = 1.
     - "and": +1 if and only if x_1 = x_2 = 1.
@@ -52,7 +52,7 @@ def target_labels(name: str, x: np.ndarray, draws: Draws) -> np.ndarray:
 
 
 def train_rows(key: jax.Array, inputs: int, size: int) -> np.ndarray:
-    """The rows of S, (size,): uniform without replacement, the same for every target.
+    """Return the rows of S, (size,): uniform without replacement, the same for every target.
 
     A larger S begins with the smaller one.
 
