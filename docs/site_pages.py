@@ -57,7 +57,10 @@ def room_page(room: str, title: str) -> str:
 
     The file is parsed, not imported.
     """
-    tree = ast.parse((ROOT / "flatvol_jax" / room.replace(".", "/") / "__init__.py").read_text())
+    path = ROOT / "flatvol_jax" / room.replace(".", "/") / "__init__.py"
+    if not path.exists():  # an experiment whose folder was deleted
+        return f"# {title}\n\nNot in this tree.\n"
+    tree = ast.parse(path.read_text())
     lines = [f"# {title}", "", f"`flatvol_jax.{room}`: {ast.get_docstring(tree)}", ""]
     for node in tree.body:
         # Not `from flatvol_jax.ROOM import MODULE`.

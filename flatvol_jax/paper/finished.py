@@ -25,7 +25,7 @@ SECONDS = "meta.{}.seconds"
 
 
 def is_finished(config: Mapping[str, Any], workdir: epath.PathLike) -> bool:
-    """Whether every planned network is in the records of the folder, measured and to its end.
+    """Say whether every planned network is in the records of the folder, measured and to its end.
 
     Args:
         config: plain data of a sweep, a temporal study or the Boolean experiment.
@@ -88,7 +88,7 @@ def _as_asked(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
 
 
 def _temporal(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
-    """Each network has its branches up to their last epoch, or never reached zero error.
+    """Check that each network has its branches up to their last epoch, or never reached zero error.
 
     Each measure that is on must be in some row: an older study may lack one.
     """
@@ -108,7 +108,7 @@ def _temporal(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
 
 
 def _boolean(config: Mapping[str, Any], frame: pd.DataFrame) -> bool:
-    """The comparison with the posterior, which comes last, is there for all targets."""
+    """Check that the comparison with the posterior, which comes last, is there for all targets."""
     posterior, mnist = config["posterior"], config["posterior_mnist"]
     wanted = len(posterior["targets"]) * len(posterior["optimizers"]) * posterior["on"]
     wanted += len(mnist["optimizers"]) * mnist["on"]

@@ -2,14 +2,7 @@
 
 from typing import NamedTuple
 
-from flatvol_jax.study.analysis.columns import (
-    FROBENIUS_NORM,
-    LOG_PRODUCT,
-    LOG_VOLUME,
-    SHARPNESS,
-    SPECTRAL_NORM,
-    Column,
-)
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
 
 
@@ -35,8 +28,8 @@ class Panel(NamedTuple):
     """One panel; `y` is None for the accuracy, `overtrain` in epochs after zero error."""
 
     system: System
-    x: Column
-    y: Column | None = None
+    x: col.Column
+    y: col.Column | None = None
     overtrain: int = 0
 
 
@@ -62,27 +55,27 @@ class Layout(NamedTuple):
         return self._replace(rows=tuple(map(tuple, rows)))
 
 
-def _rows(systems: list[System], *axes: tuple[Column, Column | None]):
+def _rows(systems: list[System], *axes: tuple[col.Column, col.Column | None]):
     """Return a row for each pair of axes, a column for each system."""
     return tuple(tuple(Panel(system, x, y) for system in systems) for x, y in axes)
 
 
-def _columns(system: System, *axes: tuple[Column, Column | None]):
+def _columns(system: System, *axes: tuple[col.Column, col.Column | None]):
     """Return one row: a column for each pair of axes."""
     return (tuple(Panel(system, x, y) for x, y in axes),)
 
 
-def _overtrained(optimizer: str, measure: Column) -> Layout:
-    axes = (measure, None), (LOG_VOLUME, None), (LOG_VOLUME, measure)
+def _overtrained(optimizer: str, measure: col.Column) -> Layout:
+    axes = (measure, None), (col.LOG_VOLUME, None), (col.LOG_VOLUME, measure)
     rows = _rows([System("mnist_fcn_overtrain", optimizer)], *axes)
     return Layout(f"{measure.axis_label}, volume and accuracy upon overtraining", rows, True)
 
 
 def _hessian_rows(optimizer: str):
-    measures = SPECTRAL_NORM, LOG_PRODUCT, FROBENIUS_NORM
+    measures = col.SPECTRAL_NORM, col.LOG_PRODUCT, col.FROBENIUS_NORM
     system = System("mnist_fcn", optimizer)
     return tuple(
-        row for y in (None, SHARPNESS) for row in _columns(system, *((x, y) for x in measures))
+        row for y in (None, col.SHARPNESS) for row in _columns(system, *((x, y) for x in measures))
     )
 
 
@@ -91,7 +84,7 @@ _ADAM = [system._replace(optimizer="adam") for system in _SGD]
 _ENTROPY_SGD = System("mnist_fcn", "entropy_sgd")
 _OTHERS = [System("mnist_fcn", name) for name in ("gd", "adagrad", "momentum", "rmsprop")]
 _LARGER = [System("mnist_fcn_10k", name) for name in ("sgd", "adam")]
-_BOTH = (LOG_VOLUME, None), (SHARPNESS, None)
+_BOTH = (col.LOG_VOLUME, None), (col.SHARPNESS, None)
 
 FIGURES = {
     "3": Layout("volume, sharpness and accuracy, SGD", _rows(_SGD, *_BOTH)),
@@ -107,15 +100,15 @@ FIGURES = {
         tuple(
             row
             for systems in (_SGD, _ADAM, [_ENTROPY_SGD])
-            for row in _rows(systems, (LOG_VOLUME, SHARPNESS))
+            for row in _rows(systems, (col.LOG_VOLUME, col.SHARPNESS))
         ),
     ),
-    "S10": _overtrained("sgd", SHARPNESS),
-    "S11": _overtrained("adam", SHARPNESS),
-    "S12": _overtrained("sgd", SPECTRAL_NORM),
-    "S13": _overtrained("sgd", LOG_PRODUCT),
-    "S14": _overtrained("adam", SPECTRAL_NORM),
-    "S15": _overtrained("adam", LOG_PRODUCT),
+    "S10": _overtrained("sgd", col.SHARPNESS),
+    "S11": _overtrained("adam", col.SHARPNESS),
+    "S12": _overtrained("sgd", col.SPECTRAL_NORM),
+    "S13": _overtrained("sgd", col.LOG_PRODUCT),
+    "S14": _overtrained("adam", col.SPECTRAL_NORM),
+    "S15": _overtrained("adam", col.LOG_PRODUCT),
     "S16": Layout(
         "sharpness, volume and accuracy, ResNet with Adam", _columns(_ADAM[2], *_BOTH[::-1])
     ),
@@ -123,7 +116,9 @@ FIGURES = {
     "S18": Layout(
         "volume, sharpness and accuracy, 10,000 training digits",
         tuple(
-            row for system in _LARGER for row in _columns(system, *_BOTH, (LOG_VOLUME, SHARPNESS))
+            row
+            for system in _LARGER
+            for row in _columns(system, *_BOTH, (col.LOG_VOLUME, col.SHARPNESS))
         ),
     ),
 }

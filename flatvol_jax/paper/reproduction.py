@@ -128,7 +128,7 @@ def _claims_through_time(
 
 
 def _is_judged(source: Provenance) -> bool:
-    """Whether the claims are judged on this temporal study."""
+    """Say whether the claims are judged on this temporal study."""
     note = str(source.settings.get("note", ""))
     return source.scale in JUDGED and not note.startswith(SENSITIVITY)
 

@@ -12,27 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from flatvol_jax.paper.layout import FIGURES, LOG_PRODUCT, Layout, Panel, System
-from flatvol_jax.paper.records import (
-    PRODUCT_COUNT,
-    fact_lines,
-    networks,
-    overtrained_epochs,
-    overtrained_lines,
-    sweep,
-)
+from flatvol_jax.paper import records
+from flatvol_jax.paper.layout import FIGURES, Layout, Panel, System
 from flatvol_jax.runtime import checks
-from flatvol_jax.study.analysis.columns import ATTACK_SIZE, OVERTRAIN, SCALE, TRAIN_SIZE
-from flatvol_jax.study.report import style
-from flatvol_jax.study.report.scatter import (
-    Look,
-    PanelNumbers,
-    attack_size_norm,
-    draw_panel,
-    norm_bar,
-    write_inside,
-    write_title,
+from flatvol_jax.study.analysis.columns import (
+    ATTACK_SIZE,
+    LOG_PRODUCT,
+    OVERTRAIN,
+    SCALE,
+    TRAIN_SIZE,
 )
+from flatvol_jax.study.report import scatter, style
 
 PORTRAIT, LANDSCAPE, NARROW = 7.1, 10.2, 1.7  # inches: of a page, of a panel among many
 ROW_HEIGHT, BAR_HEIGHT = 2.3, 0.5  # inches, with titles and labels
@@ -72,15 +62,15 @@ def paper_figure(
         ValueError: an unknown name or scale, several sweeps of one system.
     """
     layout = FIGURES[checks.one_of("figure", name, FIGURES)]
-    frame = networks(frame)
-    sweeps = {system: sweep(frame, system, scale) for system in layout.systems}
+    frame = records.networks(frame)
+    sweeps = {system: records.sweep(frame, system, scale) for system in layout.systems}
     if layout.overtrained:
-        layout = layout.at(overtrained_epochs(sweeps))
+        layout = layout.at(records.overtrained_epochs(sweeps))
     panels = [panel for row in layout.rows for panel in row]
     headings = [f"({_letter(i)}) {panel.system.name}" for i, panel in enumerate(panels)]
     if layout.overtrained:
         for i, panel in enumerate(layout.rows[0]):
-            lines = overtrained_lines(sweeps[panel.system], panel.overtrain)
+            lines = records.overtrained_lines(sweeps[panel.system], panel.overtrain)
             headings[i] = "\n".join([*lines, "", headings[i]])
     norms, bar = _colours(sweeps)
     rows = []
@@ -93,18 +83,20 @@ def paper_figure(
             rows.append({"letter": _letter(len(rows)), **row})
         _join_rows(axes, panels)
         if bar:
-            norm_bar(figure, axes, *bar, location="bottom", shrink=0.5, aspect=45)
+            scatter.norm_bar(figure, axes, *bar, location="bottom", shrink=0.5, aspect=45)
     return figure, pd.DataFrame(rows, columns=TABLE)
 
 
 def _new_figure(
     layout: Layout, headings: list[str], caption: list[str]
-) -> tuple[Figure, list[Axes], Look]:
+) -> tuple[Figure, list[Axes], scatter.Look]:
     """Return an empty figure with its bottom line, its axes by letter, their look."""
     lines, columns = len(layout.rows), max(map(len, layout.rows))
     page = PORTRAIT if columns < 4 else max(LANDSCAPE, NARROW * columns)
     width = min(style.COLUMN_WIDTH * columns, page)
-    look = Look(FONT, _characters(width / columns), points=7, ticks=int(2.4 * width / columns))
+    look = scatter.Look(
+        FONT, _characters(width / columns), points=7, ticks=int(2.4 * width / columns)
+    )
     text = "\n".join(textwrap.fill(line, _characters(width)) for line in caption)
     further = text.count("\n") + 1 + max(heading.count("\n") for heading in headings)
     row = max(ROW_HEIGHT, 0.8 * width / columns)
@@ -125,7 +117,7 @@ def _draw(
     panel: Panel,
     runs: pd.DataFrame,
     norm: Normalize | None,
-    look: Look,
+    look: scatter.Look,
     scale: str | None,
 ) -> dict[str, Any]:
     """Draw a panel; return its row of the table."""
@@ -134,12 +126,12 @@ def _draw(
         where = "" if scale is None else f" at scale {scale}"
         command = panel.system.command(scale)
         text = f"no records of {panel.system.name}{where}\n\n{command}"
-        write_title(axis, [heading], look)
-        write_inside(axis, text, look)
+        scatter.write_title(axis, [heading], look)
+        scatter.write_inside(axis, text, look)
         y = "error" if panel.y is None else panel.y.name
         counts = dict.fromkeys(("draws", "n", "not_drawn"), 0)
         return row | {"x": panel.x.name, "y": y, **counts, "left_out": f"no records: {command}"}
-    found = draw_panel(
+    found = scatter.draw_panel(
         axis,
         runs,
         panel.x,
@@ -152,7 +144,7 @@ def _draw(
     return row | {"scale": runs[SCALE].iloc[0]} | _table_cells(found)
 
 
-def _table_cells(numbers: PanelNumbers) -> dict[str, Any]:
+def _table_cells(numbers: scatter.PanelNumbers) -> dict[str, Any]:
     cells = {"x": numbers.x, "y": numbers.y}
     for name, correlation in (("within", numbers.within), ("pooled", numbers.pooled)):
         cells |= {name: correlation.estimate}
@@ -184,7 +176,7 @@ def _colours(
     if not sizes:
         return {}, None
     if len(set(sizes.values())) == 1:
-        norm = attack_size_norm(pd.concat(sweeps.values()))
+        norm = scatter.attack_size_norm(pd.concat(sweeps.values()))
         return dict.fromkeys(sizes, norm), (norm, "attack set size |A|")
     share = max(sweeps[system][ATTACK_SIZE].max() / sizes[system] for system in sizes)
     norms = {system: Normalize(0, share * size) for system, size in sizes.items()}
@@ -193,7 +185,7 @@ def _colours(
 
 def _caption(panels: list[Panel], sweeps: Mapping[System, pd.DataFrame]) -> list[str]:
     products = any(LOG_PRODUCT in (panel.x, panel.y) for panel in panels)
-    return [*fact_lines(sweeps, () if products else (PRODUCT_COUNT,)), RULE]
+    return [*records.fact_lines(sweeps, () if products else (records.PRODUCT_COUNT,)), RULE]
 
 
 def _join_rows(axes: list[Axes], panels: list[Panel]) -> None:

@@ -28,7 +28,7 @@ class Study(NamedTuple):
 
     @property
     def command(self) -> str:
-        """What makes its records."""
+        """Return what makes its records."""
         variant = {"fig5": "", None: ""}.get(self.variant, f":{self.variant}")
         name = self.experiment
         return f"python -m experiments.{name} --config=configs/{name}.py{variant}"

@@ -78,7 +78,7 @@ class PaperClaim(NamedTuple):
 
     @property
     def readings(self) -> dict[str, Reading]:
-        """The readings that there are, the paper's first."""
+        """Give the readings that there are, the paper's first."""
         return {"paper": self.paper} | ({"within": self.within} if self.within else {})
 
 

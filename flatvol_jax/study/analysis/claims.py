@@ -8,15 +8,8 @@ import pandas as pd
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.analysis import columns as col
-from flatvol_jax.study.analysis import comparison, statistics, verdicts
+from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
 from flatvol_jax.study.analysis.run_tables import fault_lines
-from flatvol_jax.study.analysis.selection import (
-    error_column,
-    narrowed,
-    optimizer_names,
-    require,
-    usable,
-)
 from flatvol_jax.study.analysis.statistics import POOLED, READINGS, WITHIN
 
 JUDGEMENT = ("p", "verdict", "reason", "half_width", "decidable")  # columns of a judged reading
@@ -61,15 +54,15 @@ def claims_table(
         R_kendall, R_p, R_p_holm, R_verdict, R_reason, R_half_width, R_decidable; permutation_p
         (within), runs, left_out (reason -> count).
     """
-    require(frame, col.OPTIMIZER)
+    selection.require(frame, col.OPTIMIZER)
     if not len(frame):
         raise ValueError("frame: got no records, wanted at least one finished run.")
-    optimizers = optimizer_names(frame)
+    optimizers = selection.optimizer_names(frame)
     own = len(PRIMARY) * len(optimizers)
     claims = own if primary_claims is None else checks.count("primary_claims", primary_claims, own)
     confidence = comparison.simultaneous_confidence(claims)
-    error, error_name = error or error_column(frame)
-    frame = narrowed(frame, error, *(m.name for m in (*col.MEASURES, *measures)))
+    error, error_name = error or selection.error_column(frame)
+    frame = selection.narrowed(frame, error, *(m.name for m in (*col.MEASURES, *measures)))
     rows = []
     for optimizer in optimizers:
         group = frame[frame[col.OPTIMIZER] == optimizer]
@@ -147,7 +140,7 @@ def records_summary(
             lines.append(f"  {row['measure']:32}{pooled:25}{within:25}{row['runs']:5d}")
         lines += verdict_lines(rows)
     lines.append(
-        f"{len(usable(frame)[0])} of {len(frame)} runs reached zero training error; "
+        f"{len(selection.usable(frame)[0])} of {len(frame)} runs reached zero training error; "
         f"{frame[col.DRAW].nunique()} draw(s), {frame[col.ATTACK_SIZE].nunique()} sizes of A"
     )
     return lines + fault_lines(frame)
@@ -181,7 +174,7 @@ def _correlated(
     group: pd.DataFrame, measure: col.Column, error: str, confidence: float
 ) -> tuple[dict[str, statistics.Correlation], dict[str, Any], pd.DataFrame]:
     """Correlate one measure in both readings: the correlations, its row, the runs behind both."""
-    runs, left_out = usable(group, measure.name, error)
+    runs, left_out = selection.usable(group, measure.name, error)
     values = measure.values(runs)
     logs = np.log10(np.where(values > 0, values, np.nan)) if measure.scale == "log" else values
     shown = runs.assign(**{measure.name: logs})[np.isfinite(logs)]
@@ -200,7 +193,7 @@ def _correlated(
 
 
 def _increment(group: pd.DataFrame, error: str, baselines: Sequence[str]) -> dict[str, Any]:
-    runs, left_out = usable(group, col.LOG_VOLUME.name, error, *baselines)
+    runs, left_out = selection.usable(group, col.LOG_VOLUME.name, error, *baselines)
     within = statistics.correlation(runs, col.LOG_VOLUME.name, error, given=baselines)
     row = _row("increment", "log V beyond all baselines", col.LOG_VOLUME, within.confidence)
     row |= reading_cells(WITHIN, within, "basis", "runs")

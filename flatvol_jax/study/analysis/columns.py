@@ -51,7 +51,7 @@ class Column(NamedTuple):
 
     @property
     def axis_label(self) -> str:
-        """What an axis says."""
+        """Return what an axis says."""
         return self.axis or self.label
 
     def values(self, rows: pd.DataFrame) -> np.ndarray:

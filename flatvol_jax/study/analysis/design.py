@@ -37,7 +37,7 @@ class Design(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Design":
-        """The design of a text such as 27x5x8."""
+        """Read the design of a text such as 27x5x8."""
         parts = text.strip().split("x")
         if len(parts) != 3 or not all(part.isdigit() and int(part) for part in parts):
             raise ValueError(f"design: got {text!r}, wanted DRAWSxLEVELSxNETWORKS. Try: 27x5x8.")
@@ -71,7 +71,7 @@ TRUTHS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 def simulated_runs(
     generator: np.random.Generator, design: Design, population: Population
 ) -> pd.DataFrame:
-    """A row a network: hp.draw, hp.attack_size, measure, error.
+    """Draw a row a network: hp.draw, hp.attack_size, measure, error.
 
     Raises:
         ValueError: no loading on the levels gives `population.pooled`.
@@ -98,7 +98,7 @@ def simulated_runs(
 def design_table(
     designs: Sequence[Design], claims: int, simulations: int = 300, seed: int = 0
 ) -> pd.DataFrame:
-    """For each design what intervals are to be expected, and how often a claim is decided.
+    """Say for each design what intervals are to be expected, and how often a claim is decided.
 
     Args:
         designs: what might be trained.
@@ -137,7 +137,7 @@ def power_table(
     seed: int = 0,
     truths: Sequence[float] = TRUTHS,
 ) -> pd.DataFrame:
-    """Verdicts on a correlation within |A|, by the one that endless networks would have.
+    """Count verdicts on a correlation within |A|, by the one that endless networks would have.
 
     Args:
         designs, claims, simulations, seed: as of `design_table`.
@@ -166,7 +166,7 @@ def power_table(
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table of numbers as Markdown, two digits after the point."""
+    """Write a table of numbers as Markdown, two digits after the point."""
     rows = [list(table), ["---"] * table.shape[1]]
     for row in table.itertuples(index=False):
         rows.append([f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row])
@@ -174,7 +174,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def expected_spearman(rho: float, networks: int) -> float:
-    """Mean of the within-level correlation where that of endless networks is `rho` (Moran 1948).
+    """Return the mean within-level correlation where that of endless runs is `rho` (Moran 1948).
 
     For a bivariate normal and m networks a level it is 6/(π (m + 1)) (asin r + (m - 2) asin(r/2)),
     r = 2 sin(π ρ / 6): the *attenuation* by few networks, whatever the number of levels.

@@ -49,8 +49,8 @@ def of_scale(frame: pd.DataFrame, scale: str) -> pd.DataFrame:
         ValueError: there are none; names the scales that there are.
     """
     require(frame, col.EXPERIMENT, col.SCALE)
-    of_sweeps = frame.reindex(columns=list(OTHERS)).isna().all(axis=1)
-    known = frame[frame[col.EXPERIMENT].notna() & of_sweeps]
+    is_sweep = frame.reindex(columns=list(OTHERS)).isna().all(axis=1)
+    known = frame[frame[col.EXPERIMENT].notna() & is_sweep]
     if not (known[col.SCALE] == scale).any():
         there = ", ".join(sorted(map(str, known[col.SCALE].dropna().unique()))) or "none"
         raise ValueError(f"scale: got {scale!r}, wanted one that has records. Try: {there}.")

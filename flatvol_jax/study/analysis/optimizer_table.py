@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from flatvol_jax.study.analysis import columns as col
-from flatvol_jax.study.analysis import comparison, statistics, verdicts
+from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
 from flatvol_jax.study.analysis.claims import (
     PRIMARY,
     SEEN,
@@ -28,13 +28,6 @@ from flatvol_jax.study.analysis.claims import (
     holm_together,
     judgement_cells,
     reading_cells,
-)
-from flatvol_jax.study.analysis.selection import (
-    error_column,
-    narrowed,
-    optimizer_names,
-    require,
-    usable,
 )
 from flatvol_jax.study.analysis.statistics import READINGS, WITHIN
 
@@ -78,7 +71,7 @@ def primary_claims(frame: pd.DataFrame) -> int:
     They are one family: log V and sharpness correlate with the error; against SGD log V's
     correlation is unchanged and sharpness's breaks.
     """
-    optimizers = optimizer_names(frame)
+    optimizers = selection.optimizer_names(frame)
     against = len(optimizers) - 1 if SGD in optimizers else 0
     return 2 * len(optimizers) + 2 * against
 
@@ -116,12 +109,12 @@ def optimizer_table(
         R_verdict, R_reason, R_half_width, R_decidable; levels, levels_run, runs (of both),
         left_out (reason -> count). No rows without SGD, or with SGD alone.
     """
-    require(frame, col.OPTIMIZER, col.DRAW, col.ATTACK_SIZE, col.SAMPLE)
-    optimizers, count = optimizer_names(frame), primary_claims(frame)
+    selection.require(frame, col.OPTIMIZER, col.DRAW, col.ATTACK_SIZE, col.SAMPLE)
+    optimizers, count = selection.optimizer_names(frame), primary_claims(frame)
     confidence = comparison.simultaneous_confidence(count)
     others = [name for name in optimizers if name != SGD] if SGD in optimizers else []
-    error, error_name = error or error_column(frame)
-    frame = narrowed(frame, error, *(m.name for m in (*col.MEASURES, *measures)))
+    error, error_name = error or selection.error_column(frame)
+    frame = selection.narrowed(frame, error, *(m.name for m in (*col.MEASURES, *measures)))
     all_complete = comparison.common_levels(frame)
     rows = []
     for other in others:
@@ -179,7 +172,7 @@ def paired_runs(both: pd.DataFrame, other: str, columns: Sequence[str]) -> Pairs
         columns: a measure and an error.
     """
     complete = comparison.common_levels(both)
-    runs, unusable = usable(complete, *columns)
+    runs, unusable = selection.usable(complete, *columns)
     level = [col.DRAW, col.ATTACK_SIZE]
     paired = runs[runs.groupby([*level, col.SAMPLE])[col.OPTIMIZER].transform("nunique") == 2]
     shared = paired[paired.groupby(level)[col.SAMPLE].transform("nunique") > 1]

@@ -54,12 +54,12 @@ class Criterion(NamedTuple):
 
     @property
     def limit(self) -> float:
-        """The finite end; of two the upper one, the margin."""
+        """Return the finite end; of two the upper one, the margin."""
         return self.high if np.isfinite(self.high) else self.low
 
     @property
     def two_sided(self) -> bool:
-        """Whether both ends are finite: ± a margin."""
+        """Say whether both ends are finite: ± a margin."""
         return bool(np.isfinite(self.high - self.low))
 
 

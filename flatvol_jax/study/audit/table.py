@@ -48,7 +48,7 @@ def audited(frame: pd.DataFrame) -> list[col.Column]:
 
 
 def _of_the_function(measure: col.Column) -> bool:
-    """Whether it is read from f alone, as baselines are, or is a constant of training."""
+    """Say whether it is read from f alone, as baselines are, or is a constant of training."""
     read = measure.family in ("baseline", "ceiling")
     return read and "parameter_norm" not in measure.name
 
@@ -87,8 +87,8 @@ def audit_table(frame: pd.DataFrame) -> pd.DataFrame:
         ratio = pd.Series(ratios(frame, measure.name), index=frame.index)
         errors = pd.Series(_in_errors(frame, measure.name), index=frame.index)
         for (symmetry, layer), group in groups:
-            of_group = ratio[group.index]
-            change = float(np.abs(of_group - 1).max(skipna=False))
+            own = ratio[group.index]
+            change = float(np.abs(own - 1).max(skipna=False))
             worst = float(errors[group.index].max(skipna=False))
             rows.append(
                 {
@@ -96,8 +96,8 @@ def audit_table(frame: pd.DataFrame) -> pd.DataFrame:
                     "column": measure.name,
                     "symmetry": symmetry,
                     "layer": int(layer),
-                    "least": float(of_group.min()),
-                    "largest": float(of_group.max()),
+                    "least": float(own.min()),
+                    "largest": float(own.max()),
                     "change": change,
                     "errors": worst,
                     "verdict": _verdict(change, worst),

@@ -24,6 +24,7 @@ COMPLEXITY = col.Column(
     "measure.complexity.lempel_ziv", "Lempel-Ziv complexity (bits)", unit="bits"
 )
 
+Panel = tuple[col.Column, col.Column]  # x and y
 # Of the parity of the number of labels in the minority: name, colour.
 EVEN, ODD = ("minority even", "#0072b2"), ("minority odd", "#d55e00")
 CONSTANT, OTHER = ("constant", style.INK), ("minority not recorded", style.MIDDLE)
@@ -106,11 +107,8 @@ def function_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 def epochs_of(rows: pd.DataFrame) -> list[float]:
     """Return the epochs after zero error at which minima were measured; [0] without any."""
-    return (
-        sorted(rows[col.OVERTRAIN].dropna().unique())
-        if col.OVERTRAIN in rows and len(rows)
-        else [0]
-    )
+    known = col.OVERTRAIN in rows and len(rows)
+    return sorted(rows[col.OVERTRAIN].dropna().unique()) if known else [0]
 
 
 def at_epoch(rows: pd.DataFrame, epoch: float) -> pd.DataFrame:
@@ -123,7 +121,7 @@ def part(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     return frame[frame[col.PART] == name] if col.PART in frame else frame.iloc[:0]
 
 
-def _figure(frame: pd.DataFrame, *panels: tuple[col.Column, col.Column]) -> Figure | None:
+def _figure(frame: pd.DataFrame, *panels: Panel) -> Figure | None:
     """Draw a column for each pair of quantities, x and y, that any function has; None without one.
 
     A row of panels an epoch of the minima, one row where no quantity is of minima.
@@ -145,9 +143,7 @@ def _figure(frame: pd.DataFrame, *panels: tuple[col.Column, col.Column]) -> Figu
     return figure
 
 
-def _panel(
-    axis: Axes, rows: pd.DataFrame, panel: tuple[col.Column, col.Column], epoch: float | None
-) -> None:
+def _panel(axis: Axes, rows: pd.DataFrame, panel: Panel, epoch: float | None) -> None:
     reason = _reasons(rows, *panel)
     used = rows[reason == ""]
     _draw(axis, used, *panel)
@@ -180,9 +176,7 @@ def _legend(figure: Figure, rows: pd.DataFrame) -> None:
     style.legend(figure, handles, len(handles), markerscale=0.7, handletextpad=0.2)
 
 
-def _title(
-    rows: pd.DataFrame, panel: tuple[col.Column, col.Column], left_out: pd.Series
-) -> list[str]:
+def _title(rows: pd.DataFrame, panel: Panel, left_out: pd.Series) -> list[str]:
     groups = _groups(rows)
     even, odd, constant = groups[EVEN], groups[ODD], groups[CONSTANT]
     lines = [f"Spearman ρ {_rho(rows, panel)}"]
@@ -197,9 +191,8 @@ def _title(
     return lines
 
 
-def _rho(rows: pd.DataFrame, panel: tuple[col.Column, col.Column]) -> str:
-    x, y = (col.numbers(rows, quantity.name) for quantity in panel)
-    value = statistics.within_level(x, y, np.zeros(len(rows)))
+def _rho(rows: pd.DataFrame, panel: Panel) -> str:
+    value = statistics.plain_estimate(*(quantity.values(rows) for quantity in panel))
     return f"{correlation(value)} (n = {len(rows)})"
 
 
@@ -221,7 +214,7 @@ def _reasons(rows: pd.DataFrame, *quantities: col.Column) -> pd.Series:
     none_found = (minima == 0) & ~(tried == 0)
     reasons = pd.Series("", index=rows.index, dtype=object)
     for quantity in quantities:
-        missing = ~np.isfinite(col.numbers(rows, quantity.name)) & (reasons == "")
+        missing = ~np.isfinite(quantity.values(rows)) & (reasons == "")
         reasons[missing] = f"without {quantity.name}"
         if quantity.name.startswith(OF_MINIMA):
             reasons[missing & none_found] = "without a minimum"

@@ -151,7 +151,7 @@ def _others(functions: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _counts_among(found: np.ndarray, counts: np.ndarray, functions: np.ndarray) -> np.ndarray:
-    """Return how often each of the functions was found, (k,)."""
+    """Count how often each of the functions was found, (k,)."""
     known = {labels.tobytes(): count for labels, count in zip(found, counts, strict=True)}
     return np.array([known.get(labels.tobytes(), 0) for labels in functions], np.int64)
 

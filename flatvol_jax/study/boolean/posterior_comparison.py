@@ -65,7 +65,7 @@ def fitted_functions(
     least_expected: float = LEAST_EXPECTED,
     least_direct: int = LEAST_DIRECT,
 ) -> np.ndarray:
-    """Mask (k,) of the functions that enter `slope`: chosen by P_B, whatever the optimizer found.
+    """Return a mask (k,) of the functions that enter `slope`, chosen by P_B alone.
 
     Leaving out those that the optimizer did not find would flatten the slope: near one expected
     count only the lucky ones were left.
@@ -82,7 +82,7 @@ def fitted_functions(
 
 
 def slope(log_p: np.ndarray, counts: np.ndarray, total: int) -> Slope:
-    """Quasi-Poisson regression counts_f ~ Poisson(m exp(a + b ln P_B(f))) (McCullagh and Nelder).
+    """Fit counts_f ~ Poisson(m exp(a + b ln P_B(f))), quasi-Poisson (McCullagh and Nelder).
 
     The likelihood takes zero counts as they are; the variance of a count is its mean times the
     dispersion, at least 1. An error in ln P_B is not in the standard error: choose functions by
@@ -141,7 +141,7 @@ def slope(log_p: np.ndarray, counts: np.ndarray, total: int) -> Slope:
 
 
 def total_variation(counts_one: np.ndarray, counts_other: np.ndarray) -> float:
-    """½ Σ_f |p_f - q_f| of two empirical distributions, counts (k,) of the same functions."""
+    """Return ½ Σ_f |p_f - q_f| of two empirical distributions, counts (k,) of one set."""
     one, other = _checked_counts("counts_one", counts_one), _checked_counts("other", counts_other)
     if one.shape != other.shape or not one.sum() or not other.sum():
         raise ValueError(
@@ -154,7 +154,7 @@ def total_variation(counts_one: np.ndarray, counts_other: np.ndarray) -> float:
 def sample_total_variation(
     seed: int, counts: np.ndarray, direct_counts: np.ndarray, repetitions: int = 200
 ) -> TotalVariation:
-    """Total variation between two samples, of the optimizer and of P_B, at equal sizes.
+    """Compare two samples by total variation, of the optimizer and of P_B, at equal sizes.
 
     Two finite samples of one distribution differ, too: the optimizer's is compared with samples
     of P_B of its own size N = min(m, M // 2), drawn without replacement from the M that fit S,
@@ -178,8 +178,8 @@ def sample_total_variation(
         return TotalVariation(*[np.nan] * 4, 0)
     generator = np.random.default_rng(seed)
 
-    def drawn(among):
-        return generator.multivariate_hypergeometric(among, size, method="marginals")
+    def part(counted):
+        return generator.multivariate_hypergeometric(counted, size, method="marginals")
 
     values, nulls = [], []
     for _ in range(repetitions):
@@ -196,7 +196,7 @@ def known_total_variation(
     log_q_error: np.ndarray | None = None,
     repetitions: int = 2000,
 ) -> TotalVariation:
-    """Total variation between the optimizer's sample and a known P_B over all k functions.
+    """Return the total variation between the optimizer's sample and a known P_B, all k functions.
 
     The null is that of m draws of P_B itself. Where P_B is an estimate each of them is drawn
     from a distribution that differs from it by its errors, independent in ln q.

@@ -7,22 +7,7 @@ import pandas as pd
 from etils import epath
 
 from flatvol_jax.study.analysis.columns import ASCENT, SHARPNESS, SPECTRAL_NORM, numbers
-from flatvol_jax.study.boolean.figures import (
-    COMPLEXITY,
-    ESTIMATE,
-    FUNCTION,
-    MINIMA,
-    MINORITY,
-    RANK,
-    TRIED,
-    VOLUME,
-    complexity_figure,
-    function_rows,
-    rank_figure,
-    sharpness_norm_figure,
-    volume_norm_figure,
-    volume_sharpness_figure,
-)
+from flatvol_jax.study.boolean import figures
 from flatvol_jax.study.boolean.posterior_figure import posterior_figure, posterior_table
 from flatvol_jax.study.boolean.width_figure import ep_volumes, width_figure, width_table
 from flatvol_jax.study.engine.plan import flatten
@@ -31,11 +16,11 @@ from flatvol_jax.study.report.pictures import Picture, drawn_pictures
 
 LISTED = 20  # functions in the table
 PICTURES = (
-    ("figure_2", "Figure 2: volume against sharpness, a point a function", volume_sharpness_figure),
-    ("figure_S1", "Figure S1: sharpness and the Hessian's spectral norm", sharpness_norm_figure),
-    ("figure_S2", "Figure S2: volume against the Hessian's spectral norm", volume_norm_figure),
-    ("rank", "Probability of each function against its rank", rank_figure),
-    ("complexity", "Volume against Lempel-Ziv complexity", complexity_figure),
+    ("figure_2", "Figure 2: volume against sharpness", figures.volume_sharpness_figure),
+    ("figure_S1", "Figure S1: sharpness against spectral norm", figures.sharpness_norm_figure),
+    ("figure_S2", "Figure S2: volume against spectral norm", figures.volume_norm_figure),
+    ("rank", "Probability of each function against its rank", figures.rank_figure),
+    ("complexity", "Volume against Lempel-Ziv complexity", figures.complexity_figure),
     ("width", "V(f) by width, and by EP, against the NNGP", width_figure),
     ("posterior", "What the optimizer finds against the Bayesian posterior", posterior_figure),
 )
@@ -64,7 +49,7 @@ def write_boolean_report(
             `title`, what is missing is shown as a dash; `notes`, paragraphs for the top;
             `config`, nested plain data.
     """
-    functions = function_rows(frame)
+    functions = figures.function_rows(frame)
     return page.write_page(
         epath.Path(workdir) / "report.html",
         "study/boolean/report.html.j2",
@@ -72,7 +57,7 @@ def write_boolean_report(
         notes=list(context.get("notes") or []),
         config=list(flatten(context.get("config") or {})),
         functions=len(functions),
-        with_minima=int((numbers(functions, MINIMA) > 0).sum()),
+        with_minima=int((numbers(functions, figures.MINIMA) > 0).sum()),
         pictures={
             name: page.inline_figure(figure, name, shows)
             for name, shows, figure in boolean_pictures(frame)
@@ -91,19 +76,19 @@ def function_table(functions: pd.DataFrame) -> pd.DataFrame:
     sharpnesses) and norm (the Hessian's spectral norm); minima of tried. NaN where not recorded.
     """
     numbered = {
-        "rank": RANK,
-        "minority": MINORITY,
+        "rank": figures.RANK,
+        "minority": figures.MINORITY,
         "count": "measure.count",
-        "complexity": COMPLEXITY.name,
+        "complexity": figures.COMPLEXITY.name,
         "best": SHARPNESS.name,
         "ascent": ASCENT.name,
         "norm": SPECTRAL_NORM.name,
-        "minima": MINIMA,
-        "tried": TRIED,
+        "minima": figures.MINIMA,
+        "tried": figures.TRIED,
     }
     columns = {name: numbers(functions, column) for name, column in numbered.items()}
-    for name, measure in (("direct", VOLUME), ("estimate", ESTIMATE)):
+    for name, measure in (("direct", figures.VOLUME), ("estimate", figures.ESTIMATE)):
         columns[name], columns[f"{name}_se"] = measure.drawn(functions)
     columns["ep"] = ep_volumes(functions)
-    columns["id"] = functions[FUNCTION].to_numpy() if FUNCTION in functions else None
+    columns["id"] = functions.get(figures.FUNCTION, pd.Series(index=functions.index)).to_numpy()
     return pd.DataFrame(columns).sort_values("rank", kind="stable").head(LISTED)

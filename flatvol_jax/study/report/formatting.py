@@ -1,6 +1,7 @@
 """Numbers, intervals and times as a reader of a report wants them; NaN and null are a dash."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 DASH = "—"
@@ -34,11 +35,9 @@ def correlation(value: Any) -> str:
     return f"{value:+.2f}".replace("+0.00", "0.00").replace("-0.00", "0.00").replace("-", "−")
 
 
-def interval(low: Any, high: Any) -> str:
-    """Write [low, high] of a correlation."""
-    if not (_known(low) and _known(high)):
-        return DASH
-    return f"[{correlation(low)}, {correlation(high)}]"
+def interval(low: Any, high: Any, show: Callable[[Any], str] = correlation) -> str:
+    """Write [low, high] of correlations, or of numbers that `show` writes."""
+    return f"[{show(low)}, {show(high)}]" if _known(low) and _known(high) else DASH
 
 
 def signed(value: Any) -> str:
@@ -54,7 +53,7 @@ def signed(value: Any) -> str:
 
 def signed_interval(low: Any, high: Any) -> str:
     """Write [low, high] of such numbers."""
-    return f"[{signed(low)}, {signed(high)}]" if _known(low) and _known(high) else DASH
+    return interval(low, high, signed)
 
 
 def p_value(value: Any) -> str:

@@ -14,15 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from flatvol_jax.runtime import files
+from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import selection, statistics
-from flatvol_jax.study.analysis.columns import (
-    ATTACK_SIZE,
-    LOG_VOLUME,
-    OPTIMIZER,
-    SHARPNESS,
-    Column,
-    numbers,
-)
 from flatvol_jax.study.report import style
 
 
@@ -50,7 +43,7 @@ class PanelNumbers(NamedTuple):
     pooled: statistics.Correlation
 
 
-PANELS = (LOG_VOLUME, SHARPNESS)
+PANELS = (col.LOG_VOLUME, col.SHARPNESS)
 
 
 def attack_sweep_figure(frame: pd.DataFrame) -> Figure:
@@ -67,7 +60,7 @@ def attack_sweep_figure(frame: pd.DataFrame) -> Figure:
         figure = style.new_figure(len(PANELS), len(optimizers))
         axes = figure.subplots(len(optimizers), len(PANELS), squeeze=False, sharey="row")
         for row, optimizer in zip(axes, optimizers, strict=True):
-            runs = frame[frame[OPTIMIZER] == optimizer]
+            runs = frame[frame[col.OPTIMIZER] == optimizer]
             heading, norm = heading_of(runs), attack_size_norm(frame)
             for axis, x in zip(row, PANELS, strict=True):
                 draw_panel(axis, runs, x, heading=heading, norm=norm)
@@ -76,7 +69,7 @@ def attack_sweep_figure(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def panel_figure(frame: pd.DataFrame, x: Column) -> Figure:
+def panel_figure(frame: pd.DataFrame, x: col.Column) -> Figure:
     """Draw one panel of one optimizer's runs, a column wide."""
     with style.applied():
         figure = style.new_figure(1)
@@ -116,8 +109,8 @@ def svg_text(figure: Figure, transparent: bool = False) -> str:
 def draw_panel(
     axis: Axes,
     frame: pd.DataFrame,
-    x: Column,
-    y: Column | None = None,
+    x: col.Column,
+    y: col.Column | None = None,
     *,
     heading: str,
     norm: Normalize,
@@ -142,14 +135,14 @@ def draw_panel(
     named = x.name, error if y is None else y.name
     runs, left_out = selection.usable(frame, *named)
     values, across = x.drawn(runs)
-    accuracies = 100 * (1 - numbers(runs, error)), np.full(len(runs), np.nan)
+    accuracies = 100 * (1 - col.numbers(runs, error)), np.full(len(runs), np.nan)
     heights, up = accuracies if y is None else y.drawn(runs)
     if bars:
         style.error_bars(axis, (values, across), (heights, up), width=0.5, alpha=0.5)
     axis.scatter(
         values,
         heights,
-        c=runs[ATTACK_SIZE].to_numpy(np.float64),
+        c=runs[col.ATTACK_SIZE].to_numpy(np.float64),
         cmap=style.COLOURS,
         norm=norm,
         s=look.points,
@@ -198,7 +191,7 @@ def _wrapped(text: str, width: int) -> str:
 
 def attack_size_norm(frame: pd.DataFrame) -> Normalize:
     """Map |A| to the range of the colours."""
-    sizes = frame[ATTACK_SIZE]
+    sizes = frame[col.ATTACK_SIZE]
     return Normalize(float(sizes.min()), float(max(sizes.max(), sizes.min() + 1)))
 
 

@@ -166,7 +166,7 @@ def _correlations(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 
 
 def _same_draws(one: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Whether both drew the same S, A and E from the same data."""
+    """Say whether both drew the same S, A and E from the same data."""
 
     def drawn(frame: pd.DataFrame) -> dict[str, str]:
         names = frame.columns[frame.columns.str.startswith(SAME_DRAWS)]

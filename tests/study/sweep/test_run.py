@@ -12,7 +12,7 @@ import pytest
 
 from configs.mnist_fcn import get_config
 from flatvol_jax.study import load_records
-from flatvol_jax.study.analysis import claims, columns
+from flatvol_jax.study.analysis import columns
 from flatvol_jax.study.engine.plan import plan_runs
 from flatvol_jax.study.engine.store import Store
 from flatvol_jax.study.measures.registry import MEASURES, chosen_measures
@@ -87,7 +87,7 @@ def test_records_have_the_documented_columns(undisturbed, config):
     assert len(rows) == 4
     frame = load_records(workdir)
     assert {"run_id", "transform", "epoch", "is.zero_error", "is.diverged"} <= set(frame.columns)
-    assert {m.column for m in columns.MEASURES} | set(claims.BOUNDS) <= set(frame.columns)
+    assert {m.name for m in columns.MEASURES} | set(columns.BOUNDS) <= set(frame.columns)
     assert {f"meta.{name}.seconds" for name in ("train", *MEASURED)} <= set(frame.columns)
     assert {f"hp.{name}" for name in plan_runs(config)[0].hp} <= set(frame.columns)
     kinds = {name.split(".")[0] for name in frame.columns if "." in name}
