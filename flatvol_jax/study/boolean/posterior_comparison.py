@@ -183,9 +183,9 @@ def sample_total_variation(
 
     values, nulls = [], []
     for _ in range(repetitions):
-        one = drawn(direct_counts)
-        nulls.append(total_variation(one, drawn(direct_counts - one)))
-        values.append(total_variation(one, drawn(counts)))
+        one = part(direct_counts)
+        nulls.append(total_variation(one, part(direct_counts - one)))
+        values.append(total_variation(one, part(counts)))
     return TotalVariation(float(np.mean(values)), *_summary(nulls), size)
 
 
