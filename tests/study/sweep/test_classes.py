@@ -8,8 +8,9 @@ from flatvol_jax import data
 from flatvol_jax.study.analysis.claims import claims_table
 from flatvol_jax.study.engine.plan import plan_runs
 from flatvol_jax.study.engine.records import load_records
-from flatvol_jax.study.measures.problem import make_problem, model_spec
+from flatvol_jax.study.measures.problem import make_problem
 from flatvol_jax.study.measures.registry import chosen_measures
+from flatvol_jax.study.measures.study_config import model_spec
 from flatvol_jax.study.sweep.report import write_report
 from flatvol_jax.study.sweep.run import run_attack_sweep
 
