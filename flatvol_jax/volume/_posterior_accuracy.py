@@ -31,8 +31,8 @@ _LEAST_VARIANCE = 1e-16  # of an output on E given those on S, in units of its o
 
 @prints_as(
     lambda found: (
-        f"PosteriorAccuracy({with_error(found.accuracy, found.standard_error)}, EP "
-        f"{found.ep:.5g}; log P(S) {with_error(found.log_volume, found.log_volume_error)} nats, "
+        f"PosteriorAccuracy({with_error(found.accuracy, found.standard_error)}"
+        f"{'' if np.isnan(found.ep) else f', EP {found.ep:.5g}'}; log P(S) {with_error(found.log_volume, found.log_volume_error)} nats, "
         f"{found.status}; {found.ancestors:.0f} ancestors of {found.particles} particles)"
     )
 )

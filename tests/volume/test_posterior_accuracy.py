@@ -180,8 +180,8 @@ def test_answers_of_classes_add_up_and_two_are_those_of_the_difference():
         two = np.asarray(mean_answers(outputs, weights, response, deviation))
         many = np.asarray(mean_answers(rng.normal(size=(6, 7, 5)), weights, response, deviation))
     difference = (outputs[:, 1] - outputs[:, 0]) @ response / (deviation * 2**0.5)
-    np.testing.assert_allclose(two[:, 1], ndtr(difference).mean(axis=0), atol=1e-8)
-    np.testing.assert_allclose(many.sum(axis=1), 1.0, atol=1e-8)
+    np.testing.assert_allclose(two[:, 1], ndtr(difference).mean(axis=0), atol=2e-6)
+    np.testing.assert_allclose(many.sum(axis=1), 1.0, atol=2e-6)
 
 
 def test_two_classes_are_the_binary_case():
