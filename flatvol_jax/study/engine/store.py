@@ -137,7 +137,13 @@ def split_arrays(
         for name, value in columns.items()
         if np.ndim(value) and not isinstance(value, list)
     }
-    return {name: columns[name] for name in columns if name not in arrays}, arrays or None
+    rest = {name: python_number(v) for name, v in columns.items() if name not in arrays}
+    return rest, arrays or None
+
+
+def python_number(value: Any) -> Any:
+    """Return a number of NumPy's as one of Python's; anything else as it is."""
+    return value.item() if isinstance(value, (np.ndarray, np.generic)) and not value.ndim else value
 
 
 def jsonable(value: Any) -> Any:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from flatvol_jax.study.engine.settings import Check, settings_class
-from flatvol_jax.study.engine.store import Stage
+from flatvol_jax.study.engine.store import Stage, python_number
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.trained import Trained
 
@@ -66,18 +65,13 @@ def measure(name: str, version: int, *, from_kernel: bool = False, **entries: An
         @functools.wraps(function)
         def measured(problem: Problem, trained: Trained, key: jax.Array, settings: Any) -> Columns:
             columns = function(problem, trained, key, settings)
-            return {column: _plain(value) for column, value in columns.items()}
+            return {column: python_number(value) for column, value in columns.items()}
 
         kind = settings_class(name, **entries)
         MEASURES[name] = Measure(Stage(name, version), measured, kind, from_kernel)
         return measured
 
     return declared
-
-
-def _plain(value: Any) -> Any:
-    """Return a number of NumPy's as one of Python's; arrays as they are."""
-    return value.item() if isinstance(value, (np.ndarray, np.generic)) and not value.ndim else value
 
 
 def result_columns(name: str, result: Any, *fields: str, value: str | None = "value") -> dict:
