@@ -25,7 +25,7 @@ TRAIN, TEST = (RNG.normal(size=(n, 3)).astype(np.float32) for n in (20, 16))
 SETTINGS = {
     "links": ("heaviside",),
     "estimator": "ep_corrected",
-    "tolerance": 1e-10,  # nats, of EP; its correction is not stationary there
+    "tolerance": 1e-12,  # nats, of EP; its correction is not stationary there
     "particles": 8,
     "replicates": 4,
 }
@@ -189,5 +189,7 @@ def test_two_outputs_are_one_output_of_their_difference():
         row["loss"] = float(train_loss(problem, {})(network))
         row["fisher"] = fisher_rao_norm(train_losses(problem, {}), network).squared_norm
         del row["measure.baseline.parameter_norm"]
-        rows.append(row)
+        rows.append(
+            {name: float(value) for name, value in row.items() if not isinstance(value, str)}
+        )
     assert rows[1] == pytest.approx(rows[0], rel=1e-5)
