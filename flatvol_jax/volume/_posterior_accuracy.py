@@ -29,13 +29,16 @@ from flatvol_jax.volume.repetitions import contradiction, find_repetitions, sign
 _LEAST_VARIANCE = 1e-16  # of an output on E given those on S, in units of its own: rounding
 
 
-@prints_as(
-    lambda found: (
-        f"PosteriorAccuracy({with_error(found.accuracy, found.standard_error)}"
-        f"{'' if np.isnan(found.ep) else f', EP {found.ep:.5g}'}; log P(S) {with_error(found.log_volume, found.log_volume_error)} nats, "
-        f"{found.status}; {found.ancestors:.0f} ancestors of {found.particles} particles)"
+def _line(found: "PosteriorAccuracy") -> str:
+    ep = "" if np.isnan(found.ep) else f", EP {found.ep:.5g}"
+    return (
+        f"PosteriorAccuracy({with_error(found.accuracy, found.standard_error)}{ep}; "
+        f"log P(S) {with_error(found.log_volume, found.log_volume_error)} nats, {found.status}; "
+        f"{found.ancestors:.0f} ancestors of {found.particles} particles)"
     )
-)
+
+
+@prints_as(_line)
 class PosteriorAccuracy(NamedTuple):
     """The accuracy on E of random networks that fit S.
 
