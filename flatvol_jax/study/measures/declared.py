@@ -90,4 +90,4 @@ def result_columns(name: str, result: Any, *fields: str, value: str | None = "va
     for field in fields:
         column = field.replace("standard_error", "se").replace("_se", ".se")
         columns[f"{name}.{column}"] = getattr(result, field)
-    return {column: x[()] if isinstance(x, np.ndarray) else x for column, x in columns.items()}
+    return columns
