@@ -43,7 +43,7 @@ def test_the_cells_of_the_page_on_your_own_data_run(tmp_path, monkeypatch):
 def test_the_table_of_claims_is_that_of_the_records():
     readme = (ROOT / "README.md").read_text()
     _, table, _ = re.split(r"<!-- .*claims.* -->\n", readme)
-    assert table.strip() == (ROOT / "results" / "first_protocol" / "claims.md").read_text().strip()
+    assert table.strip() == (ROOT / "results" / "claims.md").read_text().strip()
 
 
 def test_the_rules_of_judgement_are_the_packages_own_file():
