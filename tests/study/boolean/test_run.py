@@ -219,6 +219,9 @@ def test_a_system_that_is_none_is_refused(changes, message):
         ("sampling", {"samples": 0}, "samples: got 0"),
         ("sampling", {"readouts": 4}, "sampling.readouts: got 4 with posterior.on"),
         ("minima", {"overtrain": (-1,)}, "minima.overtrain: got -1"),
+        ("widths", {"samples": (10, 20)}, "widths.samples: got 10, wanted pairs"),
+        ("posterior", {"seed": 3}, "posterior: got 'seed'.*Did you mean 'seeds'"),
+        ("posterior", {"optimizers": ("adamw",)}, "posterior.optimizers: got 'adamw'"),
         (
             "minima",
             {"measures": get_config("smoke").minima.measures.to_dict()},

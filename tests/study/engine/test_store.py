@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flatvol_jax.runtime import files
-from flatvol_jax.study.engine.store import Store, Unit, jsonable
+from flatvol_jax.study.engine.store import Stage, Store, Unit, jsonable
 
 UNIT = Unit("train", "0123abcd")
 ROW = {"measure.error.test": 0.25, "is.zero_error": True, "epoch": 7}
@@ -56,6 +56,21 @@ def test_jsonable_gives_plain_python_data():
     assert jsonable(given) == {"3": True, "t": [2, 0.5], "s": "text", "n": None}
     plain = jsonable(given)
     assert [type(v) for v in (plain["3"], *plain["t"])] == [bool, int, float]
+
+
+def test_a_unit_is_computed_once_and_its_arrays_go_beside_the_row(tmp_path):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return {"x": np.float64(2.0), "list": [1, 2], "array": np.arange(3)}
+
+    store, unit = Store(tmp_path), Stage("square", 3).unit("a", {"k": 1})
+    assert [store.get(unit, compute) for _ in range(2)] == [{"x": 2.0, "list": [1, 2]}] * 2
+    assert len(calls) == 1
+    assert store.arrays(unit)["array"].tolist() == [0, 1, 2]
+    assert store.arrays_path(unit) == f"units/square/{unit.digest}.npz"
+    assert unit != Stage("square", 4).unit("a", {"k": 1})  # a raised version is computed anew
 
 
 def test_a_missing_unit_is_not_done_and_no_damage(tmp_path):
