@@ -9,6 +9,7 @@ import sys
 from absl import app, flags
 
 from experiments.flag_help import parse_flags
+from flatvol_jax.runtime.progress import progress_bar
 from flatvol_jax.study.analysis.design import Design, design_table, markdown, power_table
 
 DESIGNS = flags.DEFINE_list("designs", ["27x5x8"], "DRAWSxLEVELSxNETWORKS (a level), by commas.")
@@ -23,7 +24,8 @@ def main(_) -> None:
     try:
         designs = [Design.parse(text) for text in DESIGNS.value]
         make = power_table if POWER.value else design_table
-        table = make(designs, CLAIMS.value, SIMULATIONS.value, SEED.value)
+        with progress_bar("sweep") as progress:
+            table = make(designs, CLAIMS.value, SIMULATIONS.value, SEED.value, progress=progress)
     except ValueError as error:
         sys.exit(f"error: {error}")
     print(markdown(table))

@@ -22,6 +22,7 @@ from flatvol_jax.flatness.objective import (
     curvature_product,
 )
 from flatvol_jax.flatness.paths import Path, replace_leaf, weight_at
+from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.precision import float64_scope
 from flatvol_jax.runtime.printing import prints_its_fields
 
@@ -57,6 +58,7 @@ def relative_flatness(
     layer: Path,
     operator: str = "hessian",
     example: Callable[[Any, Array], Array] | None = None,
+    lambda_max: bool = True,
 ) -> RelativeFlatness:
     """Return the relative flatness of one layer, κ_Tr, and two simpler measures of the same kind.
 
@@ -84,6 +86,8 @@ def relative_flatness(
         layer: path of the weights W, (..., fan_in, fan_out): all axes but the last are inputs.
         operator: "hessian" or "gauss_newton".
         example: for "gauss_newton", (params, i) -> output of example i alone.
+        lambda_max: whether λ_max is wanted; "gauss_newton" has both traces without it, for a
+            small part of the work, and then it and its residual are NaN.
 
     Raises:
         ValueError: an unknown path or operator, a loss that is not a finite scalar or does not
@@ -96,6 +100,8 @@ def relative_flatness(
     checked_operator(operator, loss)
     if example is not None and operator != "gauss_newton":
         raise ValueError(f'example: got one with operator {operator!r}, try "gauss_newton".')
+    if not checks.boolean("lambda_max", lambda_max) and operator != "gauss_newton":
+        raise ValueError(f'lambda_max: got False with operator {operator!r}, try "gauss_newton".')
     objective = checked_objective(loss, params)
     params = objective.params
     matrix = _matrix(weight_at(params, layer))
@@ -116,7 +122,9 @@ def relative_flatness(
         alone = None if separate.example is None else in_layer(separate.example, identity)
         value, trace = map(float, _traces(outputs, alone, change, factor, separate.curvature))
 
-    if matrix.size <= hessian.DENSE_UP_TO:
+    if not lambda_max:
+        top, residual, converged = np.nan, np.nan, True
+    elif matrix.size <= hessian.DENSE_UP_TO:
         block = np.asarray(_block(layer_loss, change, operator))
         asymmetry = 0.5 * float(np.linalg.norm(block - block.T))  # which is rounding
         values = np.linalg.eigvalsh(0.5 * (block + block.T))

@@ -65,6 +65,14 @@ def test_every_operator_against_the_written_out_definitions(
     assert found.converged
     if dense or options:
         assert found.standard_error == found.norm_trace_se == 0.0
+    if options.get("operator") == "gauss_newton":
+        options = options | {"lambda_max": False}
+        traces = relative_flatness(KEY, relu.loss, relu.params(0), layer, **options)
+        assert (traces.value, traces.norm_trace) == (found.value, found.norm_trace)
+        assert np.isnan(traces.norm_lambda_max)
+    else:
+        with pytest.raises(ValueError, match="lambda_max: got False"):
+            relative_flatness(KEY, relu.loss, relu.params(0), layer, lambda_max=False)
 
 
 @pytest.mark.parametrize("factor", [7.0, 1e-3])

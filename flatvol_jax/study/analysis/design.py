@@ -15,7 +15,7 @@ all levels. Over draws Fisher's z of r varies normally with a standard deviation
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ from flatvol_jax.study.analysis import comparison, statistics, verdicts
 from flatvol_jax.study.analysis.columns import ATTACK_SIZE, DRAW
 
 MEASURE, ERROR = "measure", "error"
+Progress = Callable[[float, int, str], None]
 
 
 class Design(NamedTuple):
@@ -96,7 +97,11 @@ def simulated_runs(
 
 
 def design_table(
-    designs: Sequence[Design], claims: int, simulations: int = 300, seed: int = 0
+    designs: Sequence[Design],
+    claims: int,
+    simulations: int = 300,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Say for each design what intervals are to be expected, and how often a claim is decided.
 
@@ -105,6 +110,7 @@ def design_table(
         claims: of a family; intervals hold together at 95%.
         simulations: data sets of each design.
         seed: fixes them.
+        progress: called as progress(sweeps simulated, sweeps in all, the design).
 
     Returns:
         A row a design and reading: columns draws, levels, networks, reading; expected (mean
@@ -115,13 +121,17 @@ def design_table(
         "does not hold" for: none (the correlation of `NOTHING`).
     """
     confidence = comparison.simultaneous_confidence(claims)
-    rows = []
+    rows, designs = [], list(designs)
     for number, design in enumerate(designs):
         generators = np.random.default_rng([seed, number]).spawn(
             checks.count("simulations", simulations)
         )
         found = pd.DataFrame(
-            [row for one in generators for row in _simulation(one, design, confidence)]
+            [
+                row
+                for one in _told(generators, progress, number, len(designs), design)
+                for row in _simulation(one, design, confidence)
+            ]
         )
         means = found.groupby("reading", sort=False).mean().reset_index()
         rows.append(means.assign(**design._asdict()))
@@ -136,11 +146,12 @@ def power_table(
     simulations: int = 300,
     seed: int = 0,
     truths: Sequence[float] = TRUTHS,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Count verdicts on a correlation within |A|, by the one that endless networks would have.
 
     Args:
-        designs, claims, simulations, seed: as of `design_table`.
+        designs, claims, simulations, seed, progress: as of `design_table`.
         truths: Spearman's correlations within a level.
 
     Returns:
@@ -148,14 +159,15 @@ def power_table(
         correlation (mean half-width); share of simulations with each verdict: holds, fails.
     """
     confidence = comparison.simultaneous_confidence(claims)
-    rows = []
-    for number, (design, truth) in enumerate(itertools.product(designs, truths)):
+    rows, cases = [], list(itertools.product(designs, truths))
+    for number, (design, truth) in enumerate(cases):
         population = Population(truth, truth)
+        generators = np.random.default_rng([seed, number]).spawn(simulations)
         found = [
             statistics.correlation(
                 simulated_runs(generator, design, population), MEASURE, ERROR, confidence=confidence
             )
-            for generator in np.random.default_rng([seed, number]).spawn(simulations)
+            for generator in _told(generators, progress, number, len(cases), design)
         ]
         low, high, mean = np.array([(one.low, one.high, one.estimate) for one in found]).T
         limit = verdicts.CORRELATES_BEYOND
@@ -163,6 +175,21 @@ def power_table(
         rows.append((*design, truth, *numbers))
     names = [*Design._fields, "truth", "expected", "correlation", "holds", "fails"]
     return pd.DataFrame(rows, columns=names)
+
+
+def _told(
+    generators: Sequence[np.random.Generator],
+    progress: Progress | None,
+    number: int,
+    cases: int,
+    design: Design,
+) -> Iterator[np.random.Generator]:
+    """Give the generators of one of several cases; say how many sweeps are simulated."""
+    for place, generator in enumerate(generators):
+        yield generator
+        if progress is not None:
+            done = number * len(generators) + place + 1
+            progress(done, cases * len(generators), "x".join(map(str, design)))
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -148,14 +148,20 @@ def invariant_columns(
 
 
 def layer_columns(
-    problem: Problem, trained: Trained, key: jax.Array, numbers: Iterable[int]
+    problem: Problem,
+    trained: Trained,
+    key: jax.Array,
+    numbers: Iterable[int],
+    lambda_max: bool = True,
 ) -> dict:
     """Return normalised sharpness, and relative flatness of some layers, counted from 1."""
     loss, params, row = train_loss(problem, trained.state), trained.params, {}
     layers, name = weight_paths(problem.spec), "measure.relative_flatness"
     for number in numbers:
         own_key, layer = named_key(key, "relative", number), layers[number - 1]
-        relative = flatness.relative_flatness(own_key, loss, params, layer, operator="gauss_newton")
+        relative = flatness.relative_flatness(
+            own_key, loss, params, layer, operator="gauss_newton", lambda_max=lambda_max
+        )
         fields = ("norm_trace", "norm_lambda_max")
         row |= result_columns(f"{name}.layer_{number}", relative, *fields)
     # Of the layer before the readout, as its authors measure it.

@@ -21,5 +21,6 @@ def measure_invariants(problem: Problem, trained: Trained, key: jax.Array, setti
     options = types.SimpleNamespace(**settings)
     row = invariant_columns(problem, trained, key, options, ("inf",), ("adaptive",))
     if problem.spec.rectified_layers():
-        row |= layer_columns(problem, trained, key, (len(weight_paths(problem.spec)) - 1,))
+        before_readout = len(weight_paths(problem.spec)) - 1
+        row |= layer_columns(problem, trained, key, (before_readout,), lambda_max=False)
     return {n: v for n, v in row.items() if ".layer_" not in n and not n.endswith("first_order")}

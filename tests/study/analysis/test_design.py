@@ -131,3 +131,13 @@ def test_what_cannot_be_simulated_is_refused():
     with pytest.raises(ValueError, match="Try: 27x5x8"):
         Design.parse("27x5")
     assert Design.parse("27x5x8") == (27, 5, 8)
+
+
+def test_progress_counts_every_simulated_sweep_and_changes_no_number():
+    designs, told = [Design(10, 3, 3), Design(10, 3, 4)], []
+    table = design_table(designs, 2, 3, progress=lambda *said: told.append(said))
+    assert table.equals(design_table(designs, 2, 3))
+    assert told == [(n + 1, 6, f"10x3x{3 + n // 3}") for n in range(6)]
+    told.clear()
+    power_table(designs, 2, 2, truths=(0.1, 0.2), progress=lambda *said: told.append(said))
+    assert [done for done, _, _ in told] == list(range(1, 9))
