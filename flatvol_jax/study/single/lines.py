@@ -66,6 +66,8 @@ def _ep_status(link: str, corrected: bool) -> Callable[[Record], str]:
         if record.get(f"{name}.kernel_se") is not None:
             bias = record[f"{name}.kernel_bias"]
             return f"{said}; ± covers the kernel (bias {bias:+.2g} not taken off), no other error"
+        if record.get(f"{name}.estimate.kernel_se") is not None:
+            return f"{said}; given the sampled kernel; its own error is not known"
         return f"{said}; its own error is not known"
 
     return status

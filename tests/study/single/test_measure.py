@@ -148,6 +148,9 @@ def test_the_error_of_a_sampled_kernel_is_in_the_error_bar():
     assert abs(found[name] - exact) < 5 * found[f"{name}.se"]
     (row,) = [row for row in found.rows if row.column == name]
     assert "sampling and kernel" in row.status
+    (row,) = [row for row in found.rows if row.column == "measure.log_volume.heaviside"]
+    assert row.error is None
+    assert "given the sampled kernel" in row.status
     assert "Monte Carlo, 200 networks" in repr(found)
     by_ep = measured(
         SPEC,
