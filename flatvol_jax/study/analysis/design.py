@@ -200,16 +200,6 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def expected_spearman(rho: float, networks: int) -> float:
-    """Return the mean within-level correlation where that of endless runs is `rho` (Moran 1948).
-
-    For a bivariate normal and m networks a level it is 6/(π (m + 1)) (asin r + (m - 2) asin(r/2)),
-    r = 2 sin(π ρ / 6): the *attenuation* by few networks, whatever the number of levels.
-    """
-    networks, r = checks.count("networks", networks, 2), 2 * np.sin(np.pi * rho / 6)
-    return float(6 / np.pi / (networks + 1) * (np.arcsin(r) + (networks - 2) * np.arcsin(r / 2)))
-
-
 def _simulation(generator, design, confidence) -> Iterator[dict]:
     reference, same, broken, nothing = (
         simulated_runs(generator, design, population)

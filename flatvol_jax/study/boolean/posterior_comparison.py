@@ -9,6 +9,7 @@ Reference: Mingard, Valle-Pérez, Skalse and Louis 2020.
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import softmax
 
 from flatvol_jax.runtime import checks
 
@@ -221,17 +222,12 @@ def known_total_variation(
         return TotalVariation(*[np.nan] * 4, 0)
     errors = np.zeros(len(log_q)) if log_q_error is None else log_q_error
     generator = np.random.default_rng(seed)
-    q = _normalised(log_q)
+    q = softmax(log_q)
     nulls = []
     for _ in range(repetitions):
-        truth = _normalised(log_q + errors * generator.standard_normal(len(q)))
+        truth = softmax(log_q + errors * generator.standard_normal(len(q)))
         nulls.append(_distance(generator.multinomial(size, truth), q))
     return TotalVariation(_distance(counts, q), *_summary(nulls), size)
-
-
-def _normalised(log_q: np.ndarray) -> np.ndarray:
-    q = np.exp(log_q - log_q.max())
-    return q / q.sum()
 
 
 def _distance(counts: np.ndarray, q: np.ndarray) -> float:

@@ -12,13 +12,21 @@ from flatvol_jax.study.analysis.design import (
     Design,
     Population,
     design_table,
-    expected_spearman,
     markdown,
     power_table,
     simulated_runs,
 )
 
 SHAPE = Design(10, 4, 6)
+
+
+def expected_spearman(rho, networks):
+    """Mean correlation within a level of m networks where that of endless ones is rho (Moran 1948).
+
+    6/(π (m + 1)) (asin r + (m - 2) asin(r/2)), r = 2 sin(π rho / 6).
+    """
+    r = 2 * np.sin(np.pi * rho / 6)
+    return 6 / np.pi / (networks + 1) * (np.arcsin(r) + (networks - 2) * np.arcsin(r / 2))
 
 
 @pytest.mark.parametrize("within", [-0.5, 0.0, 0.8])
