@@ -6,20 +6,18 @@ against the same .npz with other random numbers.
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
 from absl import app, flags, logging
 from etils import epath
 
+import flatvol_jax as fv
 from experiments.flag_help import define_config, parse_flags
-from flatvol_jax.kernels import add_jitter, nngp_kernel
-from flatvol_jax.runtime import files
-from flatvol_jax.runtime.hashing import array_hash
-from flatvol_jax.runtime.progress import progress_bar
-from flatvol_jax.study.measures.study_config import model_spec
-from flatvol_jax.study.single import certify, check_certificate
+from flatvol_jax import runtime
+from flatvol_jax.study import measures, single
 
 CONFIG = define_config("configs/certify.py", "Network and effort.")
 NPZ = flags.DEFINE_string("npz", None, "Labels and inputs, or labels and kernel.", required=True)
@@ -32,18 +30,20 @@ def main(_) -> None:
     logging.set_verbosity(logging.WARNING)
     config, out = CONFIG.value.to_dict(), epath.Path(OUT.value)
     try:
-        kernel, labels, about = _problem(files.read_arrays(NPZ.value), config)
-        kernel, jitter = add_jitter(kernel, config["jitter"]) if config["jitter"] else (kernel, 0.0)
+        kernel, labels, about = _problem(runtime.files.read_arrays(NPZ.value), config)
+        jitter = 0.0
+        if config["jitter"]:
+            kernel, jitter = fv.kernels.add_jitter(kernel, config["jitter"])
         if CHECK.value:
             certificate = json.loads(out.read_text())
-            wrong = check_certificate(certificate, config["seed"], kernel, labels)
+            wrong = single.check_certificate(certificate, config["seed"], kernel, labels)
             if wrong:
                 sys.exit("\n".join(wrong))
             print(f"{out}: kernel, labels and new estimates agree with it.")
             return
         effort = {name: config[name] for name in ("links", "particles", "replicates")}
-        with progress_bar("link") as progress:
-            certificate = certify(
+        with runtime.progress.progress_bar("link") as progress:
+            certificate = single.certify(
                 config["seed"],
                 kernel,
                 labels,
@@ -55,7 +55,7 @@ def main(_) -> None:
             )
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
-    files.write_json(out, certificate)
+    runtime.files.write_json(out, certificate)
     print("\n".join(_lines(certificate)))
     print(f"certificate: {out}")
 
@@ -65,13 +65,13 @@ def _lines(certificate: dict) -> Iterator[str]:
         yield f"log V ({link}): {entry['verdict']}"
         value, error = entry["estimate"]["log_volume"], entry["estimate"]["standard_error"]
         if value is not None:
-            yield f"  {value:.4f} ± {error:.2g} nats; log10 V = {value / np.log(10):.4f}"
+            yield f"  {value:.4f} ± {error:.2g} nats; log10 V = {value / math.log(10):.4f}"
             yield "  EP {:.4f}, corrected EP {:.4f}".format(
                 *(entry[name]["log_volume"] for name in ("ep", "ep_corrected"))
             )
 
 
-def _problem(arrays: dict[str, np.ndarray], config: dict) -> tuple[np.ndarray, np.ndarray, dict]:
+def _problem(arrays: dict[str, Any], config: dict) -> tuple[Any, Any, dict]:
     """Kernel, labels, and what determines them."""
     if "y" not in arrays or not {"x", "kernel"} & arrays.keys():
         raise ValueError(
@@ -80,12 +80,13 @@ def _problem(arrays: dict[str, np.ndarray], config: dict) -> tuple[np.ndarray, n
         )
     if "kernel" in arrays:
         return arrays["kernel"], arrays["y"], {"kernel": "given"}
-    spec = model_spec(config["model"])
-    with progress_bar("block") as progress:
-        kernel = nngp_kernel(
+    spec = measures.study_config.model_spec(config["model"])
+    with runtime.progress.progress_bar("block") as progress:
+        kernel = fv.nngp_kernel(
             spec, arrays["x"], progress=lambda done, total: progress(done, total, "kernel")
         )
-    return kernel, arrays["y"], {"spec": spec.describe(), "inputs": array_hash(arrays["x"])}
+    inputs = runtime.hashing.array_hash(arrays["x"])
+    return kernel, arrays["y"], {"spec": spec.describe(), "inputs": inputs}
 
 
 if __name__ == "__main__":
