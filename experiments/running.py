@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 import time
+import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,7 @@ from absl import flags, logging
 from etils import epath
 
 from flatvol_jax import runtime
+from flatvol_jax.runtime.lazy_imports import import_names
 from flatvol_jax.runtime.preemption import Stopped, stop_on
 from flatvol_jax.study import engine, report
 from flatvol_jax.study.engine.shards import Shard, parse_shard
@@ -61,6 +63,7 @@ def long_work(workdir: epath.PathLike, unit: str = "unit") -> Iterator[Job]:
     logging.set_verbosity(logging.WARNING)
     resumes = f"what is finished is in {workdir}. The same command resumes."
     try:
+        import_names(_packages_of_the_main())
         shard, alone = _shard()
         with stop_on(), runtime.progress.progress_bar(unit) as progress:
             yield Job(progress, shard, alone)
@@ -70,6 +73,12 @@ def long_work(workdir: epath.PathLike, unit: str = "unit") -> Iterator[Job]:
         _leave(f"Interrupted; {resumes}", INTERRUPTED)
     except (ValueError, OSError) as error:
         _leave(f"error: {error}", 1)
+
+
+def _packages_of_the_main() -> list[types.ModuleType]:
+    """Return the packages of the library that the main names."""
+    found = [v for v in vars(sys.modules["__main__"]).values() if isinstance(v, types.ModuleType)]
+    return [module for module in found if module.__name__.partition(".")[0] == "flatvol_jax"]
 
 
 def all_done(job: Job, workdir: epath.PathLike) -> bool:

@@ -3,7 +3,7 @@
 import ast
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 
@@ -40,6 +40,17 @@ def lazy_names(package: str) -> tuple[Callable[[str], Any], Callable[[], list[st
         return sorted(getattr(module, "__all__", vars(module)))
 
     return imported, public_names
+
+
+def import_names(packages: Iterable[Any]) -> None:
+    """Import every public name of these packages now.
+
+    A long run does so before it begins: an edit of the files or a library that is missing would
+    otherwise meet it at its end.
+    """
+    for package in packages:
+        for name in getattr(package, "__all__", ()):
+            getattr(package, name)
 
 
 def _imported_names(module: Any) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from flatvol_jax.runtime.lazy_imports import import_names
+
 INIT = """
 from typing import TYPE_CHECKING
 from flatvol_jax.runtime.lazy_imports import lazy_names
@@ -54,6 +56,12 @@ def test_any_other_name_is_a_module_of_the_package(lazily):
     assert lazily.sub is sys.modules["lazily.sub"]
     assert lazily.other is sys.modules["lazily.other"]
     assert imported() == {"lazily.sub", "lazily.other"}
+
+
+def test_all_names_can_be_imported_before_work_begins(lazily):
+    import_names([lazily])
+    assert {"ONE", "TWO"} <= vars(lazily).keys()
+    assert imported() == {"lazily._deep", "lazily._deep.numbers", "lazily.sub"}
 
 
 def test_dir_is_what_the_package_declares_and_imports_nothing(lazily):
