@@ -11,8 +11,8 @@ import operator
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from flatvol_jax.study.measures.registry import ON, default_settings
-from flatvol_jax.training import OPTIMIZERS
+import flatvol_jax as fv
+from flatvol_jax import study
 
 # What the paper leaves open or others do otherwise, for sensitivity runs.
 CHANGES = {
@@ -36,12 +36,13 @@ def change(config: ConfigDict, changes: dict) -> None:
 
 def words(variant: str, scales: tuple[str, ...]) -> tuple[str, str]:
     """The scale and the optimizer that a variant names."""
+    optimizers = fv.training.OPTIMIZERS
     found = {"scale": scales[0], "optimizer": "sgd"}
     for word in filter(None, variant.split(",")):
-        if word not in scales and word not in OPTIMIZERS:
+        if word not in scales and word not in optimizers:
             raise ValueError(
                 f"variant: got {variant!r}, wanted a scale ({', '.join(scales)}), an optimizer "
-                f"({', '.join(OPTIMIZERS)}), or both with a comma between them."
+                f"({', '.join(optimizers)}), or both with a comma between them."
             )
         found["scale" if word in scales else "optimizer"] = word
     return found["scale"], found["optimizer"]
@@ -65,7 +66,7 @@ def sweep_config(experiment: str, scale: str, optimizer: str) -> ConfigDict:
 
 def training(optimizer: str) -> dict:
     """Return every entry of hp.train, by the paper's protocol: the mean loss, stop on S alone."""
-    options = dict(OPTIMIZERS[optimizer].defaults)
+    options = dict(fv.training.OPTIMIZERS[optimizer].defaults)
     return {
         "optimizer": optimizer,
         "learning_rate": options.pop("learning_rate"),  # of the mean loss of a minibatch
@@ -87,4 +88,6 @@ def measures() -> dict:
     They stand at the measures in flatvol_jax/study/measures. Each takes `networks`, too: the first
     so many of each draw and |A| are measured; all without.
     """
-    return {name: {"on": name in ON, **settings} for name, settings in default_settings().items()}
+    registry = study.measures.registry
+    settings = registry.default_settings()
+    return {name: {"on": name in registry.ON, **values} for name, values in settings.items()}

@@ -9,8 +9,8 @@ python -m experiments.reproduce --scale=paper --workdir=runs/paper    the paper'
 import importlib.util
 from typing import NamedTuple
 
+import flatvol_jax as fv
 from configs import base, sensitivity
-from flatvol_jax.training import OPTIMIZERS
 
 SCALES = ("smoke", "cpu", "paper")
 THROUGH_TIME = ("fig5", "S5", "S7", "S8", "S9", "draws", "alpha_sweep")
@@ -46,7 +46,7 @@ def jobs(scale: str) -> list[Job]:
         raise ValueError(f"scale: got {scale!r}, wanted one of {', '.join(SCALES)}.")
     both = ("sgd", "adam")
     digits = "" if scale == "smoke" else "mnist"
-    found = [_sweep("mnist_fcn", scale, optimizer, digits) for optimizer in OPTIMIZERS]
+    found = [_sweep("mnist_fcn", scale, optimizer, digits) for optimizer in fv.training.OPTIMIZERS]
     found += [_sweep("mnist_fcn_overtrain", scale, optimizer, digits) for optimizer in both]
     found += _temporal(scale)
     boolean = "smoke" if scale == "smoke" else "paper"
@@ -92,7 +92,7 @@ def _sensitivity(scale: str) -> list[Job]:
     if scale == "smoke":
         changes, optimizers, word = ("protocol", "sigma_w_1"), ("sgd",), "smoke"
     else:
-        changes, optimizers, word = sensitivity.CHANGES, OPTIMIZERS, "cpu"
+        changes, optimizers, word = sensitivity.CHANGES, fv.training.OPTIMIZERS, "cpu"
     return [
         _sensitivity_job(change, optimizer, word)
         for change in changes

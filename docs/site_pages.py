@@ -62,9 +62,10 @@ def room_page(room: str, title: str) -> str:
         return f"# {title}\n\nNot in this tree.\n"
     tree = ast.parse(path.read_text())
     lines = [f"# {title}", "", f"`flatvol_jax.{room}`: {ast.get_docstring(tree)}", ""]
-    for node in tree.body:
-        # Not `from flatvol_jax.ROOM import MODULE`.
-        if isinstance(node, ast.ImportFrom) and node.module != f"flatvol_jax.{room}":
+    for node in ast.walk(tree):
+        # Neither `from flatvol_jax.ROOM import MODULE` nor what the file itself needs.
+        own = isinstance(node, ast.ImportFrom) and node.module.startswith(f"flatvol_jax.{room}.")
+        if own:
             lines += [f"::: {node.module}.{alias.name}" for alias in node.names]
     return "\n".join([*lines, ""])
 

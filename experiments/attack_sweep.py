@@ -4,18 +4,9 @@ from absl import app, flags
 from etils import epath
 
 from experiments.flag_help import define_config, parse_flags
-from experiments.running import (
-    all_done,
-    define_sharing,
-    long_work,
-    report_context,
-    save_pictures,
-)
-from flatvol_jax.study import claims_table, load_records, records_summary
-from flatvol_jax.study.analysis.experiment_tables import function_movement_table
-from flatvol_jax.study.engine.records import at_zero_error
-from flatvol_jax.study.measures.problem import with_content
-from flatvol_jax.study.sweep import protocol_note, run_attack_sweep, sweep_pictures, write_report
+from experiments.running import all_done, define_sharing, long_work, report_context, save_pictures
+from flatvol_jax import study
+from flatvol_jax.study import analysis, engine, measures, sweep
 
 CONFIG = define_config("configs/mnist_fcn.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
@@ -26,23 +17,26 @@ define_sharing()
 
 def main(_) -> None:
     """Run what is missing, draw the figure, write the report, say where they are."""
-    config = with_content(CONFIG.value.to_dict())
+    config = measures.problem.with_content(CONFIG.value.to_dict())
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
     with long_work(workdir) as job:
-        run_attack_sweep(config, workdir, DATA_DIR.value, job.progress, CACHE.value, job.shard)
+        sweep.run_attack_sweep(
+            config, workdir, DATA_DIR.value, job.progress, CACHE.value, job.shard
+        )
     if not all_done(job, workdir):
         return
 
-    records = load_records(workdir)
-    frame, movement = at_zero_error(records), function_movement_table(records)
+    records = study.load_records(workdir)
+    frame = engine.records.at_zero_error(records)
+    movement = analysis.experiment_tables.function_movement_table(records)
     context = report_context("attack_sweep", f"Attack-set sweep {config['name']}", config["scale"])
-    pictures = sweep_pictures(frame, workdir)
+    pictures = sweep.sweep_pictures(frame, workdir)
     drawn = save_pictures(pictures, workdir)
-    claims = claims_table(frame, config["scale"])
+    claims = study.claims_table(frame, config["scale"])
     more = {picture.shows: picture.figure for picture in pictures[1:]}
-    write_report(workdir / "report.html", frame, config, context, claims, more, movement)
-    print(protocol_note(config) or "the paper's protocol")
-    print("\n".join(records_summary(frame, config["scale"], claims=claims)))
+    sweep.write_report(workdir / "report.html", frame, config, context, claims, more, movement)
+    print(sweep.protocol_note(config) or "the paper's protocol")
+    print("\n".join(study.records_summary(frame, config["scale"], claims=claims)))
     print(f"records: {workdir / 'records.jsonl'}")
     print("\n".join(drawn))
     print(f"report:  {workdir / 'report.html'}")

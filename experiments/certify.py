@@ -7,19 +7,13 @@ against the same .npz with other random numbers.
 
 import json
 import sys
-from collections.abc import Iterator
 
-import numpy as np
 from absl import app, flags, logging
 from etils import epath
 
 from experiments.flag_help import define_config, parse_flags
-from flatvol_jax.kernels import add_jitter, nngp_kernel
-from flatvol_jax.runtime import files
-from flatvol_jax.runtime.hashing import array_hash
-from flatvol_jax.runtime.progress import progress_bar
-from flatvol_jax.study.measures.study_config import model_spec
-from flatvol_jax.study.single import certify, check_certificate
+from flatvol_jax import runtime
+from flatvol_jax.study import single
 
 CONFIG = define_config("configs/certify.py", "Network and effort.")
 NPZ = flags.DEFINE_string("npz", None, "Labels and inputs, or labels and kernel.", required=True)
@@ -31,61 +25,36 @@ def main(_) -> None:
     """Make the certificate, or check it, and say in a few lines what it says."""
     logging.set_verbosity(logging.WARNING)
     config, out = CONFIG.value.to_dict(), epath.Path(OUT.value)
+    progress_bar = runtime.progress.progress_bar
     try:
-        kernel, labels, about = _problem(files.read_arrays(NPZ.value), config)
-        kernel, jitter = add_jitter(kernel, config["jitter"]) if config["jitter"] else (kernel, 0.0)
+        with progress_bar("block") as progress:
+            given = single.read_labelling(NPZ.value, config["model"], config["jitter"], progress)
         if CHECK.value:
             certificate = json.loads(out.read_text())
-            wrong = check_certificate(certificate, config["seed"], kernel, labels)
+            wrong = single.check_certificate(
+                certificate, config["seed"], given.kernel, given.labels
+            )
             if wrong:
                 sys.exit("\n".join(wrong))
             print(f"{out}: kernel, labels and new estimates agree with it.")
             return
         effort = {name: config[name] for name in ("links", "particles", "replicates")}
         with progress_bar("link") as progress:
-            certificate = certify(
+            certificate = single.certify(
                 config["seed"],
-                kernel,
-                labels,
+                given.kernel,
+                given.labels,
                 **effort,
                 classes=config["classes"],
-                jitter=jitter,
-                about=about,
+                jitter=given.jitter,
+                about=given.about,
                 progress=progress,
             )
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
-    files.write_json(out, certificate)
-    print("\n".join(_lines(certificate)))
+    runtime.files.write_json(out, certificate)
+    print("\n".join(single.certificate_lines(certificate)))
     print(f"certificate: {out}")
-
-
-def _lines(certificate: dict) -> Iterator[str]:
-    for link, entry in certificate["log_volume"].items():
-        yield f"log V ({link}): {entry['verdict']}"
-        value, error = entry["estimate"]["log_volume"], entry["estimate"]["standard_error"]
-        if value is not None:
-            yield f"  {value:.4f} ± {error:.2g} nats; log10 V = {value / np.log(10):.4f}"
-            yield "  EP {:.4f}, corrected EP {:.4f}".format(
-                *(entry[name]["log_volume"] for name in ("ep", "ep_corrected"))
-            )
-
-
-def _problem(arrays: dict[str, np.ndarray], config: dict) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Kernel, labels, and what determines them."""
-    if "y" not in arrays or not {"x", "kernel"} & arrays.keys():
-        raise ValueError(
-            f"{NPZ.value}: got the arrays {', '.join(arrays) or 'none'}; wanted y, (n,) labels ±1, "
-            "and x, (n, ...) inputs, or kernel, (n, n) float64."
-        )
-    if "kernel" in arrays:
-        return arrays["kernel"], arrays["y"], {"kernel": "given"}
-    spec = model_spec(config["model"])
-    with progress_bar("block") as progress:
-        kernel = nngp_kernel(
-            spec, arrays["x"], progress=lambda done, total: progress(done, total, "kernel")
-        )
-    return kernel, arrays["y"], {"spec": spec.describe(), "inputs": array_hash(arrays["x"])}
 
 
 if __name__ == "__main__":

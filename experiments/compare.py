@@ -14,21 +14,8 @@ from absl import app, flags
 from etils import epath
 
 from experiments.flag_help import parse_flags
-from flatvol_jax.runtime import files
-from flatvol_jax.study.analysis.experiment_tables import (
-    experiment_tables,
-    flat_table,
-    of_scale,
-    tables_summary,
-)
-from flatvol_jax.study.engine.records import load_sweeps
-from flatvol_jax.study.engine.workdir import environment
-from flatvol_jax.study.sweep import (
-    compare_workdirs,
-    comparison_summary,
-    write_comparison,
-    write_workdir_comparison,
-)
+from flatvol_jax import runtime
+from flatvol_jax.study import analysis, engine, sweep
 
 WORKDIR = flags.DEFINE_string("workdir", "runs", "Folder of the sweeps; results go there, too.")
 AGAINST = flags.DEFINE_string("against", None, "Another workdir: compare it with --workdir.")
@@ -44,34 +31,36 @@ def main(_) -> None:
         if AGAINST.value:
             _two_workdirs(workdir, epath.Path(AGAINST.value))
             return
-        records = load_sweeps(workdir)
-        chosen = of_scale(records, scale)
-        tables = experiment_tables(chosen, scale)
+        records = engine.records.load_sweeps(workdir)
+        chosen = analysis.experiment_tables.of_scale(records, scale)
+        tables = analysis.experiment_tables.experiment_tables(chosen, scale)
     except ValueError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("Interrupted; nothing was written.")
     context = {
-        **environment(),
+        **engine.workdir.environment(),
         "command": shlex.join(["python", "-m", "experiments.compare", *sys.argv[1:]]),
         "scale": scale,
         "wall_seconds": time.perf_counter() - began,
     }
-    write_comparison(workdir / "comparison.html", tables, context)
-    files.write_text(workdir / "comparison.csv", flat_table(tables).to_csv(index=False))
-    print("\n".join(tables_summary(tables)))
+    sweep.write_comparison(workdir / "comparison.html", tables, context)
+    flat = analysis.experiment_tables.flat_table(tables)
+    runtime.files.write_text(workdir / "comparison.csv", flat.to_csv(index=False))
+    print("\n".join(analysis.experiment_tables.tables_summary(tables)))
     print(f"records: {len(chosen)} of {len(records)} in {workdir} are of scale {scale}")
     print(f"table:   {workdir / 'comparison.csv'}")
     print(f"report:  {workdir / 'comparison.html'}")
 
 
 def _two_workdirs(workdir: epath.Path, against: epath.Path) -> None:
-    found = compare_workdirs(workdir, against)
+    found = sweep.compare_workdirs(workdir, against)
     stem = workdir / f"compared_with_{against.name}"
     command = shlex.join(["python", "-m", "experiments.compare", *sys.argv[1:]])
-    write_workdir_comparison(f"{stem}.html", found, {**environment(), "command": command})
-    files.write_text(f"{stem}.csv", found.moved.to_csv(index=False))
-    print("\n".join(comparison_summary(found)))
+    context = {**engine.workdir.environment(), "command": command}
+    sweep.write_workdir_comparison(f"{stem}.html", found, context)
+    runtime.files.write_text(f"{stem}.csv", found.moved.to_csv(index=False))
+    print("\n".join(sweep.comparison_summary(found)))
     print(f"table:   {stem}.csv")
     print(f"report:  {stem}.html")
 

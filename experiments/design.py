@@ -9,8 +9,8 @@ import sys
 from absl import app, flags
 
 from experiments.flag_help import parse_flags
-from flatvol_jax.runtime.progress import progress_bar
-from flatvol_jax.study.analysis.design import Design, design_table, markdown, power_table
+from flatvol_jax import runtime
+from flatvol_jax.study import analysis
 
 DESIGNS = flags.DEFINE_list("designs", ["27x5x8"], "DRAWSxLEVELSxNETWORKS (a level), by commas.")
 CLAIMS = flags.DEFINE_integer("claims", 26, "Primary claims of a reading, judged together.")
@@ -21,14 +21,15 @@ SEED = flags.DEFINE_integer("seed", 0, "Fixes them.")
 
 def main(_) -> None:
     """Simulate and print."""
+    design = analysis.design
     try:
-        designs = [Design.parse(text) for text in DESIGNS.value]
-        make = power_table if POWER.value else design_table
-        with progress_bar("sweep") as progress:
+        designs = [design.Design.parse(text) for text in DESIGNS.value]
+        make = design.power_table if POWER.value else design.design_table
+        with runtime.progress.progress_bar("sweep") as progress:
             table = make(designs, CLAIMS.value, SIMULATIONS.value, SEED.value, progress=progress)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    print(markdown(table))
+    print(design.markdown(table))
 
 
 if __name__ == "__main__":

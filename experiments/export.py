@@ -8,7 +8,7 @@ import sys
 from absl import app, flags
 
 from experiments.flag_help import parse_flags
-from flatvol_jax.study.engine.export import export_records
+from flatvol_jax import study
 
 WORKDIR = flags.DEFINE_string("workdir", "runs", "Folder of records, or of folders of records.")
 OUT = flags.DEFINE_string("out", "records.csv", "Where to; the suffix, .csv or .parquet, says how.")
@@ -17,7 +17,7 @@ OUT = flags.DEFINE_string("out", "records.csv", "Where to; the suffix, .csv or .
 def main(_) -> None:
     """Write the table, say how large it is."""
     try:
-        frame = export_records(WORKDIR.value, OUT.value)
+        frame = study.export_records(WORKDIR.value, OUT.value)
     except ValueError as error:
         sys.exit(f"error: {error}")
     print(f"{OUT.value}: {len(frame)} rows, {len(frame.columns)} columns")

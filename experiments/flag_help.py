@@ -15,8 +15,10 @@ _SHARED = ("experiments.flag_help", "experiments.running")  # define flags of se
 
 
 def define_config(path: str, text: str) -> flags.FlagHolder:
-    """The flag --config and one for each entry; they are read when it is defined."""
+    """Define --config and a flag for each entry, which are read now; for --help no file is run."""
     _files["config"] = path
+    if _help_is_asked(sys.argv):
+        return flags.DEFINE_string("config", path, text)
     try:
         return config_flags.DEFINE_config_file("config", path, text)
     except (AttributeError, KeyError) as error:
@@ -25,13 +27,17 @@ def define_config(path: str, text: str) -> flags.FlagHolder:
 
 def parse_flags(arguments: list[str]) -> list[str]:
     """As absl does, with a --help that fits a screen; a mistyped flag ends with the suggestion."""
-    if any(argument in HELP for argument in arguments[1:]):
+    if _help_is_asked(arguments):
         print("\n".join(help_lines(sys.modules["__main__"], arguments)))
         sys.exit(0)
     try:
         return app.parse_flags_with_usage(arguments)
     except (AttributeError, KeyError) as error:
         sys.exit(_no_entry(error))
+
+
+def _help_is_asked(arguments: list[str]) -> bool:
+    return any(argument in HELP for argument in arguments[1:])
 
 
 def _no_entry(error: Exception) -> str:

@@ -9,8 +9,8 @@ from etils import epath
 
 from experiments.flag_help import define_config, parse_flags
 from experiments.running import long_work
-from flatvol_jax.runtime import files
-from flatvol_jax.study.single import measure_network, network_summary
+from flatvol_jax import runtime
+from flatvol_jax.study import single
 
 CONFIG = define_config("configs/measure.py", "Network and data.")
 CHECKPOINT = flags.DEFINE_string(
@@ -27,8 +27,8 @@ def main(_) -> None:
     config = CONFIG.value.to_dict()
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
     with long_work(workdir, "measure") as job:
-        arrays = files.read_arrays(DATA.value) if DATA.value else None
-        row = measure_network(
+        arrays = runtime.files.read_arrays(DATA.value) if DATA.value else None
+        row = single.measure_network(
             config,
             CHECKPOINT.value,
             workdir,
@@ -37,7 +37,7 @@ def main(_) -> None:
             STEP.value,
             job.progress,
         )
-    print("\n".join(network_summary(row)))
+    print("\n".join(single.network_summary(row)))
     print(f"record: {workdir / 'records.jsonl'}")
 
 

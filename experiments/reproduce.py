@@ -4,21 +4,19 @@ Runs every study of a scale that is missing, takes what is there, and writes WOR
 claims.csv, and the figures. Interrupted at any moment, the same command goes on.
 """
 
+import datetime
 import importlib
 import sys
 import time
 
-import pandas as pd
 from absl import app, flags
 from etils import epath
 
+import flatvol_jax as fv
 from configs import reproduce
 from experiments.flag_help import parse_flags
 from experiments.running import long_work, report_context
-from flatvol_jax.data.prepared import prepared_folder
-from flatvol_jax.paper.finished import is_finished, networks_so_far
-from flatvol_jax.paper.registry import part_of
-from flatvol_jax.paper.reproduction import write_reproduction
+from flatvol_jax import paper
 
 SCALE = flags.DEFINE_enum("scale", "cpu", reproduce.SCALES, "Which sizes.")
 WORKDIR = flags.DEFINE_string("workdir", None, "A folder a study; default runs/SCALE.")
@@ -44,7 +42,7 @@ def main(_) -> None:
     title = "Why flatness correlates with generalisation: every figure and claim"
     context = {**report_context("reproduce", title, SCALE.value), "not_run": not_run}
     try:
-        lines = write_reproduction(workdir, SCALE.value, fates, context)
+        lines = paper.write_reproduction(workdir, SCALE.value, fates, context)
     except ValueError as error:
         sys.exit(f"error: {error}")
     print("\n".join(lines))
@@ -55,27 +53,27 @@ def _do(job: reproduce.Job, workdir: epath.Path, heading: str) -> tuple[str, boo
     folder = workdir / job.folder
     module = importlib.import_module(f"configs.{job.config}")
     config = module.get_config(*filter(None, [job.variant])).to_dict()
-    if is_finished(config, folder):
+    if paper.is_finished(config, folder):
         return "reused", True
     if not RUN.value:
-        found, planned = networks_so_far(config, folder)
+        found, planned = paper.networks_so_far(config, folder)
         return (f"{found} of {planned} networks so far", True) if found else ("no records", False)
     if job.data:
         try:
-            prepared_folder(job.data, DATA_DIR.value)
+            fv.data.prepared.prepared_folder(job.data, DATA_DIR.value)
         except ValueError:
             return f"{job.data} is not prepared; see the README, --data_dir=", False
     print(f"{heading}: {job.command}")
     began = time.perf_counter()
     with long_work(folder) as work:
-        run = part_of(*RUNNERS[job.experiment])
+        run = paper.registry.part_of(*RUNNERS[job.experiment])
         run(
             config,
             folder,
             progress=work.progress,
             **({"data_dir": DATA_DIR.value} if job.data else {}),
         )
-    return f"run in {pd.Timedelta(seconds=round(time.perf_counter() - began))}", True
+    return f"run in {datetime.timedelta(seconds=round(time.perf_counter() - began))}", True
 
 
 if __name__ == "__main__":

@@ -5,23 +5,22 @@ import os
 import shlex
 import sys
 import time
+import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 from absl import flags, logging
 from etils import epath
 
-from flatvol_jax.runtime import processes
+from flatvol_jax import runtime
+from flatvol_jax.runtime.lazy_imports import import_names
 from flatvol_jax.runtime.preemption import Stopped, stop_on
-from flatvol_jax.runtime.progress import progress_bar
-from flatvol_jax.study.engine.record_files import record_files, records_name
-from flatvol_jax.study.engine.records import merge_shards
+from flatvol_jax.study import engine, report
 from flatvol_jax.study.engine.shards import Shard, parse_shard
-from flatvol_jax.study.engine.workdir import environment
-from flatvol_jax.study.report.pictures import Picture
-from flatvol_jax.study.report.scatter import save_figure
+
+if TYPE_CHECKING:
+    from flatvol_jax.study.report.pictures import Picture
 
 BEGAN = time.perf_counter()
 AGAIN = os.EX_TEMPFAIL  # 75: stopped by SIGTERM, all is on disk, the same command goes on
@@ -64,8 +63,9 @@ def long_work(workdir: epath.PathLike, unit: str = "unit") -> Iterator[Job]:
     logging.set_verbosity(logging.WARNING)
     resumes = f"what is finished is in {workdir}. The same command resumes."
     try:
+        import_names(_packages_of_the_main())
         shard, alone = _shard()
-        with stop_on(), progress_bar(unit) as progress:
+        with stop_on(), runtime.progress.progress_bar(unit) as progress:
             yield Job(progress, shard, alone)
     except Stopped:
         _leave(f"Stopped by SIGTERM; {resumes}", AGAIN)
@@ -73,6 +73,12 @@ def long_work(workdir: epath.PathLike, unit: str = "unit") -> Iterator[Job]:
         _leave(f"Interrupted; {resumes}", INTERRUPTED)
     except (ValueError, OSError) as error:
         _leave(f"error: {error}", 1)
+
+
+def _packages_of_the_main() -> list[types.ModuleType]:
+    """Return the packages of the library that the main names."""
+    found = [v for v in vars(sys.modules["__main__"]).values() if isinstance(v, types.ModuleType)]
+    return [module for module in found if module.__name__.partition(".")[0] == "flatvol_jax"]
 
 
 def all_done(job: Job, workdir: epath.PathLike) -> bool:
@@ -84,24 +90,25 @@ def all_done(job: Job, workdir: epath.PathLike) -> bool:
         print(f"shard {job.shard.name} is done: {workdir}/records-{job.shard.name}.jsonl")
         print("When all are, the same command without --shard draws figures and report.")
         return False
-    processes.wait_for_all("work")
+    runtime.processes.wait_for_all("work")
     if job.shard.index > 0:
         return False
-    there = {path.name for path in record_files(workdir)}
+    there = {path.name for path in engine.record_files.record_files(workdir)}
     shards = [Shard(index, job.shard.count) for index in range(job.shard.count)]
-    if missing := [shard.index for shard in shards if records_name(shard) not in there]:
+    names = {shard.index: engine.record_files.records_name(shard) for shard in shards}
+    if missing := [index for index, name in names.items() if name not in there]:
         raise SystemExit(
             f"error: {workdir} has no records of process(es) {missing}, which are done: they do "
             "not share this folder. Copy theirs into it; the same command without --multihost "
             "draws."
         )
-    merge_shards(workdir)
+    engine.records.merge_shards(workdir)
     return True
 
 
 def _shard() -> tuple[Shard, bool]:
     """Which part of the work is this process's, by flag or by what started it."""
-    values = flags.FLAGS.flag_values_dict()
+    values, processes = flags.FLAGS.flag_values_dict(), runtime.processes
     text, multihost = values.get("shard"), values.get("multihost")
     if text is not None and multihost:
         raise ValueError("shard: got it with --multihost, wanted one of them.")
@@ -109,20 +116,21 @@ def _shard() -> tuple[Shard, bool]:
         return parse_shard(text), True
     if multihost or (multihost is None and "multihost" in values and processes.started_together()):
         processes.connect()
-        return Shard(jax.process_index(), jax.process_count()), jax.process_count() == 1
+        index, count = processes.place()
+        return Shard(index, count), count == 1
     return Shard(), True
 
 
 def _leave(sentence: str, code: int) -> None:
     print(sentence, file=sys.stderr)
-    processes.leave(code)
+    runtime.processes.leave(code)
     sys.exit(code)
 
 
 def report_context(experiment: str, title: str, scale: str) -> dict[str, Any]:
     """What a report says of its run: environment, title, command, scale, wall time so far."""
     return {
-        **environment(),
+        **engine.workdir.environment(),
         "title": title,
         "command": shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]]),
         "scale": scale,
@@ -130,11 +138,11 @@ def report_context(experiment: str, title: str, scale: str) -> dict[str, Any]:
     }
 
 
-def save_pictures(pictures: Iterable[Picture], workdir: epath.Path) -> list[str]:
+def save_pictures(pictures: Iterable["Picture"], workdir: epath.Path) -> list[str]:
     """Write WORKDIR/figures/NAME.png and .svg of each; a line of text for each."""
     lines = []
     for picture in pictures:
-        save_figure(picture.figure, workdir / "figures" / picture.name)
+        report.scatter.save_figure(picture.figure, workdir / "figures" / picture.name)
         stem = workdir / "figures" / picture.name
         lines.append(f"figure:  {stem}.png, .svg: {picture.shows}")
     return lines

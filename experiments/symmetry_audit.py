@@ -9,17 +9,8 @@ from etils import epath
 
 from experiments.flag_help import define_config, parse_flags
 from experiments.running import long_work
-from flatvol_jax.runtime import files
-from flatvol_jax.study import load_records
-from flatvol_jax.study.audit import (
-    audit_summary,
-    audit_table,
-    run_symmetry_audit,
-    symmetry_audit_figure,
-)
-from flatvol_jax.study.measures.network_files import parameters_of_arrays
-from flatvol_jax.study.measures.study_config import model_spec
-from flatvol_jax.study.report.scatter import save_figure
+from flatvol_jax import runtime, study
+from flatvol_jax.study import audit, measures, report
 
 CONFIG = define_config("configs/symmetry_audit.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
@@ -33,16 +24,21 @@ def main(_) -> None:
     config = CONFIG.value.to_dict()
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
     with long_work(workdir) as job:
-        spec = model_spec(config["hp"]["model"])
-        params = parameters_of_arrays(NPZ.value, spec) if NPZ.value else None
-        arrays = files.read_arrays(DATA.value) if DATA.value else None
-        rows = run_symmetry_audit(config, workdir, DATA_DIR.value, params, job.progress, arrays)
-    frame = load_records(workdir)
+        spec = measures.study_config.model_spec(config["hp"]["model"])
+        params = None
+        if NPZ.value:
+            params = measures.network_files.parameters_of_arrays(NPZ.value, spec)
+        arrays = runtime.files.read_arrays(DATA.value) if DATA.value else None
+        rows = audit.run_symmetry_audit(
+            config, workdir, DATA_DIR.value, params, job.progress, arrays
+        )
+    frame = study.load_records(workdir)
     frame = frame[frame["run_id"] == rows[0]["run_id"]]
-    table = audit_table(frame)
-    files.write_text(workdir / "symmetry_audit.csv", table.to_csv(index=False))
-    png, svg = save_figure(symmetry_audit_figure(frame), workdir / "figures" / "symmetry_audit")
-    print("\n".join(audit_summary(frame, table)))
+    table = audit.audit_table(frame)
+    runtime.files.write_text(workdir / "symmetry_audit.csv", table.to_csv(index=False))
+    figure = audit.symmetry_audit_figure(frame)
+    png, svg = report.scatter.save_figure(figure, workdir / "figures" / "symmetry_audit")
+    print("\n".join(audit.audit_summary(frame, table)))
     print(f"records: {workdir / 'records.jsonl'}\ntable:   {workdir / 'symmetry_audit.csv'}")
     print(f"figure:  {png}, {svg}")
 

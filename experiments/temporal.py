@@ -7,23 +7,9 @@ from absl import app, flags
 from etils import epath
 
 from experiments.flag_help import define_config, parse_flags
-from experiments.running import (
-    all_done,
-    define_sharing,
-    long_work,
-    report_context,
-    save_pictures,
-)
-from flatvol_jax.runtime import files
-from flatvol_jax.study import load_records
-from flatvol_jax.study.temporal import (
-    branch_table,
-    largest_alpha,
-    run_temporal,
-    temporal_pictures,
-    temporal_summary,
-    write_temporal_report,
-)
+from experiments.running import all_done, define_sharing, long_work, report_context, save_pictures
+from flatvol_jax import runtime, study
+from flatvol_jax.study import temporal
 
 CONFIG = define_config("configs/temporal.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
@@ -36,19 +22,20 @@ def main(_) -> None:
     config = CONFIG.value.to_dict()
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
     with long_work(workdir, "epoch") as job:
-        run_temporal(config, workdir, DATA_DIR.value, job.progress, job.shard)
+        temporal.run_temporal(config, workdir, DATA_DIR.value, job.progress, job.shard)
     if not all_done(job, workdir):
         return
 
-    frame = load_records(workdir)
+    frame = study.load_records(workdir)
     title = f"Through time: {config['name']}"
     context = {**report_context("temporal", title, config["scale"]), "config": config}
-    table = branch_table(frame)
-    files.write_text(workdir / "branches.csv", table.to_csv(index=False))
-    files.write_text(workdir / "largest_alpha.csv", largest_alpha(table).to_csv(index=False))
-    drawn = save_pictures(temporal_pictures(frame), workdir)
-    report = write_temporal_report(workdir, frame, context)
-    print("\n".join(temporal_summary(frame)))
+    table = temporal.branch_table(frame)
+    runtime.files.write_text(workdir / "branches.csv", table.to_csv(index=False))
+    alphas = temporal.largest_alpha(table)
+    runtime.files.write_text(workdir / "largest_alpha.csv", alphas.to_csv(index=False))
+    drawn = save_pictures(temporal.temporal_pictures(frame), workdir)
+    report = temporal.write_temporal_report(workdir, frame, context)
+    print("\n".join(temporal.temporal_summary(frame)))
     print(f"records: {workdir / 'records.jsonl'}")
     print(f"tables:  {workdir / 'branches.csv'}, largest_alpha.csv")
     print("\n".join(drawn))

@@ -9,7 +9,7 @@ import sys
 from absl import app, flags
 
 from experiments.flag_help import parse_flags
-from flatvol_jax.study.engine.event_files import write_events
+from flatvol_jax.study import engine
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a sweep or a study.", required=True)
 
@@ -17,7 +17,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a sweep or a study.", 
 def main(_) -> None:
     """Write the files, say how to look at them."""
     try:
-        folder, runs = write_events(WORKDIR.value)
+        folder, runs = engine.event_files.write_events(WORKDIR.value)
     except ValueError as error:
         sys.exit(f"error: {error}")
     print(f"{runs} runs: tensorboard --logdir={folder}")

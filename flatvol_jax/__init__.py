@@ -1,11 +1,12 @@
 """Which quantity predicts that a network generalises? `import flatvol_jax as fv`."""
 
-import importlib
-import importlib.metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # at run time each is imported at its first use: see `_HOMES`
+from flatvol_jax.runtime.lazy_imports import lazy_names
+
+if TYPE_CHECKING:  # `study` brings pandas, `training` Orbax, `models` Flax
     from flatvol_jax import data, flatness, kernels, models, sampling, study, training, volume
+    from flatvol_jax._version import __version__
     from flatvol_jax.flatness import hessian_eigenvalues, hessian_measures, sgd_sharpness, sharpness
     from flatvol_jax.kernels import monte_carlo_estimate, monte_carlo_kernel, nngp_kernel
     from flatvol_jax.models import CNN, FCN, FlaxModel, Model, ResNet, StaxModel, as_model
@@ -22,39 +23,8 @@ if TYPE_CHECKING:  # at run time each is imported at its first use: see `_HOMES`
         orthant_probability,
         prior_bound,
     )
-
-    __version__: str
-
-_ROOMS = ("data", "flatness", "kernels", "models", "sampling", "study", "training", "volume")
-_HOMES = {
-    "CNN": "models",
-    "FCN": "models",
-    "FlaxModel": "models",
-    "Model": "models",
-    "ResNet": "models",
-    "StaxModel": "models",
-    "alpha_scale": "study.measures.symmetries",
-    "as_model": "models",
-    "estimate_log_volume": "volume",
-    "hessian_eigenvalues": "flatness",
-    "hessian_measures": "flatness",
-    "log_evidence": "volume",
-    "log_volume": "volume",
-    "marginal_likelihood_bound": "volume",
-    "measure": "study.single",
-    "monte_carlo_estimate": "kernels",
-    "monte_carlo_kernel": "kernels",
-    "nngp_kernel": "kernels",
-    "orthant_probability": "volume",
-    "over_devices": "runtime.placement",
-    "prior_bound": "volume",
-    "sample_functions": "sampling",
-    "sgd_sharpness": "flatness",
-    "sharpness": "flatness",
-    "symmetry_audit": "study.audit",
-}
-"""The module of each public call. None is imported before its first use: `study` brings pandas,
-`training` Orbax, `models` Flax."""
+else:
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
     "CNN",
@@ -92,19 +62,3 @@ __all__ = [
     "training",
     "volume",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a room or a public call; read the version of the installed package."""
-    if name == "__version__":
-        return importlib.metadata.version("flatvol-jax")
-    if name in _ROOMS:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    """Return the public names."""
-    return sorted(__all__)

@@ -2,6 +2,7 @@
 
 import configparser
 import importlib
+import importlib.util
 import pkgutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import flatvol_jax as fv
 
 SETUP = Path(__file__).parents[1] / "setup.cfg"
 ROOMS = ["data", "flatness", "kernels", "models", "sampling", "study", "training", "volume"]
+LAZY = ["paper", *(f"study.{name}" for name in ("sweep", "temporal", "boolean", "audit", "single"))]
 CALLS = [
     *("CNN", "FCN", "FlaxModel", "Model", "ResNet", "StaxModel", "alpha_scale", "as_model"),
     *("estimate_log_volume", "hessian_eigenvalues", "hessian_measures", "log_evidence"),
@@ -38,15 +40,16 @@ def test_an_unknown_name_is_an_attribute_error():
         fv.log_volum  # noqa: B018
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", [*ROOMS, *LAZY])
 def test_no_module_has_the_name_of_a_public_function_beside_it(room):
     """Python sets a package's attribute to a submodule that is imported: it would replace it."""
+    if importlib.util.find_spec(f"flatvol_jax.{room}") is None:
+        pytest.skip("an experiment whose folder was deleted")
     package = importlib.import_module(f"flatvol_jax.{room}")
     modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
     assert not modules & set(package.__all__)
-    assert set(package.__all__) <= set(dir(package))
-    if room != "study":
-        assert dir(package) == sorted(package.__all__)
+    assert dir(package) == sorted(package.__all__)
+    assert all(hasattr(package, name) for name in package.__all__)
 
 
 def test_importing_every_module_of_a_room_replaces_no_public_function():

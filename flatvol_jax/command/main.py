@@ -7,17 +7,12 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import numpy as np
+import flatvol_jax as fv
+from flatvol_jax import runtime
+from flatvol_jax.study import engine
 
-from flatvol_jax.command.files import read_array, read_data, read_own_network
-from flatvol_jax.models import FCN
-from flatvol_jax.runtime import files
-from flatvol_jax.study.audit import symmetry_audit
-from flatvol_jax.study.engine.store import jsonable
-from flatvol_jax.study.single import measure
-from flatvol_jax.volume import LINK_VARIANCE, METHODS, log_volume
-
+# What the help says before the library is imported.
+LINKS, METHODS = ("heaviside", "probit"), ("ep", "ep_corrected", "certified")
 _NETWORK = """\
 The network:
   --fcn 40,40 --checkpoint W.npz          W1, b1, W2, b2, ... in the convention x @ W + b
@@ -73,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_log_volume)
     command.add_argument("--labels", required=True, metavar="NPY", help="-1 and +1, or 0..C-1")
     command.add_argument("--matrix", required=True, metavar="NPY", help="K, (n, n) float64")
-    command.add_argument("--link", choices=tuple(LINK_VARIANCE), default="heaviside")
+    command.add_argument("--link", choices=LINKS, default="heaviside")
     command.add_argument("--method", choices=METHODS, default="certified")
     command.add_argument("--classes", type=int, help="C, of labels 0..C-1")
     _add_common(command)
@@ -97,25 +92,29 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    found = measure(*_given(options), noise=options.noise, **_shared(options))
+    found = fv.measure(*_given(options), noise=options.noise, **_shared(options))
     print(found)
     if options.json:
-        files.write_json(options.json, jsonable(found.to_dict()))
+        runtime.files.write_json(options.json, engine.store.jsonable(found.to_dict()))
 
 
 def _audit(options: argparse.Namespace) -> None:
-    found = symmetry_audit(*_given(options), **_shared(options))
+    found = fv.symmetry_audit(*_given(options), **_shared(options))
     print(found)
     if options.json:
-        files.write_json(options.json, jsonable(found.to_frame().to_dict("records")))
+        runtime.files.write_json(
+            options.json, engine.store.jsonable(found.to_frame().to_dict("records"))
+        )
 
 
 def _given(options: argparse.Namespace) -> tuple[Any, ...]:
     """The network, its parameters and the data; a state stands among the shared options."""
+    from flatvol_jax.command.files import read_data, read_own_network
+
     x, y, x_test, y_test = read_data(options.data)
     if options.fcn:
         widths = tuple(_whole(part) for part in options.fcn.split(","))
-        network = FCN(widths, options.sigma_w, options.sigma_b)
+        network = fv.FCN(widths, options.sigma_w, options.sigma_b)
     else:
         network = options.module
     spec, params, options.state = read_own_network(
@@ -132,23 +131,32 @@ def _shared(options: argparse.Namespace) -> dict[str, Any]:
         "measures": options.measures.split(",") if options.measures else None,
         "leave_out": options.leave_out.split(",") if options.leave_out else (),
         "quick": options.quick,
-        "key": jax.random.key(options.seed),
+        "key": _key(options),
         "cache": options.cache,
         "progress": not options.quiet,
     }
 
 
 def _log_volume(options: argparse.Namespace) -> None:
+    from flatvol_jax.command.files import read_array
+
     labels = read_array(options.labels, "labels")
-    found = log_volume(
-        np.asarray(read_array(options.matrix, "kernel"), np.float64),
+    kernel = read_array(options.matrix, "kernel")
+    found = fv.log_volume(
+        kernel.astype("float64"),
         labels.astype(int) if (labels % 1 == 0).all() else labels,
         options.link,
         options.method,
-        jax.random.key(options.seed),
+        _key(options),
         classes=options.classes,
     )
     print(found)
+
+
+def _key(options: argparse.Namespace) -> Any:
+    import jax
+
+    return jax.random.key(options.seed)
 
 
 def _whole(text: str) -> int:

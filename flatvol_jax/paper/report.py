@@ -9,11 +9,11 @@ from etils import epath
 from matplotlib.figure import Figure
 
 from flatvol_jax.paper import sensitivity
+from flatvol_jax.paper._provenance import Provenance
 from flatvol_jax.paper.claims.claim import PaperClaim
 from flatvol_jax.paper.claims.paper_claims import overview, span
 from flatvol_jax.paper.claims.sentences import SENTENCES
 from flatvol_jax.paper.pictures import PaperPicture
-from flatvol_jax.paper.provenance import Provenance
 from flatvol_jax.paper.table_1 import Row
 from flatvol_jax.study.report import page
 from flatvol_jax.study.report.formatting import DASH, number

@@ -7,6 +7,7 @@ import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
+from flatvol_jax.paper._provenance import Provenance, provenance
 from flatvol_jax.paper.claims.boolean import boolean_claims
 from flatvol_jax.paper.claims.claim import PaperClaim
 from flatvol_jax.paper.claims.paper_claims import (
@@ -17,7 +18,6 @@ from flatvol_jax.paper.claims.paper_claims import (
 )
 from flatvol_jax.paper.claims.through_time import temporal_claims
 from flatvol_jax.paper.pictures import PaperPicture, paper_pictures
-from flatvol_jax.paper.provenance import Provenance, provenance
 from flatvol_jax.paper.report import write_paper_report
 from flatvol_jax.paper.sensitivity import PREFIX, sensitivity_table, temporal_table
 from flatvol_jax.paper.table_1 import table_1

@@ -1,1 +1,8 @@
 """Foundations of all rooms: float64 scope, boundary checks, atomic files, array cache, devices."""
+
+from typing import TYPE_CHECKING
+
+from flatvol_jax.runtime.lazy_imports import lazy_names
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(__name__)

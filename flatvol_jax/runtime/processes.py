@@ -49,6 +49,11 @@ def connect() -> None:
         ) from error
 
 
+def place() -> tuple[int, int]:
+    """Return this process's number and how many there are."""
+    return jax.process_index(), jax.process_count()
+
+
 def wait_for_all(name: str) -> None:
     """Return when every process has come to this point; names are used once."""
     if jax.process_count() > 1:

@@ -8,7 +8,7 @@ import pytest
 from twin_networks import WEIGHTS, X, Y, outputs
 
 import flatvol_jax as fv
-from flatvol_jax.command.main import main
+from flatvol_jax.command.main import LINKS, METHODS, main
 from flatvol_jax.study.measures.named_arrays import tree_of_names
 from flatvol_jax.study.measures.safetensors_file import read_safetensors
 
@@ -143,3 +143,8 @@ def test_damaged_safetensors_are_refused(tmp_path):
         path.write_bytes(data)
         with pytest.raises(ValueError, match="cannot be read as safetensors"):
             read_safetensors(path)
+
+
+def test_the_help_names_the_links_and_methods_that_there_are():
+    assert tuple(fv.volume.LINK_VARIANCE) == LINKS
+    assert fv.volume.METHODS == METHODS

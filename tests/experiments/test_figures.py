@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from flatvol_jax.paper.layout import FIGURES
 from flatvol_jax.paper.registry import is_there
+from flatvol_jax.paper.studies import STUDIES
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "python -m experiments.attack_sweep --config=configs/cifar_resnet.py"
@@ -48,6 +50,15 @@ def figures(workdir, *more):
     command = [sys.executable, "-m", "experiments.figures", f"--workdir={workdir}", *more]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout, done.stderr
+
+
+def test_the_figures_are_those_that_the_help_names():
+    """It says 2 to 5 or S1 to S18, but S4, before it knows the library."""
+    said = {*map(str, range(2, 6)), *(f"S{number}" for number in range(1, 19))} - {"S4"}
+    of_folders = {"boolean": {"2", "S1", "S2"}, "temporal": {"5", "S5", "S7", "S8", "S9"}}
+    for experiment, names in of_folders.items():
+        said -= set() if is_there(experiment) else names
+    assert {*FIGURES, *STUDIES} == said
 
 
 def test_one_figure_from_the_sweeps_below_a_folder(tmp_path):

@@ -1,4 +1,4 @@
-"""--help of every main fits a screen and says what it takes."""
+"""--help of every main fits a screen, says what it takes, and waits for no library."""
 
 import os
 import re
@@ -12,23 +12,29 @@ ROOT = Path(__file__).parents[2]
 MAINS = sorted(
     path.stem for path in (ROOT / "experiments").glob("*.py") if "app.run(" in path.read_text()
 )
+HEAVY = {"flax", "jax", "matplotlib", "optax", "orbax", "pandas", "scipy", "tensorflow_datasets"}
 
 
-def run(main, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", f"experiments.{main}", *arguments],
+def run(module, *arguments):
+    """Run a main; return how it ended, its lines, and its errors without those of importtime."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", module, *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=200,
     )
+    imported = set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
+    assert {"argparse", "absl"} & imported
+    return done, imported
 
 
 @pytest.mark.parametrize("main", MAINS)
 def test_help_has_every_flag_of_the_main_in_a_line(main):
-    done = run(main, "--help")
+    done, imported = run(f"experiments.{main}", "--help")
     assert done.returncode == 0, done.stderr
+    assert not HEAVY & imported
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"python -m experiments.{main}")
     assert len(lines) < 60
@@ -41,13 +47,22 @@ def test_help_has_every_flag_of_the_main_in_a_line(main):
         assert any(line.startswith("configs/") for line in lines)
 
 
+@pytest.mark.parametrize("command", [[], ["measure"], ["log-volume"]])
+def test_help_of_the_command_imports_no_heavy_library(command):
+    done, imported = run("flatvol_jax.command.main", *command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: flatvol")
+    assert not HEAVY & imported
+
+
 def test_help_explains_the_config_that_is_named():
-    done = run("attack_sweep", "--config=configs/cifar_fcn.py:cpu", "--help")
+    done, imported = run("experiments.attack_sweep", "--config=configs/cifar_fcn.py:cpu", "--help")
     assert "CIFAR-10, cars against cats" in done.stdout
+    assert not HEAVY & imported
 
 
 def test_a_mistyped_entry_ends_with_the_suggestion():
-    done = run("attack_sweep", "--config.hp.train.learning_rat=2")
+    done, _ = run("experiments.attack_sweep", "--config.hp.train.learning_rat=2")
     assert done.returncode == 1
     assert 'Did you mean "learning_rate"' in done.stderr
     assert "Traceback" not in done.stderr

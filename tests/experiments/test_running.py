@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import types
 import warnings
 
@@ -47,6 +48,18 @@ def raising(error):
 def test_each_end_has_its_code(work, code, says, tmp_path, monkeypatch, capsys):
     assert code_of(work, tmp_path, monkeypatch) == code
     assert says in capsys.readouterr().err
+
+
+def test_what_the_main_needs_at_its_end_is_imported_before_its_work(tmp_path, monkeypatch):
+    package, used = types.ModuleType("flatvol_jax.study.any"), []
+    package.__all__, package.__getattr__ = ["write_report"], used.append
+    monkeypatch.setitem(sys.modules, "__main__", types.SimpleNamespace(any=package, os=os))
+
+    def work():
+        assert "write_report" in used
+        raise ValueError("the work began")
+
+    assert code_of(work, tmp_path, monkeypatch) == 1
 
 
 def job(index, count, alone):

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from known_sweeps import known_sweep
 
+from flatvol_jax.paper._provenance import Provenance
 from flatvol_jax.paper.claims.paper_claims import claims_markdown, paper_claims
 from flatvol_jax.paper.layout import FIGURES
 from flatvol_jax.paper.pictures import ORDER, paper_pictures
-from flatvol_jax.paper.provenance import Provenance
 from flatvol_jax.paper.registry import is_there
 from flatvol_jax.paper.report import write_paper_report
 from flatvol_jax.paper.schematic import NAMES, REGIONS, schematic_figure

@@ -8,9 +8,9 @@ import pytest
 from known_sweeps import ERROR, SHARPNESS, VOLUME, known_sweep
 from scipy import stats
 
+from flatvol_jax.paper._provenance import provenance
 from flatvol_jax.paper.claims.paper_claims import claims_frame, overview, paper_claims
 from flatvol_jax.paper.claims.sentences import SENTENCES
-from flatvol_jax.paper.provenance import provenance
 from flatvol_jax.paper.sensitivity import sensitivity_table
 from flatvol_jax.paper.table_1 import PAPER, table_1
 from flatvol_jax.study.analysis import statistics

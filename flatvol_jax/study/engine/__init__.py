@@ -1,1 +1,8 @@
 """config -> units -> records: nothing here knows an experiment."""
+
+from typing import TYPE_CHECKING
+
+from flatvol_jax.runtime.lazy_imports import lazy_names
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(__name__)

@@ -1,6 +1,6 @@
 """A certificate of log V(f): the numbers, what they were computed from, and how to check them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -135,6 +135,17 @@ def check_certificate(
                 f"a new estimate {again.log_volume:.4f} ± {again.standard_error:.4f}."
             )
     return wrong
+
+
+def certificate_lines(certificate: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a certificate says of each link, one to three lines."""
+    for link, entry in certificate["log_volume"].items():
+        yield f"log V ({link}): {entry['verdict']}"
+        value, error = entry["estimate"]["log_volume"], entry["estimate"]["standard_error"]
+        if value is not None:
+            yield f"  {value:.4f} ± {error:.2g} nats; log10 V = {value / np.log(10):.4f}"
+            ep, corrected = (entry[name]["log_volume"] for name in ("ep", "ep_corrected"))
+            yield f"  EP {ep:.4f}, corrected EP {corrected:.4f}"
 
 
 def _said_of(labels: np.ndarray, classes: int | None) -> dict[str, Any]:
