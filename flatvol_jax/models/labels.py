@@ -4,7 +4,7 @@ A network has one output, whose sign is the label, -1 or +1, or C outputs, whose
 label, 0..C-1. These functions take either, (n,) or (n, C), NumPy arrays or traced ones.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,9 @@ import optax
 from jax import Array
 
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.arrays import AnyArray
+
+A = TypeVar("A", Array, np.ndarray)  # the outputs are on the host where the labels are
 
 
 def output_count(spec: Any) -> int:
@@ -20,7 +23,7 @@ def output_count(spec: Any) -> int:
     return getattr(spec, "outputs", 1)
 
 
-def output_labels(outputs: Array) -> Array:
+def output_labels(outputs: A) -> A:
     """Return the labels (n,): +1 where a single output is above 0, else -1; of C the largest.
 
     Of several outputs that are largest together the first counts: see `tied_outputs`.
@@ -31,7 +34,7 @@ def output_labels(outputs: Array) -> Array:
     return numpy.argmax(outputs, axis=-1)
 
 
-def wrong_labels(outputs: Array, y: Array) -> Array:
+def wrong_labels(outputs: A, y: AnyArray) -> A:
     """Return which inputs (n,) the outputs give another label than y; all that are NaN."""
     numpy = jnp if isinstance(outputs, jax.Array) else np
     if outputs.ndim == 1:
@@ -39,7 +42,7 @@ def wrong_labels(outputs: Array, y: Array) -> Array:
     return (numpy.argmax(outputs, axis=-1) != y) | numpy.isnan(outputs).any(axis=-1)
 
 
-def tied_outputs(outputs: Array) -> Array:
+def tied_outputs(outputs: A) -> A:
     """Return where the label is a matter of convention, (n,) bool.
 
     That is an output of exactly 0, or a largest of C outputs that two classes share: no strict

@@ -108,7 +108,9 @@ def fact_lines(sweeps: Mapping[System, pd.DataFrame], left_out: tuple[str, ...] 
         draws = rows[col.DRAW].nunique()
         facts = [f"scale {rows[col.SCALE].iloc[0]}", f"{draws} draw{'s' * (draws > 1)}"]
         for column, text in FACTS.items():
-            values = rows[column].dropna() if column in rows and column not in left_out else ()
+            if column in left_out or column not in rows:
+                continue
+            values = rows[column].dropna()
             if len(values):
                 if column == PRODUCT_COUNT and values.min() < values.max():
                     text = "{:.0f} to " + text + ", which are not comparable"

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from flatvol_jax.paper import records
 from flatvol_jax.paper.layout import FIGURES, Layout, Panel, System
@@ -28,7 +29,7 @@ PORTRAIT, LANDSCAPE, NARROW = 7.1, 10.2, 1.7  # inches: of a page, of a panel am
 ROW_HEIGHT, BAR_HEIGHT = 2.3, 0.5  # inches, with titles and labels
 MARGIN = 0.2  # inches, on the right
 FONT, LINE_HEIGHT, CHARACTER = 6, 1.35, 0.56  # points; the other two in units of it
-SIZES = {"axes.labelsize": FONT, "xtick.labelsize": FONT, "ytick.labelsize": FONT}
+SIZES: dict[Any, Any] = {"axes.labelsize": FONT, "xtick.labelsize": FONT, "ytick.labelsize": FONT}
 TABLE = [
     *("letter", "experiment", "optimizer", "scale", "overtrain", "x", "y"),
     *("within", "within_low", "within_high", "pooled", "pooled_low", "pooled_high"),
@@ -73,7 +74,7 @@ def paper_figure(
             lines = records.overtrained_lines(sweeps[panel.system], panel.overtrain)
             headings[i] = "\n".join([*lines, "", headings[i]])
     norms, bar = _colours(sweeps)
-    rows = []
+    rows: list[dict[str, Any]] = []
     with style.applied(), matplotlib.rc_context(SIZES):
         figure, axes, look = _new_figure(layout, headings, _caption(panels, sweeps))
         for axis, heading, panel in zip(axes, headings, panels, strict=True):
@@ -104,7 +105,9 @@ def _new_figure(
     figure = style.new_figure(columns, lines)
     figure.set_size_inches(width, height)
     # A title may be longer than its panel is wide: room for that of the last column.
-    figure.get_layout_engine().set(rect=(0, 0, 1 - MARGIN / width, 1))
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine), "style.new_figure asks for it"
+    engine.set(rect=(0, 0, 1 - MARGIN / width, 1))
     figure.supxlabel(text, x=0.01, ha="left", fontsize=FONT, linespacing=LINE_HEIGHT)
     grid = figure.add_gridspec(lines, columns)
     places = [(i, j) for i, row in enumerate(layout.rows) for j in range(len(row))]
@@ -131,6 +134,7 @@ def _draw(
         y = "error" if panel.y is None else panel.y.name
         counts = dict.fromkeys(("draws", "n", "not_drawn"), 0)
         return row | {"x": panel.x.name, "y": y, **counts, "left_out": f"no records: {command}"}
+    assert norm is not None, "a system with runs has a range of |A|"
     found = scatter.draw_panel(
         axis,
         runs,
@@ -145,7 +149,7 @@ def _draw(
 
 
 def _table_cells(numbers: scatter.PanelNumbers) -> dict[str, Any]:
-    cells = {"x": numbers.x, "y": numbers.y}
+    cells: dict[str, Any] = {"x": numbers.x, "y": numbers.y}
     for name, correlation in (("within", numbers.within), ("pooled", numbers.pooled)):
         cells |= {name: correlation.estimate}
         cells |= {f"{name}_low": correlation.low, f"{name}_high": correlation.high}
@@ -193,7 +197,9 @@ def _join_rows(axes: list[Axes], panels: list[Panel]) -> None:
     shared: dict[tuple[int, str], list[Axes]] = {}
     row, label = -1, ""
     for axis, panel in zip(axes, panels, strict=True):
-        last, row = row, axis.get_subplotspec().rowspan.start
+        place = axis.get_subplotspec()
+        assert place is not None, "each panel stands in the grid"
+        last, row = row, place.rowspan.start
         if not len(axis.get_yticks()):
             continue
         if panel.y is None:

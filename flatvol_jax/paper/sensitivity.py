@@ -67,7 +67,8 @@ def sensitivity_table(frame: pd.DataFrame) -> pd.DataFrame:
         for optimizer in selection.optimizer_names(runs):
             place = {"change": change, "optimizer": OPTIMIZERS[optimizer]}
             for sentence, found, networks in _facts(runs, optimizer):
-                row = place | {"sentence": sentence, "networks": networks} | _cells(found)
+                facts: dict[str, Any] = {"sentence": sentence, "networks": networks}
+                row = place | facts | _cells(found)
                 if networks and np.isfinite(row["within"]):
                     rows.append(row)
     names = ["change", "optimizer", "sentence", *ends, "networks"]
@@ -114,9 +115,11 @@ def _facts(runs: pd.DataFrame, optimizer: str) -> Iterator[tuple[str, Mapping[st
     if optimizer != SGD and SGD in set(runs[col.OPTIMIZER]):
         both = runs[runs[col.OPTIMIZER].isin((SGD, optimizer))]
         pairs = paired_runs(both, optimizer, (col.SHARPNESS.name, error))
-        columns = (col.SHARPNESS.name, error, col.SHARPNESS.sign)
+        name, sign = col.SHARPNESS.name, col.SHARPNESS.sign
         found = {
-            reading: comparison.paired_difference(*pairs[:2], *columns, reading=reading)
+            reading: comparison.paired_difference(
+                pairs.sgd, pairs.other, name, error, sign, reading=reading
+            )
             for reading in READINGS
         }
         yield "breaks", found, len(pairs.sgd) + len(pairs.other)

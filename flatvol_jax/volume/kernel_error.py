@@ -25,9 +25,17 @@ class KernelEstimate(Protocol):
         group_samples: (g,), how many those are.
     """
 
-    kernel: Float[np.ndarray, "n n"]
-    group_kernels: Float[np.ndarray, "g n n"]
-    group_samples: Int[np.ndarray, " g"]
+    @property
+    def kernel(self) -> Float[np.ndarray, "n n"]:
+        """Return K from all samples."""
+
+    @property
+    def group_kernels(self) -> Float[np.ndarray, "g n n"]:
+        """Return K of each group."""
+
+    @property
+    def group_samples(self) -> Int[np.ndarray, " g"]:
+        """Return the samples of each group."""
 
 
 def ep_jackknife(

@@ -133,6 +133,7 @@ def _correlation_claims(
             )
             for epoch, rows in networks.items()
         ]
+        paper, within = readings
         yield PaperClaim(
             "correlations",
             who,
@@ -140,7 +141,8 @@ def _correlation_claims(
             "after zero error",
             UNCHANGED.text,
             family,
-            *readings,
+            paper,
+            within,
             evidence=(*beside, *pooled),
         )
 

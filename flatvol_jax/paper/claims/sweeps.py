@@ -97,13 +97,16 @@ def _correlation_claims(sweep: ExperimentTables) -> Iterator[PaperClaim]:
             if measure == col.SHARPNESS and optimizer not in CLAIMED:
                 continue
             row, criterion = _row(rows, measure), verdicts.correlates(measure.sign)
+            assert row is not None, "the table has a row of each primary measure"
+            paper, within = _readings(row, rows, criterion, _correlation_evidence)
             yield PaperClaim(
                 "volume" if measure == col.LOG_VOLUME else "sharpness",
                 subject(sweep.experiment, optimizer),
                 f"{measure.label} correlates with the error on {row['error']}",
                 criterion.text,
                 sweep.family,
-                *_readings(row, rows, criterion, _correlation_evidence),
+                paper,
+                within,
                 evidence=tuple(_beside(rows, kinds, _correlation_evidence)),
             )
 
@@ -119,13 +122,15 @@ def _claims_against_sgd(sweep: ExperimentTables) -> Iterator[PaperClaim]:
         rows = table[table["optimizer"] == optimizer]
         other = (rows["family"] == EVERYWHERE) & (rows["column"] != measure.name)
         says = "is weaker than SGD's" if sentence == "breaks" else "is that of SGD"
+        paper, within = _readings(row, rows, criterion, _difference_evidence)
         yield PaperClaim(
             sentence,
             subject(sweep.experiment, optimizer),
             f"its correlation of {row['measure']} {says}",
             criterion.text,
             sweep.family,
-            *_readings(row, rows, criterion, _difference_evidence),
+            paper,
+            within,
             evidence=tuple(
                 _beside(rows[~other], (*BESIDE_SGD[measure], EVERYWHERE), _difference_evidence)
             ),
@@ -150,24 +155,26 @@ def _weaker_sharpness_claims(
             found = comparison.mean_over_draws(volume - sharpness, confidence)
             ceiling = ceilings(sweep.claims).get(optimizer) if reading == WITHIN else None
             label = f"-ρ of log V minus ρ of sharpness, {where}"
-            null = None
+            null: Evidence | None = None
             if len(known):
                 (random,) = strengths(known, error, reading, col.NULL)
-                null = comparison.mean_over_draws(random - sharpness)
-                null = evidence(f"{col.NULL.label}, {where}", null)
+                of_random = comparison.mean_over_draws(random - sharpness)
+                null = evidence(f"{col.NULL.label}, {where}", of_random)
             decided = judged(BREAKS, label, found, scale, ceiling=ceiling)
             readings.append(decided._replace(null=null))
             beside += [
                 Evidence(f"{measure.label}: mean strength over draws, {where}", values.mean())
                 for measure, values in ((col.LOG_VOLUME, volume), (col.SHARPNESS, sharpness))
             ]
+        paper, within = readings
         yield PaperClaim(
             "looser",
             subject(sweep.experiment, optimizer),
             "the correlation of sharpness is weaker than that of log V",
             BREAKS.text,
             family,
-            *readings,
+            paper,
+            within,
             evidence=tuple(beside),
         )
 
@@ -187,24 +194,29 @@ def _hessian_claims(sweeps: Sequence[ExperimentTables], scale: str | None) -> It
         runs = sweep.frame[sweep.frame[col.OPTIMIZER] == optimizer]
         found, _ = correlations(runs, col.SHARPNESS.name, measure.name, confidence)
         label = f"sharpness and {measure.label}: Spearman's ρ"
+        paper, within = (
+            judged(criterion, f"{label} {WHERE[r]}", found[r], scale) for r in READINGS
+        )
         yield PaperClaim(
             "hessian",
             subject(sweep.experiment, optimizer),
             f"sharpness follows the {measure.label}",
             criterion.text,
             family,
-            *(judged(criterion, f"{label} {WHERE[r]}", found[r], scale) for r in READINGS),
+            paper,
+            within,
         )
 
 
 def _resnet_claims(sweeps: Mapping[str, ExperimentTables]) -> Iterator[PaperClaim]:
     """Take SGD minus Adam on the FCN of MNIST, minus the same on the ResNet of CIFAR-10."""
-    rows = [
+    known = (
         _row(sweeps[name].claims, col.SHARPNESS, optimizer) if name in sweeps else None
         for name in (SMALLER, NARROW)
         for optimizer in (SGD, "adam")
-    ]
-    if None in rows:
+    )
+    rows = [row for row in known if row is not None]
+    if len(rows) < 4:
         return
     readings = []
     for reading, where in WHERE.items():
@@ -216,13 +228,15 @@ def _resnet_claims(sweeps: Mapping[str, ExperimentTables]) -> Iterator[PaperClai
         number = Evidence(label, fcn - resnet, note=f"{fcn:+.2f} and {resnet:+.2f}")
         reason = few if draws == 1 else "no interval"
         readings.append(conditional(number, bool(fcn > resnet), reason))
+    paper, within = readings
     yield PaperClaim(
         "resnet",
         f"{SYSTEMS[NARROW]} against {SYSTEMS[SMALLER]}",
         "the correlation of sharpness deteriorates less from SGD to Adam",
         "> 0",
         1,
-        *readings,
+        paper,
+        within,
     )
 
 
@@ -231,8 +245,9 @@ def _larger_set_claims(sweeps: Mapping[str, ExperimentTables]) -> Iterator[Paper
     if not sweeps.keys() >= {SMALLER, LARGER}:
         return
     for optimizer in dict.fromkeys(sweeps[LARGER].claims.optimizer):
-        rows = [_row(sweeps[n].claims, col.LOG_VOLUME, optimizer) for n in (LARGER, SMALLER)]
-        if None in rows:
+        known = (_row(sweeps[n].claims, col.LOG_VOLUME, optimizer) for n in (LARGER, SMALLER))
+        rows = [row for row in known if row is not None]
+        if len(rows) < 2:
             continue
         readings = []
         for reading, where in WHERE.items():
@@ -245,13 +260,15 @@ def _larger_set_claims(sweeps: Mapping[str, ExperimentTables]) -> Iterator[Paper
             draws = int(rows[0][f"{reading}_draws"])
             reason = f"{draws} draw of |S| = 10,000, {LEAST_DRAWS} wanted for a verdict"
             readings.append(conditional(number, bool(large > small), reason))
+        paper, within = readings
         yield PaperClaim(
             "larger",
             subject(LARGER, optimizer),
             "log V correlates with the error more tightly than with |S| = 500",
             "> 0",
             1,
-            *readings,
+            paper,
+            within,
         )
 
 
@@ -295,9 +312,12 @@ def _beside(
 
 def _correlation_evidence(row: Row, reading: str) -> Evidence:
     """Return a row of the claims table in one reading."""
+    estimate, low, high = (row[f"{reading}{end}"] for end in ("", "_low", "_high"))
     return Evidence(
         f"{row['measure']}: Spearman's ρ {WHERE[reading]}",
-        *(row[f"{reading}{end}"] for end in ("", "_low", "_high")),
+        estimate,
+        low,
+        high,
         f"{int(row[f'{reading}_runs'])} networks, {row[f'{reading}_basis']}",
     )
 
@@ -306,9 +326,12 @@ def _difference_evidence(row: Row, reading: str) -> Evidence:
     """Return a row of the optimizers' table in one reading."""
     sgd, other = row[f"{reading}_sgd"], row[f"{reading}_other"]
     everywhere = ", levels that all complete" if row["family"] == EVERYWHERE else ""
+    estimate, low, high = (row[f"{reading}{end}"] for end in ("", "_low", "_high"))
     return Evidence(
         f"{row['measure']}: strength of SGD's minus {OPTIMIZERS[row['optimizer']]}'s, "
         f"{WHERE[reading]}{everywhere}",
-        *(row[f"{reading}{end}"] for end in ("", "_low", "_high")),
+        estimate,
+        low,
+        high,
         f"ρ {sgd:+.2f} and {other:+.2f}, {row['runs']} networks, {row[f'{reading}_draws']} draws",
     )

@@ -61,29 +61,31 @@ def claims_table(
     own = len(PRIMARY) * len(optimizers)
     claims = own if primary_claims is None else checks.count("primary_claims", primary_claims, own)
     confidence = comparison.simultaneous_confidence(claims)
-    error, error_name = error or selection.error_column(frame)
-    frame = selection.narrowed(frame, error, *(m.name for m in (*col.MEASURES, *measures)))
+    error_column, error_name = error or selection.error_column(frame)
+    frame = selection.narrowed(frame, error_column, *(m.name for m in (*col.MEASURES, *measures)))
     rows = []
     for optimizer in optimizers:
         group = frame[frame[col.OPTIMIZER] == optimizer]
-        known = [m for m in measures if m.name != error and np.isfinite(m.values(group)).any()]
+        known = [
+            m for m in measures if m.name != error_column and np.isfinite(m.values(group)).any()
+        ]
         correlated, cells = {}, {}
         for measure in dict.fromkeys((*PRIMARY, *known)):
             together = measure in (*PRIMARY, col.PROBIT, col.CEILING)
-            found = _correlated(group, measure, error, confidence if together else 0.95)
+            found = _correlated(group, measure, error_column, confidence if together else 0.95)
             correlated[measure], cells[measure], runs = found
             if permutations:
                 cells[measure]["permutation_p"] = statistics.within_p_value(
-                    seed, runs, measure.name, error, permutations
+                    seed, runs, measure.name, error_column, permutations
                 )
-        ceiling = _ceiling(group, correlated, error, confidence)
+        ceiling = _ceiling(group, correlated, error_column, confidence)
         place = {"optimizer": optimizer, "error": error_name}
         for measure, row in cells.items():
             judged = _judged(place, correlated[measure], measure, scale, ceiling)
             rows.append(place | row | judged)
         baselines = [m.name for m in known if m.family == "baseline"]
         if baselines and col.LOG_VOLUME in known:
-            rows.append(place | _increment(group, error, baselines))
+            rows.append(place | _increment(group, error_column, baselines))
     columns = [f"{reading}_{name}" for reading in READINGS for name in JUDGEMENT]
     table = pd.DataFrame(rows)
     table = table.reindex(columns=[*table, *(name for name in columns if name not in table)])
@@ -151,8 +153,9 @@ def verdict_lines(table: pd.DataFrame) -> Iterator[str]:
     for row in table[table["family"] == "primary"].to_dict("records"):
         yield f"  {row['claim']}"
         for reading in READINGS:
-            ends = (row[f"{reading}{end}"] for end in ("", "_low", "_high"))
-            number, reason = verdicts.interval_text(*ends, "not defined"), row[f"{reading}_reason"]
+            estimate, low, high = (row[f"{reading}{end}"] for end in ("", "_low", "_high"))
+            number = verdicts.interval_text(estimate, low, high, "not defined")
+            reason = row[f"{reading}_reason"]
             yield f"    {reading}: {number}: {row[f'{reading}_verdict']} ({reason})"
 
 
@@ -178,7 +181,8 @@ def _correlated(
     values = measure.values(runs)
     logs = np.log10(np.where(values > 0, values, np.nan)) if measure.scale == "log" else values
     shown = runs.assign(**{measure.name: logs})[np.isfinite(logs)]
-    found, cells = {}, {}
+    found: dict[str, statistics.Correlation] = {}
+    cells: dict[str, Any] = {}
     for reading in READINGS:
         found[reading] = statistics.correlation(
             runs, measure.name, error, reading, confidence=confidence

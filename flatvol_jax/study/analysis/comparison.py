@@ -1,7 +1,7 @@
 """Two groups on the same draws, and many claims at once."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Hashable, Mapping
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,8 @@ from flatvol_jax.runtime import checks
 from flatvol_jax.study.analysis import statistics
 from flatvol_jax.study.analysis.columns import ATTACK_SIZE, DRAW, OPTIMIZER, ZERO_ERROR, flagged
 from flatvol_jax.study.analysis.selection import require
+
+K = TypeVar("K", bound=Hashable)
 
 
 class Difference(NamedTuple):
@@ -109,7 +111,7 @@ def t_test(distance: float, standard_error: float, freedom: int) -> float:
     return float(stats.t.sf(distance / standard_error, freedom))
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+def holm(p_values: Mapping[K, float]) -> dict[K, float]:
     """Adjust p-values by Holm's step-down method (1979): p_(i) -> max_{j ≤ i} (k - j + 1) p_(j).
 
     At most 1. A NaN (a claim without a test) stays NaN but counts in k: it was a claim.

@@ -86,9 +86,12 @@ def experiment_tables(
             at = _at_epoch(runs, overtrain)
             count = primary_claims(at)
             claims = claims_table(at, scale, seed, count)
-            both = holm_together([claims, optimizer_table(at, claims, scale)], count)
+            differences = optimizer_table(at, claims, scale)
+            claims, differences = holm_together([claims, differences], count)
             halves = halves_table(at, scale)
-            tables.append(ExperimentTables(str(experiment), overtrain, at, *both, halves, count))
+            tables.append(
+                ExperimentTables(str(experiment), overtrain, at, claims, differences, halves, count)
+            )
     return tables
 
 

@@ -113,26 +113,26 @@ def optimizer_table(
     optimizers, count = selection.optimizer_names(frame), primary_claims(frame)
     confidence = comparison.simultaneous_confidence(count)
     others = [name for name in optimizers if name != SGD] if SGD in optimizers else []
-    error, error_name = error or selection.error_column(frame)
-    frame = selection.narrowed(frame, error, *(m.name for m in (*col.MEASURES, *measures)))
+    error_column, error_name = error or selection.error_column(frame)
+    frame = selection.narrowed(frame, error_column, *(m.name for m in (*col.MEASURES, *measures)))
     all_complete = comparison.common_levels(frame)
     rows = []
     for other in others:
         both, everywhere = (f[f[col.OPTIMIZER].isin((SGD, other))] for f in (frame, all_complete))
         for measure in PRIMARY:
-            row, found = _compared(both, other, measure, error, confidence)
+            row, found = _compared(both, other, measure, error_column, confidence)
             rows.append(row | _judged(row, found, measure, scale, error_name, claims))
         for measure in PRIMARY if len(others) > 1 and measures else ():
-            row, _ = _compared(everywhere, other, measure, error)
+            row, _ = _compared(everywhere, other, measure, error_column)
             excluded = {"level not completed by all": len(both) - len(everywhere)}
             row["left_out"] = {reason: n for reason, n in excluded.items() if n} | row["left_out"]
             rows.append(row | {"levels_run": _count_levels(both), "family": EVERYWHERE})
         for measure in measures:
             known = both[np.isfinite(measure.values(both))]
-            beside = measure not in PRIMARY and measure.name != error
+            beside = measure not in PRIMARY and measure.name != error_column
             if beside and known[col.OPTIMIZER].nunique() == 2:
                 level = confidence if measure == col.PROBIT else 0.95
-                rows.append(_compared(both, other, measure, error, level)[0])
+                rows.append(_compared(both, other, measure, error_column, level)[0])
     table = pd.DataFrame(rows, columns=list(COLUMNS)).assign(error=error_name)
     numeric = {f"{reading}_p": float for reading in READINGS}
     return holm_together([table.astype(numeric)], count)[0]
@@ -201,7 +201,8 @@ def _compared(
 ) -> tuple[dict[str, Any], dict[str, comparison.Difference]]:
     """Compare one measure in both readings: its row, and the differences."""
     pairs = paired_runs(both, other, (measure.name, error))
-    found, cells = {}, {}
+    found: dict[str, comparison.Difference] = {}
+    cells: dict[str, Any] = {}
     for reading in READINGS:
         sgd, others = (
             statistics.draw_statistics(runs, measure.name, error, reading=reading)

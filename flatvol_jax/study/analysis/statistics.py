@@ -85,7 +85,7 @@ def within_level(
         raise ValueError("kind: got 'kendall' with baselines, wanted pearson or spearman.")
     kind = "aligned" if columns and kind == "spearman" else kind
     first, second = (level_scores(values, levels, kind) for values in (x, y))
-    if columns:
+    if given is not None and columns:
         design = np.stack([level_scores(column, levels, kind) for column in given.T], axis=1)
         scale = np.linalg.norm(design, axis=0)
         design = design[:, scale > 0] / scale[scale > 0]
@@ -193,7 +193,9 @@ def correlation(
     draws, undefined = len(defined), len(per_draw) - len(defined)
     runs = int(defined["runs"].sum())
     if draws == 0:
-        return Correlation(*[np.nan] * 3, confidence, np.nan, 0, 0, undefined, 0, "undefined")
+        return Correlation(
+            np.nan, np.nan, np.nan, confidence, np.nan, 0, 0, undefined, 0, "undefined"
+        )
     if draws == 1:
         one = frame[frame[DRAW] == defined["draw"].iloc[0]]
         error_of_z, freedom = _one_draw(one, measure, error, kind, given, reading)
@@ -274,7 +276,7 @@ def _spread(sizes: np.ndarray) -> np.ndarray:
     return sizes * (sizes**2 - 1.0) / 12
 
 
-def _fisher(rho: np.ndarray, spread: np.ndarray) -> np.ndarray:
+def _fisher(rho: np.ndarray | float, spread: np.ndarray) -> np.ndarray:
     limit = np.maximum(0.0, 1 - 0.5 / np.maximum(spread, 0.5))
     return np.arctanh(np.clip(rho, -limit, limit))
 

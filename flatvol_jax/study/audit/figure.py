@@ -2,6 +2,7 @@
 
 import itertools
 import textwrap
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,8 +23,8 @@ COLOURS = (
 )
 MARKERS = "osD^vXP<>"
 VOLUME = col.LOG_VOLUME.name
-THICK = {"color": "black", "linewidth": 2.6, "zorder": 1.8}
-FLAT = {"color": "#b4b4bc", "linewidth": 5.5, "zorder": 1.7}
+THICK: dict[str, Any] = {"color": "black", "linewidth": 2.6, "zorder": 1.8}
+FLAT: dict[str, Any] = {"color": "#b4b4bc", "linewidth": 5.5, "zorder": 1.7}
 
 
 def symmetry_audit_figure(frame: pd.DataFrame) -> Figure:
@@ -91,7 +92,7 @@ def _draw(axis: Axes, frame, symmetry: str, layer: int, rows: pd.DataFrame, look
     shown = (own & (col.numbers(frame, col.ALPHA) > 0)) | (frame[col.SYMMETRY] == "none")
     alphas = np.where(frame[col.SYMMETRY] == "none", 1.0, col.numbers(frame, col.ALPHA))[shown]
     order = np.argsort(alphas, kind="stable")
-    quiet = {STAYS: [], NOT_SEEN: []}
+    quiet: dict[str, list[str]] = {STAYS: [], NOT_SEEN: []}
     for row in rows[np.isfinite(rows["largest"])].itertuples():
         ratio = ratios(frame, row.column)[shown][order]
         ratio = np.where(ratio > 0, ratio, np.nan)

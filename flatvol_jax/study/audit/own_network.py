@@ -1,7 +1,7 @@
 """The audit of a user's own network on their own data: `fv.symmetry_audit`."""
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -19,17 +19,22 @@ from flatvol_jax.study.audit.run import (
 from flatvol_jax.study.audit.table import audit_summary, audit_table
 from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.measures.chosen_parts import chosen_parts, listed_names
+from flatvol_jax.study.measures.declared import Columns
 from flatvol_jax.study.measures.given_network import answered
 from flatvol_jax.study.measures.invariants import measure_invariants
 from flatvol_jax.study.measures.measured_parts import measured_parts
 from flatvol_jax.study.measures.own_problem import KernelChoice, own_problem
+from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.registry import MEASURES
+from flatvol_jax.study.measures.trained import Trained
 from flatvol_jax.study.measures.transforms import transformed
 
 _BY_EP = {"log_volume": {"estimator": "ep"}}
 _PARTS = ("log_volume", "sharpness", "hessian", "invariants", "baselines")
-_KNOWN = {name: measure.measured for name, measure in MEASURES.items()}
-_KNOWN["invariants"] = measure_invariants
+_KNOWN: Mapping[str, Callable[[Problem, Trained, jax.Array, Any], Columns]] = {
+    **{name: measure.measured for name, measure in MEASURES.items()},
+    "invariants": measure_invariants,
+}
 
 
 class SymmetryAudit:

@@ -45,9 +45,11 @@ def plan_transforms(config: Mapping[str, Any], spec: Spec) -> list[Transform]:
     """Return all transforms of the audit, the network as it is first."""
     audit = settings(AuditSettings, group(config, "audit"), "audit")
     rectified_layer(spec, 1)  # a spec that does not know its layers ends here
+    layers = spec.rectified_layers()
+    assert layers is not None, "rectified_layer refuses a spec without"
     transforms = [Transform("none")]
     for symmetry in audit.symmetries:
-        for layer in range(1, len(spec.rectified_layers()) + 1):
+        for layer in range(1, len(layers) + 1):
             scales = [None] if symmetry == "permutation" else audit.alphas
             transforms += [Transform(symmetry, layer, alpha) for alpha in scales]
     return transforms
@@ -129,8 +131,10 @@ def _network(config: StudyConfig, workdir, problem: Problem, run: Run, params):
             "hp.train: the network diverged; try a smaller hp.train.learning_rate or another "
             "sweep.seed."
         )
+    row = store.row(run.training)
+    assert row is not None, "the network was read from it"
     about = {"run_id": run.run_id, "meta.data": _draw_of(config, problem, run)}
-    return trained, run.hp_columns | store.row(run.training) | about
+    return trained, run.hp_columns | row | about
 
 
 def _given_row(

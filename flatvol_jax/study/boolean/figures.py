@@ -1,5 +1,7 @@
 """The Boolean system, a point a function: volume, flatness, complexity; figures 2, S1 and S2."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,7 +19,7 @@ MINIMA, TRIED = "measure.minima", "measure.minima.tried"
 OF_MINIMA = ("measure.sharpness.", "measure.hessian.")  # means over the minima of a function
 VOLUME = col.COUNTED_VOLUME
 LOOK = Look(points=9, line=60)
-STAR = {"s": 60, "color": style.INK, "edgecolors": "white", "linewidths": 0.6}
+STAR: dict[str, Any] = {"s": 60, "color": style.INK, "edgecolors": "white", "linewidths": 0.6}
 
 ESTIMATE = col.Column("measure.log_volume.estimate", "log V, NNGP sampled", scale="ln")
 COMPLEXITY = col.Column(
@@ -130,7 +132,7 @@ def _figure(frame: pd.DataFrame, *panels: Panel) -> Figure | None:
     epochs = epochs_of(rows)
     if not any(quantity.name.startswith(OF_MINIMA) for panel in panels for quantity in panel):
         epochs = epochs[:1]
-    panels = [panel for panel in panels if (_reasons(rows, *panel) == "").any()]
+    panels = tuple(panel for panel in panels if (_reasons(rows, *panel) == "").any())
     if not panels:
         return None
     with style.applied():
@@ -192,7 +194,8 @@ def _title(rows: pd.DataFrame, panel: Panel, left_out: pd.Series) -> list[str]:
 
 
 def _rho(rows: pd.DataFrame, panel: Panel) -> str:
-    value = statistics.plain_estimate(*(quantity.values(rows) for quantity in panel))
+    x, y = (quantity.values(rows) for quantity in panel)
+    value = statistics.plain_estimate(x, y)
     return f"{correlation(value)} (n = {len(rows)})"
 
 

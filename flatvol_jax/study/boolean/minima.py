@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -62,7 +63,7 @@ def find_minima(
     for j in np.flatnonzero(trained.zero_error):
         for place, epochs in enumerate(overtrain):
             params = _at(trained, j, [e for e in overtrain if e].index(epochs) if epochs else None)
-            output = np.asarray(system.spec.apply(params, system.x))
+            output = np.asarray(system.spec.apply(params, jnp.asarray(system.x)))
             if not np.array_equal(output > 0, function > 0):
                 continue
             network = Trained(params, {}, output, output[:0], int(trained.epochs[j]))
@@ -90,7 +91,7 @@ def minima_columns(minima: Mapping[str, np.ndarray], place: int) -> dict[str, An
     return row
 
 
-def _at(trained, member: int, snapshot: int | None) -> Any:
+def _at(trained, member: int | np.integer, snapshot: int | None) -> Any:
     """Return parameters of a member at zero error, or at a snapshot beyond."""
     if snapshot is None:
         return jax.tree.map(lambda leaf: leaf[member], trained.params)

@@ -150,7 +150,7 @@ def log_posterior(
     labels = np.concatenate([np.tile(train_labels, (len(functions), 1)), functions], axis=1)
     whole = estimate_log_volume(named_key(key, "functions"), kernel, labels)
     part = estimate_log_volume(named_key(key, "train"), kernel[:m, :m], train_labels)
-    total, errors = logsumexp(whole.log_volume), whole.standard_error
+    total, errors = logsumexp(whole.log_volume), np.asarray(whole.standard_error)
     log_q = whole.log_volume - total
     q = np.exp(log_q)
     of_total = np.sum((q * errors) ** 2)

@@ -80,13 +80,13 @@ def optimizer_functions(
         epochs.append(trained.epochs)
         if progress is not None:
             progress(min(1.0, (first + size) / len(keys)))
-    functions, reached, epochs = (
+    found, fits, lengths = (
         np.concatenate(parts)[: len(keys)] for parts in (functions, reached, epochs)
     )
     # Both the training program and the one that f is read from say so.
-    reached &= (functions[:, rows] == labels).all(axis=1)
-    functions[~reached] = 0
-    return OptimizerSample(functions, reached, epochs)
+    fits &= (found[:, rows] == labels).all(axis=1)
+    found[~fits] = 0
+    return OptimizerSample(found, fits, lengths)
 
 
 def _outputs(spec: Spec, params: Params, state: State, x: np.ndarray) -> np.ndarray:

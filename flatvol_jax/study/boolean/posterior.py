@@ -145,8 +145,8 @@ def _table(by_bayes: np.ndarray, found: np.ndarray, size: int) -> tuple[np.ndarr
 
 def _others(functions: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return functions (k, n) that are none of the known ones, in their order."""
-    known = {labels.tobytes() for labels in known}
-    new = [labels.tobytes() not in known for labels in functions]
+    seen = {labels.tobytes() for labels in known}
+    new = [labels.tobytes() not in seen for labels in functions]
     return functions[np.array(new, bool)]
 
 
@@ -165,5 +165,6 @@ def _nngp_log_posterior(
         named_key(key, "train"), kernel[np.ix_(rows, rows)], functions[0, rows]
     )
     return LogProbability(
-        whole.log_volume - part.log_volume, np.hypot(whole.standard_error, part.standard_error)
+        np.asarray(whole.log_volume - part.log_volume),
+        np.hypot(whole.standard_error, part.standard_error),
     )

@@ -176,7 +176,7 @@ def sample_total_variation(
     checks.count("repetitions", repetitions)
     size = int(min(counts.sum(), direct_counts.sum() // 2))
     if size == 0:
-        return TotalVariation(*[np.nan] * 4, 0)
+        return TotalVariation(np.nan, np.nan, np.nan, np.nan, 0)
     generator = np.random.default_rng(seed)
 
     def part(counted):
@@ -219,7 +219,7 @@ def known_total_variation(
     checks.count("repetitions", repetitions)
     size = int(counts.sum())
     if size == 0:
-        return TotalVariation(*[np.nan] * 4, 0)
+        return TotalVariation(np.nan, np.nan, np.nan, np.nan, 0)
     errors = np.zeros(len(log_q)) if log_q_error is None else log_q_error
     generator = np.random.default_rng(seed)
     q = softmax(log_q)
@@ -235,7 +235,8 @@ def _distance(counts: np.ndarray, q: np.ndarray) -> float:
 
 
 def _summary(nulls: list[float]) -> tuple[float, float, float]:
-    return float(np.mean(nulls)), *map(float, np.quantile(nulls, [0.025, 0.975]))
+    low, high = np.quantile(nulls, [0.025, 0.975])
+    return float(np.mean(nulls)), float(low), float(high)
 
 
 def _checked_counts(name: str, counts: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ KEYS = ["meta.system", "target.name", OPTIMIZER]
 FOUND = Column("measure.log_p_optimizer", "log₁₀ P_optimizer(f | S)", scale="ln")
 TRAIN = Column("measure.log_p_train.direct", "log₁₀ P(S)", scale="ln")
 # Reference of P_B in the records -> its column, short name, colour and face of its points.
-REFERENCES = {
+REFERENCES: dict[str, tuple[Column, str, dict[str, Any]]] = {
     "direct": (
         Column("measure.log_p_bayes.direct", "P_B by direct sampling", scale="ln"),
         "direct",
@@ -61,7 +61,7 @@ def posterior_figure(frame: pd.DataFrame) -> Figure | None:
         figure = style.new_figure(len(optimizers), len(targets))
         shape = len(targets), len(optimizers)
         axes = figure.subplots(*shape, squeeze=False, sharex="row", sharey="row")
-        handles = {}
+        handles: dict[str, Any] = {}
         for line, target in zip(axes, targets, strict=True):
             for axis, optimizer in zip(line, optimizers, strict=True):
                 key = (*target, optimizer)

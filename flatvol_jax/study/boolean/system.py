@@ -37,7 +37,7 @@ class BooleanSystem:
 
     @functools.cached_property
     def kernel(self) -> np.ndarray:
-        """The NNGP kernel of the spec on x, (m, m) float64."""
+        """Return the NNGP kernel of the spec on x, (m, m) float64."""
         return nngp_kernel(self.spec, self.x)
 
     def problem(self, function: np.ndarray, cache: epath.PathLike) -> Problem:
@@ -69,6 +69,11 @@ def make_system(config: Mapping[str, Any]) -> BooleanSystem:
             f"hp.bits: got {hp['bits']!r}, wanted 2 to 10: a function has 2^bits labels."
         )
     spec = model_spec(hp["model"])
+    if not isinstance(spec, FCN):
+        raise ValueError(
+            f"hp.model.name: got {hp['model']['name']!r}, wanted 'fcn': networks of several widths "
+            "are compared."
+        )
     check_one_output(spec, "a Boolean system")
     x = data.load(f"boolean{hp['bits']}").x
     if encoding == "signs":

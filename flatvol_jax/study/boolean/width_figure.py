@@ -1,5 +1,7 @@
 """V(f) at finite width, of the infinite network, and by EP, against the NNGP's estimate."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -188,7 +190,8 @@ def _draw_table(axis: Axes, table: pd.DataFrame, places: dict[str, float]) -> No
     for name, here, marker, line in (("direct", ~ep, "o", "-"), ("EP", ep, "D", "none")):
         if not here.any():
             continue
-        look = {"marker": marker, "linestyle": line, "linewidth": 0.9, "markersize": 3.4}
+        look: dict[str, Any] = {"marker": marker, "linestyle": line}
+        look |= {"linewidth": 0.9, "markersize": 3.4}
         for column, shade, says in (
             ("beyond", colour, "beyond the errors"),
             ("explained", style.MIDDLE, "what the errors explain"),

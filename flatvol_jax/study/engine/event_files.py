@@ -1,6 +1,6 @@
 """The records of a workdir as TensorBoard event files: curves, measures, hyperparameters."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def _branches(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield f"{run_id}/{transform.replace(', ', '_').replace(' ', '_')}", rows
 
 
-def _network(writer, workdir: epath.PathLike, row: Mapping[str, Any]) -> None:
+def _network(writer, workdir: epath.PathLike, row: pd.Series) -> None:
     path = row.get("meta.arrays.train")
     if isinstance(path, str) and (epath.Path(workdir) / path).exists():
         arrays = load_arrays(workdir, row, "train")
@@ -85,7 +85,7 @@ def _courses(writer, rows: pd.DataFrame) -> None:
             writer.add_scalar(name, value, int(row["epoch"]))
 
 
-def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+def _numbers(row: pd.Series) -> dict[str, float]:
     """Return the measures of a row that have a value."""
     found = {}
     for name in row.index:

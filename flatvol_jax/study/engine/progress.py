@@ -22,7 +22,8 @@ class Bar:
 
     def begin(self, total: int) -> None:
         """Start a stage of so many pieces."""
-        self.done, self.total, self._under_way = 0, total, {}
+        self.done, self.total = 0, total
+        self._under_way: dict[str, float] = {}
 
     def say(self, text: str) -> None:
         """Show what is being done."""

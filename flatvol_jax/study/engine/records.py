@@ -36,21 +36,21 @@ def write_records(
     """
     folder = epath.Path(workdir)
     path = folder / records_name(shard)
-    rows = [{**row, "meta.schema": SCHEMA} for row in rows]
-    finished = [True] * len(rows) if finished is None else finished
+    new = [{**row, "meta.schema": SCHEMA} for row in rows]
+    finished = [True] * len(new) if finished is None else finished
     own = [file for file in record_files(folder) if file.name.removesuffix(".gz") == path.name]
     if shard.name is None:
         own = record_files(folder)
     old = list(_each_once(own, _read_aside))
-    known = old if shard.name is None else old + _of_others(folder, own, old, rows)
-    merged = merge_rows(known, rows, finished)
+    known = old if shard.name is None else old + _of_others(folder, own, old, new)
+    merged = merge_rows(known, new, finished)
     if len(own) != 1 or merged != old:
         lines = (json.dumps(row, allow_nan=False) + "\n" for row in merged)
         files.write_text(path, "".join(lines))
         for file in own:
             if file.name != path.name:
                 file.unlink(missing_ok=True)
-    return rows
+    return new
 
 
 def merge_shards(workdir: epath.PathLike) -> None:

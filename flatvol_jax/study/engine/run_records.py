@@ -12,7 +12,8 @@ from flatvol_jax.study.engine.records import SETTINGS, write_records
 from flatvol_jax.study.engine.shards import Shard
 from flatvol_jax.study.engine.store import Store
 
-_TRAINED_BY, _TRAINING = f"{SETTINGS}{TRAIN.name}", {}  # what determines training is in run_id
+_TRAINED_BY = f"{SETTINGS}{TRAIN.name}"
+_TRAINING: dict[str, Any] = {}  # what determines training is in run_id
 
 
 def merge_records(
@@ -67,7 +68,7 @@ def recorded_rows(
         runs: those of the plan.
         measures: what is to be measured.
     """
-    rows: dict[tuple, Mapping[str, Any]] = {}
+    rows: dict[tuple, dict[str, Any]] = {}
     for path in record_files(workdir):
         for row in read_rows(path):
             if row.get("meta.schema") == SCHEMA and row.get("transform") == "none":
@@ -75,11 +76,11 @@ def recorded_rows(
     store, found = Store(workdir), {}
     for run in runs:
         place = run.run_id, run.overtrain
-        if (row := rows.get(place)) is None or not _has_all(run, row, measures):
+        if (known := rows.get(place)) is None or not _has_all(run, known, measures):
             continue
         units = [run.training, *(measure.unit(*run.network) for measure in measures.values())]
         if not any(store.path(unit).exists() for unit in units):
-            found[place] = row
+            found[place] = known
     return found
 
 

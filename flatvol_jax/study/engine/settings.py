@@ -16,7 +16,7 @@ def entry(check: Check, default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata={"check": check})
 
 
-def settings_class(name: str, **entries: Any) -> type:
+def settings_class(name: str, **entries: Any) -> type[Any]:
     """Make the frozen dataclass of a group from the check of each entry, or its `entry`."""
     fields = [(key, Any, entry(e) if callable(e) else e) for key, e in entries.items()]
     return dataclasses.make_dataclass(name, fields, frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ def settings(kind: type[T], entries: Any, name: str) -> T:
     Raises:
         ValueError: no group; an entry that is unknown, missing, or that its check refuses.
     """
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass
     prefix, found = f"{name}." if name else "", {}
     for key, value in group(entries, "", here=name).items():
         field = fields[checks.one_of(name or "config", key, fields)]

@@ -14,8 +14,9 @@ class Shard(NamedTuple):
         count: how many there are; 1 is all of the work.
     """
 
-    index: int = 0
-    count: int = 1
+    # These hide a tuple's methods of the same names, which nobody calls here.
+    index: int = 0  # type: ignore[assignment]
+    count: int = 1  # type: ignore[assignment]
 
     @property
     def name(self) -> str | None:

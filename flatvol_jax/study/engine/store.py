@@ -74,6 +74,7 @@ class Store:
                 self.bar.say(text)
             self.write(unit, *split_arrays(compute()))
             row = self.row(unit)
+            assert row is not None, "it was written in the line before"
         return row
 
     def path(self, unit: Unit) -> epath.Path:

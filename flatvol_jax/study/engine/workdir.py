@@ -127,7 +127,7 @@ def _same(path: epath.Path, stored: Mapping[str, Any], asked: Mapping[str, Any])
 
 def environment() -> dict[str, Any]:
     """Return the commit of the source tree (None outside one), versions, machine."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)

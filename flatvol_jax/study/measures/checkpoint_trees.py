@@ -1,6 +1,6 @@
 """Where a network's arrays stand in the tree of a checkpoint: parameters, batch statistics."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -139,7 +139,7 @@ def _subtrees(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
     """All subtrees with their places, but for what an optimizer keeps."""
     yield place, tree
     if isinstance(tree, Mapping):
-        parts = tree.items()
+        parts: Iterable[tuple[Any, Any]] = tree.items()
     elif isinstance(tree, (list, tuple)):
         parts = enumerate(tree)
     else:

@@ -1,6 +1,6 @@
 """Which parts a user asked for, of all that can be measured, and their settings."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -8,7 +8,7 @@ from flatvol_jax.runtime import checks
 from flatvol_jax.study.measures import invariants
 from flatvol_jax.study.measures.registry import MEASURES, checked_measure, default_settings
 
-_QUICK = {
+_QUICK: Mapping[str, Mapping[str, Any]] = {
     "log_volume": {"estimator": "ep_corrected"},
     "hessian": {"k": 10},
     "invariants": {"samples": 16},
@@ -17,7 +17,7 @@ _QUICK = {
 
 def chosen_parts(
     default: Iterable[str],
-    known: Container[str],
+    known: Iterable[str],
     measures: Any,
     leave_out: Any,
     quick: bool,
@@ -42,7 +42,10 @@ def chosen_parts(
     left_out = listed_names("leave_out", leave_out)
     for name in (*names, *left_out):
         checks.one_of("measures", name, known)
-    settings = default_settings() | {"invariants": invariants.DEFAULTS}
+    settings: dict[str, Mapping[str, Any]] = {
+        **default_settings(),
+        "invariants": invariants.DEFAULTS,
+    }
     found = {}
     for name in names:
         if name in left_out:

@@ -27,7 +27,7 @@ class Measure(NamedTuple):
 
     stage: Stage
     function: Callable[[Problem, Trained, jax.Array, Any], Columns]
-    settings: type
+    settings: type[Any]
     from_kernel: bool
 
     def measured(

@@ -1,6 +1,7 @@
 """Measures of the minimum: sharpness, Hessian, and what is invariant under rescaling."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import numpy as np
@@ -87,8 +88,10 @@ def measure_hessian(problem: Problem, trained: Trained, key: jax.Array, settings
     loss, name = train_loss(problem, trained.state), "measure.hessian"
     result = flatness.hessian_measures(key, loss, trained.params, k=settings.k)
     diagonal = flatness.gauss_newton_diagonal(loss, trained.params)
-    fields = ("spectral_norm", "lambda_max", "lambda_min", "log_product", "trace", "trace_se")
-    fields += ("frobenius_norm", "frobenius_norm_se", "eigenvalues")
+    fields = (
+        *("spectral_norm", "lambda_max", "lambda_min", "log_product", "trace", "trace_se"),
+        *("frobenius_norm", "frobenius_norm_se", "eigenvalues"),
+    )
     return {
         **result_columns(name, result, *fields, value=None),
         f"{name}.log_product.count": result.log_product_count,
@@ -133,7 +136,8 @@ def invariant_columns(
     problem: Problem, trained: Trained, key: jax.Array, settings, norms: tuple, kinds: tuple
 ) -> dict:
     """Return adaptive sharpness in some norms, average sharpness of some kinds, Fisher-Rao norm."""
-    loss, params, row = train_loss(problem, trained.state), trained.params, {}
+    loss, params = train_loss(problem, trained.state), trained.params
+    row: dict[str, Any] = {}
     for norm in norms:
         worst = flatness.adaptive_sharpness(loss, params, settings.rho, norm)
         row |= result_columns(f"measure.adaptive_sharpness.{norm}", worst, "first_order")
@@ -155,7 +159,8 @@ def layer_columns(
     lambda_max: bool = True,
 ) -> dict:
     """Return normalised sharpness, and relative flatness of some layers, counted from 1."""
-    loss, params, row = train_loss(problem, trained.state), trained.params, {}
+    loss, params = train_loss(problem, trained.state), trained.params
+    row: dict[str, Any] = {}
     layers, name = weight_paths(problem.spec), "measure.relative_flatness"
     for number in numbers:
         own_key, layer = named_key(key, "relative", number), layers[number - 1]

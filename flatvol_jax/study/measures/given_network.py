@@ -57,7 +57,8 @@ def own_data(problem: Problem, arrays: Mapping[str, np.ndarray]) -> Problem:
             f"data: got the arrays {', '.join(arrays) or 'none'}; wanted {', '.join(ARRAYS)}, and "
             f"{', '.join(SECOND)} for a second test set."
         )
-    parts, outputs = {}, output_count(problem.spec)
+    parts: dict[str, Any] = {}
+    outputs = output_count(problem.spec)
     for part in ("train", "test", "second_test"):
         x, y = arrays.get(f"{part}_x"), arrays.get(f"{part}_y")
         if x is None or y is None:

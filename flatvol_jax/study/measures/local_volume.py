@@ -41,6 +41,13 @@ def measure_basin_volume(problem: Problem, trained: Trained, key: jax.Array, set
             f"spec: got {type(spec).__name__}, whose prior is not known. Give it yourself: "
             "fv.flatness.basin_volume(key, inside, params, prior_std)."
         )
+    layers = spec.rectified_layers()
+    if layers is None:
+        raise ValueError(
+            f"spec: got {type(spec).__name__}, which does not know its rectified layers, whose "
+            "permutations are counted. Name them by layers=, or call "
+            "fv.flatness.basin_volume(key, inside, params, prior_std) yourself."
+        )
     preconditioner = None
     if settings.preconditioner == "curvature":
         diagonal = flatness.gauss_newton_diagonal(train_loss(problem, trained.state), params)
@@ -51,7 +58,7 @@ def measure_basin_volume(problem: Problem, trained: Trained, key: jax.Array, set
     inside = _inside(problem, trained, settings.criterion, settings.cutoff)
     options = {"directions": settings.directions, "preconditioner": preconditioner}
     found = flatness.basin_volume(key, inside, params, std, **options)
-    widths = [leaf_at(params, layer.incoming[0]).shape[-1] for layer in spec.rectified_layers()]
+    widths = [leaf_at(params, layer.incoming[0]).shape[-1] for layer in layers]
     name, fields = "measure.basin_volume", ("standard_error", "effective_directions", "unbounded")
     return {
         **result_columns(name, found, *fields, value="log_volume"),

@@ -57,8 +57,16 @@ class OwnProblem(Problem):
 
     @functools.cached_property
     def kernel_estimate(self) -> MonteCarloKernel:
-        """The Monte Carlo kernel on S+E1 with its error."""
-        return super().kernel_estimate if self.given_kernel is None else self.given_kernel
+        """Return the Monte Carlo kernel on S+E1 with its error."""
+        given = self.given_kernel
+        if given is None:
+            return super().kernel_estimate
+        if not isinstance(given, MonteCarloKernel):
+            raise ValueError(
+                "kernel: got a matrix, whose sampling error is not known; wanted an estimate, as "
+                "fv.monte_carlo_kernel returns it."
+            )
+        return given
 
     @property
     def kernel_in_words(self) -> str:
@@ -176,8 +184,8 @@ def _network(model: Any, params: Any, state: Any, x: np.ndarray) -> tuple[Spec, 
     if isinstance(model, Spec) and not isinstance(model, type):
         spec = model
     else:
-        spec = as_model(model, x, params=params, state=state)
-        params, state = spec.params, spec.state
+        made: Any = as_model(model, x, params=params, state=state)
+        spec, params, state = made, made.params, made.state
     if params is None:
         params = getattr(spec, "params", None)
     if params is None:

@@ -46,7 +46,8 @@ def draw_parts(
 ) -> data.Draw:
     """Return S, the pool of A, E1 and E2 of one draw, before preprocessing."""
     config = study_config(config)
-    settings, wanted = config.hp.data, config.hp.data.sizes
+    settings = config.hp.data
+    wanted: dict[str, Any] = dict(settings.sizes)
     if settings.content is not None and settings.content != _content(settings.name):
         raise ValueError(
             f"hp.data.name: got {settings.name}, whose arrays are others than those of this config "

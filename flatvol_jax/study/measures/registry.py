@@ -96,7 +96,8 @@ def measured_columns(
         record_faults: whether a numerical fault becomes the columns `is.fault.MEASURE` and
             `meta.fault.MEASURE`; otherwise it is raised.
     """
-    began, name, columns = time.perf_counter(), measure.stage.name, {}
+    began, name = time.perf_counter(), measure.stage.name
+    columns: Mapping[str, Any] = {}
     try:
         if trained is not None:
             columns = MEASURES[name].function(problem, trained, key, measure.options)
@@ -104,4 +105,4 @@ def measured_columns(
         if not record_faults:
             raise
         columns = {f"is.fault.{name}": True, f"meta.fault.{name}": str(fault)}
-    return columns | {f"meta.{name}.seconds": time.perf_counter() - began}
+    return {**columns, f"meta.{name}.seconds": time.perf_counter() - began}

@@ -1,5 +1,7 @@
 """What takes the place of log V and its baselines for a regression network: real outputs."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -20,13 +22,14 @@ def measure_log_evidence(problem: OwnProblem, trained: Trained, key: jax.Array, 
     what the network answers, is the counterpart of log V(f). Leave-one-out terms are summed.
     """
     kernel = problem.kernel_estimate if problem.kernel_samples else problem.kernel
-    size = len(problem.train_y)
+    size, noise = len(problem.train_y), problem.noise
+    assert noise is not None, "real targets have a noise"
     function = np.concatenate([trained.train_output, trained.test_output]).astype(np.float64)
     found = {
-        "targets": log_evidence(_on_train(kernel, size), problem.train_y, problem.noise),
-        "function": log_evidence(kernel, function, problem.noise),
+        "targets": log_evidence(_on_train(kernel, size), problem.train_y, noise),
+        "function": log_evidence(kernel, function, noise),
     }
-    row = {}
+    row: dict[str, Any] = {}
     for name, evidence in found.items():
         row |= _columns(f"{_COLUMN}.{name}", evidence)
     return row
@@ -56,8 +59,9 @@ def measure_regression_baselines(
     problem: OwnProblem, trained: Trained, key: jax.Array, settings
 ) -> dict:
     """Differences on E1 to the GP's mean and to 1-NN, root mean square; y'(K + noise)^-1 y."""
-    size = len(problem.train_y)
-    on_train = problem.kernel[:size, :size] + problem.noise * np.eye(size)
+    size, noise = len(problem.train_y), problem.noise
+    assert noise is not None, "real targets have a noise"
+    on_train = problem.kernel[:size, :size] + noise * np.eye(size)
     try:
         factor = cho_factor(on_train, lower=True)
     except np.linalg.LinAlgError as error:

@@ -1,7 +1,7 @@
 """The config of a study of networks, checked and typed once; all layers below read this."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -25,14 +25,17 @@ from flatvol_jax.study.engine.settings import (
 from flatvol_jax.study.measures.user_model import own_model, user_model
 from flatvol_jax.training import TrainSettings
 
-MODELS = {"cnn": CNN, "fcn": FCN, "resnet": ResNet, "flax": user_model, "own": own_model}
+MODELS: dict[str, Callable[..., Spec]] = {
+    **{"cnn": CNN, "fcn": FCN, "resnet": ResNet},
+    **{"flax": user_model, "own": own_model},
+}
 _KERNELS = {"analytic": {}, "monte_carlo": {"samples": 1, "groups": 2}}  # least value of each
 _ENTRIES = ("name", "experiment", "scale", "note", "hp", "sweep", "ensemble", "kernel", "measures")
 
 
 def model_spec(entries: Mapping[str, Any]) -> Spec:
     """Return the spec that hp.model describes."""
-    options = {
+    options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in group({"hp": {"model": entries}}, "hp.model", "name").items()
     }

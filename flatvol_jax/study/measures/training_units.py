@@ -54,9 +54,9 @@ def train_group(
     m, pool = len(problem.train_y), len(problem.attack_y)
     use = np.zeros((len(members), m + pool), bool)
     use[:, :m] = True
-    for row, run in zip(use, members, strict=True):
+    for used, run in zip(use, members, strict=True):
         key, nested = config.run_key("attack", run), config.hp.data.attack_nested
-        row[m + data.attack_indices(key, pool, run.attack_size, nested)] = True
+        used[m + data.attack_indices(key, pool, run.attack_size, nested)] = True
     overtrain = tuple(sorted({run.overtrain for run in units} - {0}))
     named = content_hash([run.training.digest for run in (*members, *units)])
     checkpoint = Checkpoint(store.workdir / "checkpoints" / named)
@@ -103,6 +103,7 @@ def train_alone(workdir: epath.PathLike, config: StudyConfig, problem: Problem, 
 def read_trained(store: Store, problem: Problem, run: Run) -> Trained | None:
     """Return the network of a finished training unit; None where it diverged or there is none."""
     row = store.row(run.training)
+    assert row is not None, "the unit is finished"
     if row["is.diverged"] or row["epoch"] is None:
         return None
     arrays, shape = store.arrays(run.training), problem.train_x.shape[1:]

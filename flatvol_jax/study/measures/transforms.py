@@ -43,16 +43,18 @@ def transformed(key: jax.Array, spec: Spec, params: Params, transform: Transform
     """Return the transformed parameters; `key` draws the units' exponents and orders."""
     if transform.symmetry == "none":
         return params
-    units = np.shape(_leaf(params, rectified_layer(spec, transform.layer).incoming[0]))[-1]
-    key = named_key(key, transform.symmetry, transform.layer)
+    layer, alpha = transform.layer, transform.alpha
+    assert layer is not None, "only 'none' is of no layer"
+    units = np.shape(_leaf(params, rectified_layer(spec, layer).incoming[0]))[-1]
+    key = named_key(key, transform.symmetry, layer)
     if transform.symmetry == "permutation":
         order = np.asarray(jax.random.permutation(key, units))
-        return permute_units(spec, params, transform.layer, order)
-    alpha = transform.alpha
+        return permute_units(spec, params, layer, order)
+    assert alpha is not None, "only permutations do without"
     if transform.symmetry == "unit":
         exponents = np.asarray(jax.random.uniform(key, (units,), minval=-1.0, maxval=1.0))
-        alpha = alpha ** exponents.astype(np.float64)
-    return alpha_scale(spec, params, transform.layer, alpha)
+        return alpha_scale(spec, params, layer, alpha ** exponents.astype(np.float64))
+    return alpha_scale(spec, params, layer, alpha)
 
 
 def _leaf(params: Params, path: tuple[str, ...]) -> Any:

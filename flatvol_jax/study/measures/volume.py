@@ -1,9 +1,11 @@
 """Measures of the function: log V(f) on S+E1 by every method, and its null."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
-from flatvol_jax.kernels import jackknife
+from flatvol_jax.kernels import MonteCarloKernel, jackknife
 from flatvol_jax.models import wrong_labels
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.randomness import named_key
@@ -41,7 +43,8 @@ def measure_log_volume(problem: Problem, trained: Trained, key: jax.Array, setti
     The bounds of eq. 4 are EP's; the kernel's condition stands beside them. The estimate has a
     standard error, so where the kernel was sampled its error and bias are in it.
     """
-    row, kernel = {"is.ep_converged": True}, problem.kernel
+    row: dict[str, Any] = {"is.ep_converged": True}
+    kernel: np.ndarray | MonteCarloKernel = problem.kernel
     if problem.kernel_samples and settings.estimator == "certified":
         kernel = problem.kernel_estimate
     options = {name: getattr(settings, name) for name in ("tolerance", "particles", "replicates")}

@@ -1,5 +1,7 @@
 """Forest plot: each optimizer's correlations with the error, a dot and its interval a line."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -43,15 +45,17 @@ def forest_figure(claims: pd.DataFrame) -> Figure:
             f"pooled, {level}",
             f"within |A|, {level}",
         ]
-        place = "outside lower center"
-        figure.legend(handles, labels, loc=place, ncols=3, frameon=False, fontsize=7)
+        style.legend(figure, handles, columns=3, labels=labels)
     return figure
 
 
 def _draw(axis: Axes, rows: pd.DataFrame, measure: Column) -> None:
     place = np.arange(len(rows))
     accent = matplotlib.colormaps[style.COLOURS](0.5)
-    looks = {POOLED: (accent, "none", "D"), WITHIN: (style.INK, style.INK, "o")}
+    looks: dict[str, tuple[Any, Any, str]] = {
+        POOLED: (accent, "none", "D"),
+        WITHIN: (style.INK, style.INK, "o"),
+    }
     axis.axvline(0, color=style.INK, linewidth=0.6)
     limit = measure.sign * verdicts.CORRELATES_BEYOND
     axis.axvline(limit, color=style.INK, linewidth=0.6, linestyle=(0, (4, 3)), label="limit")

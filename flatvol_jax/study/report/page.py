@@ -6,6 +6,7 @@ from typing import Any
 
 import jinja2
 import markupsafe
+import numpy as np
 from etils import epath
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
@@ -69,7 +70,7 @@ def inline_figure(figure: Figure, prefix: str, label: str) -> markupsafe.Markup:
         for axis in figure.axes
         for artist in axis.collections
         if isinstance(artist, (PathCollection, LineCollection))
-        and max(len(artist.get_offsets()), len(artist.get_paths())) >= CLOUD
+        and max(len(np.asarray(artist.get_offsets())), len(artist.get_paths())) >= CLOUD
     ]
     for artist in clouds:
         artist.set_rasterized(True)

@@ -15,4 +15,6 @@ class Picture(NamedTuple):
 
 def drawn_pictures(*candidates: tuple[str, str, Figure | None]) -> list[Picture]:
     """Return the pictures that the records allow: those whose figure is there."""
-    return [Picture(*candidate) for candidate in candidates if candidate[-1] is not None]
+    return [
+        Picture(name, shows, figure) for name, shows, figure in candidates if figure is not None
+    ]

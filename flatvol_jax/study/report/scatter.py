@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -179,7 +179,7 @@ def write_inside(axis: Axes, text: str, look: Look) -> None:
     """Write `text` in the middle of a panel without points, which then has no ticks."""
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(True)
-    where = {"ha": "center", "va": "center", "transform": axis.transAxes}
+    where: dict[str, Any] = {"ha": "center", "va": "center", "transform": axis.transAxes}
     axis.text(0.5, 0.5, _wrapped(text, look.line - 8), fontsize=look.font - 1, **where)
 
 

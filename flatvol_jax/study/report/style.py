@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,7 +18,7 @@ COLUMN_WIDTH = 3.4  # inches, a column of a two-column paper
 PANEL_HEIGHT = 3.0
 COLOURS = "viridis"  # even in lightness, readable without colour vision
 
-RC = {
+RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.titlesize": 8,
@@ -61,12 +62,17 @@ def error_bars(
 ) -> None:
     """Draw standard errors, x and y each (values, errors), where there are any."""
     (across, across_error), (up, up_error) = x, y
-    errors = {
+    errors: dict[str, Any] = {
         name: error if np.isfinite(error).any() else None
         for name, error in (("xerr", across_error), ("yerr", up_error))
     }
     if any(error is not None for error in errors.values()):
-        look = {"fmt": "none", "ecolor": colour, "elinewidth": width, "alpha": alpha}
+        look: dict[str, Any] = {
+            "fmt": "none",
+            "ecolor": colour,
+            "elinewidth": width,
+            "alpha": alpha,
+        }
         axis.errorbar(across, up, **errors, **look)
 
 
@@ -77,5 +83,5 @@ def handle(label: str, **look) -> Line2D:
 
 def legend(figure: Figure, handles: Sequence, columns: int = 1, size: float = 7, **more) -> None:
     """Write the legend of all panels below them."""
-    place = {"loc": "outside lower center", "frameon": False, "fontsize": size}
+    place: dict[str, Any] = {"loc": "outside lower center", "frameon": False, "fontsize": size}
     figure.legend(handles=handles, ncols=columns, **place, **more)

@@ -63,7 +63,9 @@ def estimate(row: Row, reading: str, between: str = " ") -> Markup:
 
 def both_readings(row: Row | None) -> Markup:
     """Write a correlation in both readings, one below the other."""
-    known = [reading for reading in READINGS if row and not pd.isna(row[reading])]
+    if not row:
+        return Markup("")
+    known = [reading for reading in READINGS if not pd.isna(row[reading])]
     return Markup("<br>").join(estimate(row, reading) for reading in known)
 
 
@@ -103,7 +105,7 @@ CELLS: dict[str, Callable[[Row, str], Any]] = {
 }
 
 
-def _record(row: Any) -> Row:
+def _record(row: Any) -> Mapping[Any, Any]:
     if hasattr(row, "_asdict"):
         return row._asdict()
     return dict(enumerate(row)) if isinstance(row, tuple) else row

@@ -106,14 +106,13 @@ def measure(
     began = time.perf_counter()
     key = jax.random.key(0) if key is None else checks.random_key("key", key)
     quick = checks.boolean("quick", quick)
-    default, known = CLASSIFICATION, OF_CLASSIFICATION
-    if noise is not None:
-        default, known = REGRESSION, OF_REGRESSION
+    default: tuple[str, ...] = CLASSIFICATION if noise is None else REGRESSION
+    known = OF_CLASSIFICATION if noise is None else OF_REGRESSION
     if quick:
         default = tuple(name for name in default if name != "log_volume_null")
-    settings = chosen_parts(default, known, measures, leave_out, quick)
+    chosen = chosen_parts(default, known, measures, leave_out, quick)
     with asked_progress(progress, "part") as report:
-        bar = Bar(report, len(settings))
+        bar = Bar(report, len(chosen))
 
         def within_kernel(done, total):
             bar.say(f"kernel, {done} of {total}")
@@ -130,7 +129,7 @@ def measure(
             cache=cache,
             progress=within_kernel,
         )
-        settings, said = parts_that_apply(problem, settings)
+        settings, said = parts_that_apply(problem, chosen)
         bar.begin(len(settings))
         shapes = problem.spec, problem.train_x.shape, problem.test_x.shape
 

@@ -162,8 +162,10 @@ def _labels_hash(labels: np.ndarray) -> str:
 
 
 def _entry(result: LogVolume, replicates: int) -> dict[str, Any]:
-    """What is stated for one link."""
+    """Return what is stated for one link."""
     estimate, correction = result.estimate, result.correction
+    assert estimate is not None, "the method is certified"
+    assert correction is not None, "the method is certified"
     value, error = float(estimate.log_volume), float(estimate.standard_error)
     half = stats.t.ppf(0.5 + 0.5 * _CONFIDENCE, replicates - 1) * error
     status = str(result.status)

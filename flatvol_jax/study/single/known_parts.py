@@ -1,11 +1,12 @@
 """The parts of fv.measure: which there are, which the data allow, and how much work each is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
 from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.study.measures.declared import Columns
 from flatvol_jax.study.measures.invariants import measure_invariants
 from flatvol_jax.study.measures.measured_parts import fault_columns
 from flatvol_jax.study.measures.own_problem import OwnProblem
@@ -48,14 +49,15 @@ def measure_kernel_error(problem: OwnProblem, network: Trained, key: jax.Array, 
     return row | {"measure.kernel.relative_error": problem.kernel_estimate.relative_error}
 
 
+_Part = Callable[[OwnProblem, Trained, jax.Array, Any], Columns]
 _OF_FLATNESS = ("sharpness", "hessian", "scale_invariant", "spectral_density")
-OF_CLASSIFICATION = {
+OF_CLASSIFICATION: Mapping[str, _Part] = {
     **{name: declared.measured for name, declared in MEASURES.items()},
     "invariants": measure_invariants,
     "kernel_error": measure_kernel_error,
 }
 """Every part of a classifier, by its name."""
-OF_REGRESSION = {
+OF_REGRESSION: Mapping[str, _Part] = {
     **{name: MEASURES[name].measured for name in _OF_FLATNESS},
     "invariants": measure_invariants,
     "log_evidence": measure_log_evidence,
@@ -66,7 +68,7 @@ OF_REGRESSION = {
 
 def part_columns(
     name: str, problem: OwnProblem, network: Trained, key: jax.Array, settings: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> Columns:
     """Return the columns of a part; of a log V that cannot be sampled those by EP, and why."""
     known = OF_CLASSIFICATION if problem.noise is None else OF_REGRESSION
     function, own_key = known[name], named_key(key, name)
@@ -76,35 +78,37 @@ def part_columns(
         if name != "log_volume" or settings["estimator"] != "certified":
             raise
         by_ep = function(problem, network, own_key, {**settings, "estimator": "ep"})
-        return by_ep | fault_columns("log_volume_sampling", error)
+        return {**by_ep, **fault_columns("log_volume_sampling", error)}
 
 
 def parts_that_apply(
     problem: OwnProblem, settings: Mapping[str, Mapping[str, Any]]
 ) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
     """Return the parts that the data allow, with settings by size, and what is left out, why."""
-    settings, said = dict(settings), {}
+    parts, said = dict(settings), {}
     null = "log_volume_null"
-    if null in settings and not (len(problem.test_y) and problem.test_labels_known):
-        del settings[null]
+    if null in parts and not (len(problem.test_y) and problem.test_labels_known):
+        del parts[null]
         said[f"meta.left_out.{null}"] = "left out, it needs x_test and y_test."
-    if problem.spec.rectified_layers() is None and "invariants" in settings:
+    if problem.spec.rectified_layers() is None and "invariants" in parts:
         said["meta.left_out.normalized_sharpness, relative_flatness"] = (
             "left out, the network does not know its layers; layers= names them."
         )
-    if problem.noise is None and "log_volume" in settings:
+    if problem.noise is None and "log_volume" in parts:
         size = (len(problem.train_x) + len(problem.test_x)) * ((problem.classes or 2) - 1)
-        chosen = settings["log_volume"]
+        chosen = parts["log_volume"]
         if chosen["estimator"] == "certified" and size > _SAMPLED_UP_TO:
             estimator = "ep_corrected" if size <= _CORRECTED_UP_TO else "ep"
-            settings["log_volume"] = {**chosen, "estimator": estimator}
-        if problem.kernel_samples and settings["log_volume"]["estimator"] != "certified":
-            settings = _after("log_volume", "kernel_error", {"links": chosen["links"]}, settings)
-    return settings, said
+            parts["log_volume"] = {**chosen, "estimator": estimator}
+        if problem.kernel_samples and parts["log_volume"]["estimator"] != "certified":
+            parts = _after("log_volume", "kernel_error", {"links": chosen["links"]}, parts)
+    return parts, said
 
 
-def _after(place: str, name: str, own: dict[str, Any], settings: Mapping[str, Any]):
-    """The parts with another one after one of them."""
+def _after(
+    place: str, name: str, own: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """Return the parts with another one, `name`, after that at `place`."""
     found = {}
     for part, of_part in settings.items():
         found[part] = of_part

@@ -51,7 +51,8 @@ def read_labelling(
             "and x, (n, ...) inputs, or kernel, (n, n) float64."
         )
     if "kernel" in arrays:
-        kernel, about = arrays["kernel"], {"kernel": "given"}
+        kernel: np.ndarray = arrays["kernel"]
+        about: dict[str, Any] = {"kernel": "given"}
     else:
         spec, x = model_spec(model), arrays["x"]
         report = None if progress is None else lambda done, n: progress(done, n, "kernel")

@@ -119,7 +119,7 @@ def _draw(axis: Axes, row: dict, arrays: dict, top: np.ndarray, width: float) ->
 
 
 def _share(row: dict, sign: str, relation: str) -> str:
-    share, error = (row.get(f"{NAME}.{sign}_share{end}") for end in ("", ".se"))
+    share, error = (row.get(f"{NAME}.{sign}_share{end}", np.nan) for end in ("", ".se"))
     if pd.isna(share):
         return relation
     spread = "" if pd.isna(error) else f" ± {100 * error:.1f}"

@@ -158,7 +158,7 @@ def _correlations(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
             [statistics.draw_statistics(p, measure.name, error, reading=reading) for p in pair]
             for reading in (statistics.WITHIN, statistics.POOLED)
         )
-        found = comparison.difference_of_draws(*within, measure.sign)
+        found = comparison.difference_of_draws(within[0], within[1], measure.sign)
         estimates = map(statistics.mean_over_z, (*within, *pooled))
         cells = (found.estimate, found.low, found.high, found.draws, len(pair[0]))
         rows.append((measure.label, *estimates, *cells))

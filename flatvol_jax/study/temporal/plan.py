@@ -110,8 +110,8 @@ def make_schedule(config: Mapping[str, Any], spec: Spec) -> Schedule:
     trajectory = settings(TrajectorySettings, group(config, "trajectory"), "trajectory")
     event = settings(EventSettings, group(config, "event"), "event")
     scales = [Transform("layer", layer, alpha) for layer in event.layers for alpha in event.alphas]
-    for transform in scales:
-        rectified_layer(spec, transform.layer)
+    for layer in event.layers if event.alphas else ():
+        rectified_layer(spec, layer)
     branches = ((NONE,) if event.unscaled else ()) + tuple(scales)
     if not branches or len(set(branches)) < len(branches):
         raise ValueError(

@@ -71,6 +71,7 @@ def answer_columns(problem: Problem, output: np.ndarray, past: Past) -> dict[str
 
 def scaling_columns(output: np.ndarray, past: Past) -> dict[str, Any]:
     """Return, right after scaling, whether the function stayed, how far its outputs moved."""
+    assert past.at_event is not None, "a branch is scaled at the event"
     return {
         "is.function_unchanged": bool(np.array_equal(labels(output), labels(past.at_event))),
         "is.output_identical": bool(np.array_equal(output, past.at_event)),

@@ -55,7 +55,7 @@ class Segments:
     def __init__(self, store: Store, config: StudyConfig, problem: Problem, size: int):
         self._store, self._config, self._problem, self._size = store, config, problem, size
         self._data = problem.spec, problem.train_x, problem.train_y, config.hp.train
-        self._last = None, None
+        self._last: tuple[Segment | None, Params] = (None, None)
         if problem.spec.init_state(problem.train_x.shape[1:]):
             raise ValueError(
                 f"hp.model: got {problem.spec.describe()['model']}, wanted a network without batch "
@@ -128,6 +128,8 @@ class Segments:
             return start
         params = jax.tree.map(lambda leaf: leaf[0], start.params)
         layer, alpha = segment.transform.layer, segment.transform.alpha
+        assert layer is not None, "a branch that goes on from a unit is scaled"
+        assert alpha is not None, "a branch that goes on from a unit is scaled"
         scaled = alpha_scale(self._problem.spec, params, layer, alpha)
         return start._replace(params=jax.tree.map(lambda leaf: np.asarray(leaf)[None], scaled))
 
