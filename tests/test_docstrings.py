@@ -1,4 +1,4 @@
-"""Docstrings of the numerical rooms: a function's begins with a verb that says what it does."""
+"""Docstrings of the package: a function's begins with a verb that says what it does."""
 
 import ast
 from pathlib import Path
@@ -6,17 +6,22 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "flatvol_jax"
-ROOMS = ["runtime", "data", "models", "training", "kernels", "volume", "flatness", "sampling"]
+ROOMS = [
+    *("runtime", "data", "models", "training", "kernels", "volume", "flatness", "sampling"),
+    *("study", "paper", "command"),
+]
 # In the imperative mood; another verb is another entry.
 VERBS = {
-    *("Add", "Advance", "Ask", "Call", "Cast", "Check", "Choose", "Climb", "Compose"),
-    *("Compute", "Condition", "Connect", "Continue", "Copy", "Count", "Cut", "Decode", "Do"),
-    *("Draw", "Drop", "End", "Estimate", "Expand", "Factorise", "Find", "Follow", "Forget"),
-    *("Gather", "Give", "Go", "Hash", "Hold", "Import", "Initialise", "Invert", "Iterate"),
-    *("Join", "Keep", "Let", "Load", "Make", "Maximise", "Measure", "Minimise", "Mirror"),
-    *("Multiply", "Name", "Pack", "Preprocess", "Put", "Raise", "Read", "Refuse", "Remove"),
-    *("Resample", "Return", "Run", "Sample", "Say", "Scale", "Set", "Share", "Stop", "Sum"),
-    *("Sync", "Take", "Tell", "Trace", "Train", "Turn", "Unpack", "Visit", "Warn", "Wrap"),
+    *("Abbreviate", "Add", "Adjust", "Advance", "Apply", "Ask", "Average", "Break", "Bring"),
+    *("Call", "Cast", "Check", "Choose", "Climb", "Combine", "Compare", "Compose", "Compute"),
+    *("Condition", "Connect", "Continue", "Copy", "Correlate", "Count", "Cut", "Declare", "Decode"),
+    *("Describe", "Do", "Draw", "Drop", "End", "Estimate", "Expand", "Factorise", "Find", "Fit"),
+    *("Follow", "Forget", "Gather", "Give", "Go", "Hash", "Hold", "Import", "Initialise", "Invert"),
+    *("Iterate", "Join", "Judge", "Keep", "Let", "List", "Load", "Make", "Map", "Maximise"),
+    *("Measure", "Minimise", "Mirror", "Multiply", "Name", "Pack", "Pair", "Preprocess", "Put"),
+    *("Raise", "Rank", "Read", "Rebuild", "Refuse", "Remove", "Resample", "Return", "Run"),
+    *("Sample", "Say", "Scale", "Set", "Share", "Show", "Start", "State", "Stop", "Sum", "Sync"),
+    *("Take", "Tell", "Test", "Trace", "Train", "Turn", "Unpack", "Visit", "Warn", "Wrap"),
     *("Write", "Yield"),
 }
 

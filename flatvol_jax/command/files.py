@@ -100,7 +100,7 @@ def read_own_network(
 
 
 def _of_torch(network: Any, checkpoint: str | None, suffix: str, x: np.ndarray):
-    """A PyTorch module with a state_dict, in evaluation."""
+    """Return a PyTorch module with a state_dict, in evaluation mode."""
     import torch
 
     if checkpoint is not None:

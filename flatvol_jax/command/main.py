@@ -108,7 +108,7 @@ def _audit(options: argparse.Namespace) -> None:
 
 
 def _given(options: argparse.Namespace) -> tuple[Any, ...]:
-    """The network, its parameters and the data; a state stands among the shared options."""
+    """Return the network, its parameters and the data; a state stands among the shared options."""
     from flatvol_jax.command.files import read_data, read_own_network
 
     x, y, x_test, y_test = read_data(options.data)

@@ -112,7 +112,7 @@ def _correlation_claims(sweep: ExperimentTables) -> Iterator[PaperClaim]:
 
 
 def _claims_against_sgd(sweep: ExperimentTables) -> Iterator[PaperClaim]:
-    """Judge, from the optimizers' table, that sharpness breaks (with GD not), log V does not."""
+    """Judge by the optimizers' table that sharpness breaks (not with GD) and log V does not."""
     table = sweep.differences
     for row in table[table["family"] == "primary"].to_dict("records"):
         optimizer, volume = row["optimizer"], row["column"] == col.LOG_VOLUME.name

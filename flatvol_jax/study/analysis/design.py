@@ -231,7 +231,7 @@ def _simulation(generator, design, confidence) -> Iterator[dict]:
 
 
 def _loading(pooled: float, latent: float, share: float) -> float:
-    """±√p of the head of this file: pooled = √s ±√p + √((1 - s)(1 - p)) r, solved for ±√p."""
+    """Return ±√p of the file's head, from pooled = √s ±√p + √((1 - s)(1 - p)) r."""
     angle = np.arctan2(np.sqrt(1 - share) * latent, np.sqrt(share))
     largest = np.hypot(np.sqrt(1 - share) * latent, np.sqrt(share))
     if abs(pooled) > largest:

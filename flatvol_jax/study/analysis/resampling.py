@@ -9,7 +9,7 @@ from flatvol_jax.runtime import checks
 
 
 def stratified_jackknife(statistic: Callable[[np.ndarray], float], levels: np.ndarray) -> float:
-    """Standard error of a statistic of runs that are independent within fixed levels.
+    """Return the standard error of a statistic of runs that are independent within fixed levels.
 
     var = Σ_levels (m - 1)/m Σ_i (t_(i) - mean t)², t_(i) the statistic without run i (Efron and
     Tibshirani 1993, sec. 11; strata added). Preferred to a bootstrap here: levels hold about
@@ -37,7 +37,7 @@ def stratified_jackknife(statistic: Callable[[np.ndarray], float], levels: np.nd
 def permutation_p_value(
     seed: int, x: np.ndarray, y: np.ndarray, levels: np.ndarray, permutations: int = 4999
 ) -> float:
-    """Two-sided p-value of Σ x y when y is exchangeable within each level.
+    """Return the two-sided p-value of Σ x y when y is exchangeable within each level.
 
     p = (1 + #{|Σ x y'| ≥ |Σ x y|}) / (1 + permutations), which never is zero and never too
     small (Phipson and Smyth 2010).
@@ -69,7 +69,7 @@ def draw_bootstrap(
     confidence: float,
     resamples: int = 1000,
 ) -> tuple[float, float]:
-    """Interval of a statistic of runs when whole draws are resampled, never single runs.
+    """Return the interval of a statistic of runs when whole draws are resampled, never single runs.
 
     Expanded percentile interval (Hesterberg 2015, The American Statistician 69): the tails are
     Φ(-t √(n/(n-1))), t the Student quantile at n - 1 degrees of freedom for n draws, because

@@ -12,7 +12,7 @@ FAULT = "is.fault."  # then the measure; meta.fault.MEASURE says what it was
 
 
 def bound_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give, of the usable runs, the fraction where each form of the bound says anything (< 0.5)."""
+    """Return the fraction of usable runs where each form of the bound is informative (< 0.5)."""
     rows = []
     for column, form in col.BOUNDS.items():
         values = col.numbers(usable(frame, column)[0], column)

@@ -50,7 +50,7 @@ class SymmetryAudit:
 
     @property
     def failed(self) -> dict[str, str]:
-        """The parts that failed on some form, with what the first said."""
+        """Return the parts that failed on some form of the network, each with its first error."""
         begin = "meta.fault."
         texts = {n: self.records[n].dropna() for n in self.records if n.startswith(begin)}
         return {n.removeprefix(begin): found.iloc[0] for n, found in texts.items()}

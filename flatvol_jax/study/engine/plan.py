@@ -45,17 +45,17 @@ class Run(NamedTuple):
 
     @property
     def network(self) -> list:
-        """What names the network: the run, and how far beyond zero error it is."""
+        """Return what names the network: the run, and how far beyond zero error it is."""
         return [self.run_id, self.overtrain] if self.overtrain else [self.run_id]
 
     @property
     def training(self) -> Unit:
-        """The unit that trains it."""
+        """Return the unit that trains it."""
         return TRAIN.unit(*self.network)
 
     @property
     def hp_columns(self) -> dict[str, Any]:
-        """`hp` as columns of a record."""
+        """Return `hp` as columns of a record."""
         return {f"hp.{name}": value for name, value in self.hp.items()}
 
 
@@ -80,7 +80,7 @@ class ChosenMeasure(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What the result is computed by, in short."""
+        """Return what the result is computed by, in short: version and settings."""
         return self.stage.label(self.settings)
 
     def is_of(self, run: Run) -> bool:

@@ -20,7 +20,7 @@ class Shard(NamedTuple):
 
     @property
     def name(self) -> str | None:
-        """As file names have it; None for all of the work."""
+        """Return what file names call it; None for all of the work."""
         return None if self.count == 1 else f"{self.index}-of-{self.count}"
 
     def share(self, pieces: Sequence[T]) -> Sequence[T]:

@@ -15,7 +15,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def network_of_tree(tree: Any, params: Any, state: Any) -> tuple[Any, Any]:
-    """Parameters and state of a network, wherever the tree has them.
+    """Return the parameters and the state of a network, wherever the tree has them.
 
     The parameters are the whole tree, or what stands under "params", or the one subtree that has
     their names and shapes; each collection of the state is the subtree under its name nearest to
@@ -41,12 +41,12 @@ def network_of_tree(tree: Any, params: Any, state: Any) -> tuple[Any, Any]:
 
 
 def shapes(tree: Any) -> Shapes:
-    """The shape of each leaf by its place in the tree."""
+    """Return the shape of each leaf by its place in the tree."""
     return {name: tuple(np.shape(leaf)) for name, leaf in _leaves(tree).items()}
 
 
 def shown(leaves: Mapping[str, tuple[int, ...]]) -> str:
-    """Leaves for a message."""
+    """Write leaves for a message."""
     text = ", ".join(f"{name} {shape}" for name, shape in list(leaves.items())[:SHOWN])
     return text + (f" and {len(leaves) - SHOWN} more" if len(leaves) > SHOWN else "") or "nothing"
 
@@ -111,7 +111,7 @@ def _state(tree: Any, places: Mapping[Place, Any], place: Place, wanted: Shapes,
 
 
 def _check_nothing_is_left(tree, places, place: Place, wanted: Shapes, state: Any) -> None:
-    """Batch statistics that the network has no place for make it another network."""
+    """Refuse batch statistics that the network has no place for: it is another network."""
     left = [other for other in places if other[-1:] == (STATISTICS,) and shapes(places[other])]
     if STATISTICS not in state and left:
         raise ValueError(
@@ -122,7 +122,7 @@ def _check_nothing_is_left(tree, places, place: Place, wanted: Shapes, state: An
 
 
 def _nearest(places: Sequence[Place], to: Place) -> list[Place]:
-    """Those that share the longest beginning with a place, and of these the shortest."""
+    """Return the places that share the longest beginning with one, and of these the shortest."""
 
     def apart(place: Place) -> tuple[int, int]:
         same = 0
@@ -136,7 +136,7 @@ def _nearest(places: Sequence[Place], to: Place) -> list[Place]:
 
 
 def _subtrees(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
-    """All subtrees with their places, but for what an optimizer keeps."""
+    """Yield all subtrees with their places, but for what an optimizer keeps."""
     yield place, tree
     if isinstance(tree, Mapping):
         parts: Iterable[tuple[Any, Any]] = tree.items()
@@ -150,7 +150,7 @@ def _subtrees(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
 
 
 def _without_values(tree: Any) -> Any:
-    """nnx saves an array as {"value": array}."""
+    """Return the tree with arrays in place of {"value": array}, as nnx saves them."""
     if isinstance(tree, Mapping):
         if set(tree) == {"value"} and not isinstance(tree["value"], Mapping):
             return tree["value"]
@@ -161,7 +161,7 @@ def _without_values(tree: Any) -> Any:
 
 
 def _names(state: Any) -> set[str]:
-    """The places of all leaves, and those within their collections."""
+    """Return the places of all leaves, and those within their collections."""
     return {leaf for values in state.values() for leaf in _leaves(values)} | set(_leaves(state))
 
 

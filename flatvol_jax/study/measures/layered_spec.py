@@ -30,17 +30,17 @@ class LayeredSpec:
 
     @property
     def sigma_w(self) -> float:
-        """That of the readout's weights."""
+        """Return that of the readout's weights."""
         return self.spec.sigma_w
 
     @property
     def sigma_b(self) -> float:
-        """That of the readout's bias."""
+        """Return that of the readout's bias."""
         return self.spec.sigma_b
 
     @property
     def outputs(self) -> int:
-        """How many."""
+        """Return how many outputs the network has."""
         return output_count(self.spec)
 
     def init(self, key: Array, input_shape: tuple[int, ...]) -> Params:

@@ -54,13 +54,13 @@ def fault_columns(name: str, error: Exception) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Python's own number, where it is one of NumPy's."""
+    """Return Python's own number for one of NumPy's, anything else as it is."""
     one = isinstance(value, np.generic | np.ndarray) and np.ndim(value) == 0
     return value.item() if one else value
 
 
 def _sentence(error: Exception) -> str:
-    """What an error says, in one line."""
+    """Return what an error says, in one line."""
     text = " ".join(str(error).split())
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]} ..."

@@ -22,7 +22,7 @@ _NAMED = 8  # files or checkpoints that an error names
 def read_network(
     path: epath.PathLike, spec: Spec, input_shape: tuple[int, ...], step: int | None = None
 ) -> tuple[Any, Any]:
-    """Parameters and state of `spec` from a checkpoint folder or an .npz file.
+    """Return the parameters and the state of `spec` from a checkpoint folder or an .npz file.
 
     A folder is an Orbax checkpoint of a pytree, or has one a step, of which the latest is taken.
     Where parameters and batch statistics may stand in it, `network_of_tree` says: a dictionary of
@@ -70,7 +70,7 @@ def read_network(
 
 
 def parameters_of_arrays(path: epath.PathLike, spec: Spec) -> Any:
-    """Parameters from the W1, b1, ..., WL, bL of an .npz, in the convention x @ W + b."""
+    """Return parameters from the W1, b1, ..., WL, bL of an .npz, in the convention x @ W + b."""
     arrays = files.read_arrays(path)
     names = [f"{kind}{i}" for i in range(1, len(arrays) // 2 + 1) for kind in "Wb"]
     if sorted(names) != sorted(arrays) or not hasattr(spec, "params_from_arrays"):
@@ -81,7 +81,7 @@ def parameters_of_arrays(path: epath.PathLike, spec: Spec) -> Any:
 
 
 def _step_folder(path: epath.Path, step: int | None) -> epath.Path:
-    """The folder of a step, named by its number, "12", or with a prefix, "step_12"."""
+    """Return the folder of a step, named by its number, "12", or with a prefix, "step_12"."""
     parts = [] if _is_tree(path) else [part for part in path.iterdir() if part.is_dir()]
     numbers = {part: re.fullmatch(r"(?:.*_)?(\d+)", part.name) for part in parts}
     steps = {int(found[1]): part for part, found in numbers.items() if found}
@@ -109,7 +109,7 @@ def _folders(path: epath.Path) -> list[epath.Path]:
 
 
 def _checkpoint(folder: epath.Path) -> Any:
-    """The tree of a checkpoint; that of each item by its name, where a manager wrote several."""
+    """Return the tree of a checkpoint, or each item's by its name where a manager wrote several."""
     parts = [part for part in sorted(folder.iterdir()) if part.name not in NOT_A_NETWORK]
     items = [part for part in parts if part.is_dir() and _is_tree(part)]
     if _is_tree(folder) or not items:
@@ -119,7 +119,7 @@ def _checkpoint(folder: epath.Path) -> Any:
 
 
 def _is_tree(folder: epath.Path) -> bool:
-    """Whether Orbax wrote a pytree right here."""
+    """Return whether Orbax wrote a pytree right here."""
     return any((folder / name).exists() for name in ("_METADATA", "manifest.ocdbt", "checkpoint"))
 
 

@@ -49,7 +49,7 @@ class OwnProblem(Problem):
 
     @functools.cached_property
     def kernel(self) -> np.ndarray:
-        """K on S+E1, (n, n) float64."""
+        """Return K on S+E1, (n, n) float64."""
         given = self.given_kernel
         if given is None:
             return super().kernel
@@ -70,7 +70,7 @@ class OwnProblem(Problem):
 
     @property
     def kernel_in_words(self) -> str:
-        """Where K comes from."""
+        """Return where K comes from, in words."""
         if self.kernel_samples:
             return f"Monte Carlo, {self.kernel_samples['samples']} networks"
         return "analytic" if self.given_kernel is None else "given"
@@ -180,7 +180,7 @@ def own_problem(
 
 
 def _network(model: Any, params: Any, state: Any, x: np.ndarray) -> tuple[Spec, Any, Any]:
-    """The spec, its parameters and its state, those that came with it where none are given."""
+    """Return the spec, its parameters and its state; where none are given, those it came with."""
     if isinstance(model, Spec) and not isinstance(model, type):
         spec = model
     else:
@@ -205,7 +205,7 @@ def _network(model: Any, params: Any, state: Any, x: np.ndarray) -> tuple[Spec, 
 
 
 def _checked_kernel(choice: KernelChoice, spec: Spec, x: np.ndarray, n: int) -> tuple[Any, dict]:
-    """The kernel that is given, if one is, and the samples and groups of a Monte Carlo one."""
+    """Return the kernel that is given, if one is, and samples and groups of a Monte Carlo one."""
     kernel = choice.kernel
     if kernel is None:
         kernel = KERNELS[spec.kernel_layers() is None]
@@ -246,7 +246,7 @@ def _samples(choice: KernelChoice, spec: Spec, x: np.ndarray, n: int) -> dict[st
 
 
 def _labels(name: str, y: Any, size: int, outputs: int) -> np.ndarray:
-    """Labels ±1 of one output, int8; of C outputs 0..C-1, int32."""
+    """Return labels: ±1 of one output, int8; 0..C-1 of C outputs, int32."""
     labels = _one_axis(name, checks.finite(name, y), size)
     if outputs > 1:
         check_labels(name, labels, outputs)

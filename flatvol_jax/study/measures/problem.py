@@ -125,20 +125,20 @@ class Problem:
 
     @property
     def classes(self) -> int | None:
-        """C of a network with C outputs, as `log_volume` takes it; None for labels ±1."""
+        """Return C of a network with C outputs, as `log_volume` takes it; None for labels ±1."""
         outputs = output_count(self.spec)
         return None if outputs == 1 else outputs
 
     @functools.cached_property
     def kernel(self) -> np.ndarray:
-        """K on S+E1, (n, n) float64, cached by the hash of what determines it."""
+        """Return K on S+E1, (n, n) float64, cached by the hash of what determines it."""
         if self.kernel_samples:
             return self.kernel_estimate.kernel
         return nngp_kernel(self.spec, self._inputs, cache=self.cache, progress=self.progress)
 
     @functools.cached_property
     def kernel_estimate(self) -> MonteCarloKernel:
-        """The Monte Carlo kernel on S+E1 with its error."""
+        """Return the Monte Carlo kernel on S+E1 with its error."""
         return monte_carlo_estimate(
             self.kernel_key,
             self.spec,
@@ -160,7 +160,7 @@ class Problem:
 
     @functools.cached_property
     def true_labels(self) -> np.ndarray:
-        """The true labels of S+E1."""
+        """Return the true labels of S+E1."""
         return np.concatenate([self.train_y, self.test_y])
 
     def true_cavities(self, link: str) -> Cavities:
@@ -182,12 +182,12 @@ class Problem:
 
     @functools.cached_property
     def kernel_factor(self):
-        """Cholesky factor of K, for y'K^-1 y."""
+        """Return the Cholesky factor of K, for y'K^-1 y."""
         return cho_factor(self.kernel, lower=True)
 
     @functools.cached_property
     def gp_prediction(self) -> np.ndarray:
-        """Sign on E1 of the NNGP regression mean K_ES K_SS^-1 y_S, trained on clean S.
+        """Return on E1 the sign of the NNGP regression mean K_ES K_SS^-1 y_S, trained on clean S.
 
         Of C classes the largest of C such means, each of targets 1 for its class and 0.
         """
@@ -201,7 +201,7 @@ class Problem:
 
     @functools.cached_property
     def neighbour_prediction(self) -> np.ndarray:
-        """On E1, the label of the nearest clean training input (Euclidean)."""
+        """Return on E1 the label of the nearest clean training input (Euclidean)."""
         flat_test = self.test_x.reshape(len(self.test_x), -1)
         flat_train = self.train_x.reshape(len(self.train_x), -1)
         return self.train_y[cdist(flat_test, flat_train).argmin(axis=1)]

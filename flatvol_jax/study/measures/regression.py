@@ -16,7 +16,7 @@ _COLUMN = "measure.log_evidence"
 
 
 def measure_log_evidence(problem: OwnProblem, trained: Trained, key: jax.Array, settings) -> dict:
-    """The log marginal likelihood of the targets on S, and log p of the function on S+E1.
+    """Return the log marginal likelihood of the targets on S, and log p of the function on S+E1.
 
     The first is of the data and the architecture alone; the second, log N(f; 0, K + noise) of
     what the network answers, is the counterpart of log V(f). Leave-one-out terms are summed.
@@ -47,7 +47,7 @@ def _columns(name: str, evidence: LogEvidence) -> dict:
 
 
 def _on_train(kernel, size: int):
-    """The part of a kernel, or of an estimate of it, that belongs to S."""
+    """Return the part of a kernel, or of an estimate of it, that belongs to S."""
     if not hasattr(kernel, "group_kernels"):
         return kernel[:size, :size]
     return kernel._replace(
@@ -58,7 +58,7 @@ def _on_train(kernel, size: int):
 def measure_regression_baselines(
     problem: OwnProblem, trained: Trained, key: jax.Array, settings
 ) -> dict:
-    """Differences on E1 to the GP's mean and to 1-NN, root mean square; y'(K + noise)^-1 y."""
+    """Return root mean square differences on E1 to the GP's mean and 1-NN; y'(K + noise)^-1 y."""
     size, noise = len(problem.train_y), problem.noise
     assert noise is not None, "real targets have a noise"
     on_train = problem.kernel[:size, :size] + noise * np.eye(size)

@@ -88,7 +88,7 @@ class DataSettings:
 
     @property
     def sizes(self) -> dict[str, int | None]:
-        """What `data.draw` takes."""
+        """Return the sizes that `data.draw` takes."""
         names = ("train_size", "attack_pool_size", "test_size", "second_test_size")
         return {name: getattr(self, name) for name in names}
 
@@ -133,7 +133,7 @@ class StudyConfig:
 
     @property
     def ensemble(self) -> int:
-        """How many networks are trained as one ensemble.
+        """Return how many networks are trained as one ensemble.
 
         Raises:
             ValueError: a number that is no count, or no multiple of hp.train.vmap_size.

@@ -42,7 +42,7 @@ class Trained(NamedTuple):
 
     @property
     def labels(self) -> np.ndarray:
-        """f on S+E1: +1 where the output is above 0, else -1; of C outputs the largest."""
+        """Return f on S+E1: +1 where the output is above 0, else -1; of C outputs the largest."""
         return output_labels(np.concatenate([self.train_output, self.test_output]))
 
 

@@ -26,7 +26,7 @@ class Transform(NamedTuple):
 
     @property
     def name(self) -> str:
-        """A row's transform, as "layer 1, alpha 4"."""
+        """Return the name of the transform, such as "layer 1, alpha 4"."""
         if self.symmetry == "none":
             return "none"
         alpha = "" if self.alpha is None else f", alpha {self.alpha:.6g}"
@@ -34,7 +34,7 @@ class Transform(NamedTuple):
 
     @property
     def columns(self) -> dict[str, Any]:
-        """Which transform a row is of."""
+        """Return the columns of a row that say which transform it is of."""
         parts = {f"transform.{part}": value for part, value in self._asdict().items()}
         return {"transform": self.name, **parts}
 

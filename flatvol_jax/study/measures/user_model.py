@@ -19,7 +19,7 @@ def user_model(
     arguments: Mapping[str, Any] | None = None,
     outputs: int = 1,
 ) -> FlaxModel:
-    """The spec of a `flax.linen` module, for `hp.model.name = "flax"`.
+    """Return the spec of a `flax.linen` module, for `hp.model.name = "flax"`.
 
     Args:
         module: where it is, "package.module:Name".

@@ -33,7 +33,7 @@ def certify(
     progress: Callable[[int, int, str], None] | None = None,
     classes: int | None = None,
 ) -> dict[str, Any]:
-    """log V(f) by EP, corrected EP and sampling, as plain data for a JSON file.
+    """Return log V(f) by EP, corrected EP and sampling, as plain data for a JSON file.
 
     Args:
         seed: of the sampling; stored, so that anybody can draw the same numbers, or others.
@@ -98,7 +98,7 @@ def certify(
 def check_certificate(
     certificate: Mapping[str, Any], seed: int, kernel: np.ndarray, labels: np.ndarray
 ) -> list[str]:
-    """What is wrong with a certificate: hashes, and an estimate with other random numbers.
+    """Return what is wrong with a certificate: hashes, and an estimate with other random numbers.
 
     Args:
         certificate: as `certify` gives it, or read from its file.

@@ -74,7 +74,7 @@ def _ep_status(link: str, corrected: bool) -> Callable[[Record], str]:
 
 
 def _flag(column: str) -> Callable[[Record], str]:
-    """The word of a flag that says whether something converged."""
+    """Return the word of a flag that says whether something converged."""
 
     def status(record: Record) -> str:
         found = record.get(column)

@@ -106,12 +106,12 @@ class Measured:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """The lines of the table."""
+        """Return the lines of the table."""
         return tuple(table_rows(self.record))
 
     @property
     def failed(self) -> dict[str, str]:
-        """The parts that failed, with what they said."""
+        """Return the parts that failed, each with its error."""
         return {n.removeprefix(_FAULT): v for n, v in self.record.items() if n.startswith(_FAULT)}
 
     def to_dict(self) -> dict[str, Any]:

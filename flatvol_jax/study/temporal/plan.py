@@ -79,12 +79,12 @@ class Segment(NamedTuple):
 
     @property
     def epochs(self) -> range:
-        """The epochs whose networks are the segment's."""
+        """Return the epochs whose networks are the segment's."""
         return range(self.start if self.first else self.start + 1, self.end + 1)
 
     @property
     def unit(self) -> Unit:
-        """The unit of its training."""
+        """Return the unit of its training."""
         branch = [self.event, *self.transform]
         return TRAJECTORY.unit(self.run.run_id, branch, self.start, self.end)
 

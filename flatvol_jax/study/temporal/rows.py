@@ -70,7 +70,7 @@ def answer_columns(problem: Problem, output: np.ndarray, past: Past) -> dict[str
 
 
 def scaling_columns(output: np.ndarray, past: Past) -> dict[str, Any]:
-    """Return, right after scaling, whether the function stayed, how far its outputs moved."""
+    """Return whether scaling left the function as it was, and how far it moved the outputs."""
     assert past.at_event is not None, "a branch is scaled at the event"
     return {
         "is.function_unchanged": bool(np.array_equal(labels(output), labels(past.at_event))),
