@@ -79,7 +79,7 @@ def read_own_network(
     if isinstance(network, str):
         network = built("--module", network, arguments)
         if suffix in _TORCH or hasattr(network, "load_state_dict"):
-            return _of_torch(network, checkpoint, suffix, x)
+            return _torch_module(network, checkpoint, suffix, x)
         if checkpoint is not None and suffix == ".eqx":
             import equinox
 
@@ -99,7 +99,7 @@ def read_own_network(
     )
 
 
-def _of_torch(network: Any, checkpoint: str | None, suffix: str, x: np.ndarray):
+def _torch_module(network: Any, checkpoint: str | None, suffix: str, x: np.ndarray):
     """Return a PyTorch module with a state_dict, in evaluation mode."""
     import torch
 

@@ -92,14 +92,14 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    found = fv.measure(*_given(options), noise=options.noise, **_shared(options))
+    found = fv.measure(*_network_and_data(options), noise=options.noise, **_shared(options))
     print(found)
     if options.json:
         runtime.files.write_json(options.json, engine.store.jsonable(found.to_dict()))
 
 
 def _audit(options: argparse.Namespace) -> None:
-    found = fv.symmetry_audit(*_given(options), **_shared(options))
+    found = fv.symmetry_audit(*_network_and_data(options), **_shared(options))
     print(found)
     if options.json:
         runtime.files.write_json(
@@ -107,7 +107,7 @@ def _audit(options: argparse.Namespace) -> None:
         )
 
 
-def _given(options: argparse.Namespace) -> tuple[Any, ...]:
+def _network_and_data(options: argparse.Namespace) -> tuple[Any, ...]:
     """Return the network, its parameters and the data; a state stands among the shared options."""
     from flatvol_jax.command.files import read_data, read_own_network
 

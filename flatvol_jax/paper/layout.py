@@ -65,7 +65,7 @@ def _columns(system: System, *axes: tuple[col.Column, col.Column | None]):
     return (tuple(Panel(system, x, y) for x, y in axes),)
 
 
-def _overtrained(optimizer: str, measure: col.Column) -> Layout:
+def _overtraining_layout(optimizer: str, measure: col.Column) -> Layout:
     axes = (measure, None), (col.LOG_VOLUME, None), (col.LOG_VOLUME, measure)
     rows = _rows([System("mnist_fcn_overtrain", optimizer)], *axes)
     return Layout(f"{measure.axis_label}, volume and accuracy upon overtraining", rows, True)
@@ -103,12 +103,12 @@ FIGURES = {
             for row in _rows(systems, (col.LOG_VOLUME, col.SHARPNESS))
         ),
     ),
-    "S10": _overtrained("sgd", col.SHARPNESS),
-    "S11": _overtrained("adam", col.SHARPNESS),
-    "S12": _overtrained("sgd", col.SPECTRAL_NORM),
-    "S13": _overtrained("sgd", col.LOG_PRODUCT),
-    "S14": _overtrained("adam", col.SPECTRAL_NORM),
-    "S15": _overtrained("adam", col.LOG_PRODUCT),
+    "S10": _overtraining_layout("sgd", col.SHARPNESS),
+    "S11": _overtraining_layout("adam", col.SHARPNESS),
+    "S12": _overtraining_layout("sgd", col.SPECTRAL_NORM),
+    "S13": _overtraining_layout("sgd", col.LOG_PRODUCT),
+    "S14": _overtraining_layout("adam", col.SPECTRAL_NORM),
+    "S15": _overtraining_layout("adam", col.LOG_PRODUCT),
     "S16": Layout(
         "sharpness, volume and accuracy, ResNet with Adam", _columns(_ADAM[2], *_BOTH[::-1])
     ),

@@ -90,7 +90,7 @@ def _constants(at: Mapping[int, pd.DataFrame]) -> PaperClaim:
 
 def _bands(at: Mapping[int, pd.DataFrame]) -> PaperClaim:
     """Measure the gap in log10 sharpness between odd and even minorities at equal volume."""
-    first, *later = _at_each_epoch(at, _gap)
+    first, *later = _at_each_epoch(at, _odd_coefficient)
     label = "log10 sharpness, odd minus even at equal volume, at zero error"
     met = bool(first.low * first.high > 0)
     return PaperClaim(
@@ -150,7 +150,7 @@ def _spearman(rows: pd.DataFrame, x: col.Column, y: col.Column) -> Evidence:
     return _over_functions(len(one), lambda kept: statistics.plain_estimate(one[kept], other[kept]))
 
 
-def _gap(rows: pd.DataFrame) -> Evidence:
+def _odd_coefficient(rows: pd.DataFrame) -> Evidence:
     """Fit the coefficient of "odd" in log10 sharpness = a + b log V + c odd; no constants."""
     rows = rows[rows[MINORITY] > 0]
     sharpness = col.SHARPNESS.values(rows)

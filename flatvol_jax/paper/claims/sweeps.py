@@ -107,7 +107,7 @@ def _correlation_claims(sweep: ExperimentTables) -> Iterator[PaperClaim]:
                 sweep.family,
                 paper,
                 within,
-                evidence=tuple(_beside(rows, kinds, _correlation_evidence)),
+                evidence=tuple(_evidence_beside(rows, kinds, _correlation_evidence)),
             )
 
 
@@ -132,7 +132,9 @@ def _claims_against_sgd(sweep: ExperimentTables) -> Iterator[PaperClaim]:
             paper,
             within,
             evidence=tuple(
-                _beside(rows[~other], (*BESIDE_SGD[measure], EVERYWHERE), _difference_evidence)
+                _evidence_beside(
+                    rows[~other], (*BESIDE_SGD[measure], EVERYWHERE), _difference_evidence
+                )
             ),
         )
 
@@ -301,7 +303,7 @@ def _readings(
         )
 
 
-def _beside(
+def _evidence_beside(
     rows: pd.DataFrame, kinds: Sequence[str], describe: Callable[[Row, str], Evidence]
 ) -> Iterator[Evidence]:
     """Yield the same of other links and estimators, of rivals, baselines and the ceiling."""

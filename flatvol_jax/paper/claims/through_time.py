@@ -61,14 +61,14 @@ def _claims_until_zero_error(base: pd.DataFrame, who: str, scale: str | None) ->
         says = f"{measure.label} falls from initialisation to zero error"
         label = f"{measure.label} at zero error over that at initialisation"
         ratio = evidence(label, mean_over_draws(last / first))
-        yield _fall("fall", learning, measure, who, says, scale)._replace(evidence=(ratio,))
+        yield _fall_claim("fall", learning, measure, who, says, scale)._replace(evidence=(ratio,))
 
 
 def _claims_beyond_zero_error(base: pd.DataFrame, who: str, scale: str | None) -> Claims:
     fitted = base[base[col.EPOCH] >= base[col.ZERO_EPOCH]]
     epochs = int((fitted[col.EVENT_EPOCH] - fitted[col.ZERO_EPOCH]).max()) if len(fitted) else 0
     says = f"{col.SHARPNESS.label} falls over the {epochs} epochs after zero error"
-    yield _fall("overtraining", fitted, col.SHARPNESS, who, says, scale)
+    yield _fall_claim("overtraining", fitted, col.SHARPNESS, who, says, scale)
     first, last = _ends(fitted, col.LOG_VOLUME)
     found = mean_over_draws(last / first - 1, simultaneous_confidence(2))
     label = "log V then over log V at zero error, minus 1"
@@ -76,7 +76,7 @@ def _claims_beyond_zero_error(base: pd.DataFrame, who: str, scale: str | None) -
     yield PaperClaim("stays", who, says, STAYS.text, 2, judged(STAYS, label, found, scale))
 
 
-def _fall(
+def _fall_claim(
     sentence: str, rows: pd.DataFrame, measure: col.Column, who: str, says: str, scale: str | None
 ) -> PaperClaim:
     confidence = simultaneous_confidence(2)

@@ -72,7 +72,7 @@ def claims_table(
         correlated, cells = {}, {}
         for measure in dict.fromkeys((*PRIMARY, *known)):
             together = measure in (*PRIMARY, col.PROBIT, col.CEILING)
-            found = _correlated(group, measure, error_column, confidence if together else 0.95)
+            found = _correlation_row(group, measure, error_column, confidence if together else 0.95)
             correlated[measure], cells[measure], runs = found
             if permutations:
                 cells[measure]["permutation_p"] = statistics.within_p_value(
@@ -81,7 +81,7 @@ def claims_table(
         ceiling = _ceiling(group, correlated, error_column, confidence)
         place = {"optimizer": optimizer, "error": error_name}
         for measure, row in cells.items():
-            judged = _judged(place, correlated[measure], measure, scale, ceiling)
+            judged = _verdict_cells(place, correlated[measure], measure, scale, ceiling)
             rows.append(place | row | judged)
         baselines = [m.name for m in known if m.family == "baseline"]
         if baselines and col.LOG_VOLUME in known:
@@ -173,7 +173,7 @@ def judgement_cells(reading: str, judged: verdicts.Verdict, p: float) -> dict[st
     }
 
 
-def _correlated(
+def _correlation_row(
     group: pd.DataFrame, measure: col.Column, error: str, confidence: float
 ) -> tuple[dict[str, statistics.Correlation], dict[str, Any], pd.DataFrame]:
     """Correlate one measure in both readings: the correlations, its row, the runs behind both."""
@@ -215,10 +215,10 @@ def _ceiling(group: pd.DataFrame, correlated: Mapping, error: str, confidence: f
         return correlated[col.CEILING][WITHIN].low
     if error == col.CEILING.name or not np.isfinite(col.CEILING.values(group)).any():
         return None
-    return _correlated(group, col.CEILING, error, confidence)[0][WITHIN].low
+    return _correlation_row(group, col.CEILING, error, confidence)[0][WITHIN].low
 
 
-def _judged(
+def _verdict_cells(
     place: Mapping[str, str],
     found: Mapping[str, statistics.Correlation],
     measure: col.Column,

@@ -129,7 +129,9 @@ def design_table(
         found = pd.DataFrame(
             [
                 row
-                for one in _told(generators, progress, number, len(designs), design)
+                for one in _generators_with_progress(
+                    generators, progress, number, len(designs), design
+                )
                 for row in _simulation(one, design, confidence)
             ]
         )
@@ -167,7 +169,9 @@ def power_table(
             statistics.correlation(
                 simulated_runs(generator, design, population), MEASURE, ERROR, confidence=confidence
             )
-            for generator in _told(generators, progress, number, len(cases), design)
+            for generator in _generators_with_progress(
+                generators, progress, number, len(cases), design
+            )
         ]
         low, high, mean = np.array([(one.low, one.high, one.estimate) for one in found]).T
         limit = verdicts.CORRELATES_BEYOND
@@ -177,7 +181,7 @@ def power_table(
     return pd.DataFrame(rows, columns=names)
 
 
-def _told(
+def _generators_with_progress(
     generators: Sequence[np.random.Generator],
     progress: Progress | None,
     number: int,

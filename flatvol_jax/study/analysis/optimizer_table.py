@@ -120,10 +120,10 @@ def optimizer_table(
     for other in others:
         both, everywhere = (f[f[col.OPTIMIZER].isin((SGD, other))] for f in (frame, all_complete))
         for measure in PRIMARY:
-            row, found = _compared(both, other, measure, error_column, confidence)
-            rows.append(row | _judged(row, found, measure, scale, error_name, claims))
+            row, found = _difference_row(both, other, measure, error_column, confidence)
+            rows.append(row | _verdict_cells(row, found, measure, scale, error_name, claims))
         for measure in PRIMARY if len(others) > 1 and measures else ():
-            row, _ = _compared(everywhere, other, measure, error_column)
+            row, _ = _difference_row(everywhere, other, measure, error_column)
             excluded = {"level not completed by all": len(both) - len(everywhere)}
             row["left_out"] = {reason: n for reason, n in excluded.items() if n} | row["left_out"]
             rows.append(row | {"levels_run": _count_levels(both), "family": EVERYWHERE})
@@ -132,7 +132,7 @@ def optimizer_table(
             beside = measure not in PRIMARY and measure.name != error_column
             if beside and known[col.OPTIMIZER].nunique() == 2:
                 level = confidence if measure == col.PROBIT else 0.95
-                rows.append(_compared(both, other, measure, error_column, level)[0])
+                rows.append(_difference_row(both, other, measure, error_column, level)[0])
     table = pd.DataFrame(rows, columns=list(COLUMNS)).assign(error=error_name)
     numeric = {f"{reading}_p": float for reading in READINGS}
     return holm_together([table.astype(numeric)], count)[0]
@@ -196,7 +196,7 @@ def _count_levels(both: pd.DataFrame) -> int:
     return int((both.groupby([col.DRAW, col.ATTACK_SIZE])[col.OPTIMIZER].nunique() == 2).sum())
 
 
-def _compared(
+def _difference_row(
     both: pd.DataFrame, other: str, measure: col.Column, error: str, confidence: float = 0.95
 ) -> tuple[dict[str, Any], dict[str, comparison.Difference]]:
     """Compare one measure in both readings: its row, and the differences."""
@@ -227,7 +227,7 @@ def _compared(
     }, found
 
 
-def _judged(
+def _verdict_cells(
     row: Mapping[str, Any],
     found: Mapping[str, comparison.Difference],
     measure: col.Column,

@@ -62,7 +62,9 @@ def find_minima(
     found = {stage: np.full((networks, len(overtrain)), np.nan) for stage in COLUMNS}
     for j in np.flatnonzero(trained.zero_error):
         for place, epochs in enumerate(overtrain):
-            params = _at(trained, j, [e for e in overtrain if e].index(epochs) if epochs else None)
+            params = _member_parameters(
+                trained, j, [e for e in overtrain if e].index(epochs) if epochs else None
+            )
             output = np.asarray(system.spec.apply(params, jnp.asarray(system.x)))
             if not np.array_equal(output > 0, function > 0):
                 continue
@@ -91,7 +93,7 @@ def minima_columns(minima: Mapping[str, np.ndarray], place: int) -> dict[str, An
     return row
 
 
-def _at(trained, member: int | np.integer, snapshot: int | None) -> Any:
+def _member_parameters(trained, member: int | np.integer, snapshot: int | None) -> Any:
     """Return parameters of a member at zero error, or at a snapshot beyond."""
     if snapshot is None:
         return jax.tree.map(lambda leaf: leaf[member], trained.params)

@@ -69,7 +69,7 @@ def width_differences(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if FUNCTION not in rows or WIDTH not in rows or not len(rows) or not len(functions):
         return pd.DataFrame(), pd.DataFrame()
     nngp = _nngp(functions)
-    direct, direct_error = _direct(rows)
+    direct, direct_error = _sampled_volumes(rows)
     known = nngp.index.intersection(direct.index)
     if known.empty:
         return pd.DataFrame(), pd.DataFrame()
@@ -127,7 +127,7 @@ def _nngp(functions: pd.DataFrame) -> pd.DataFrame:
     return table.dropna(subset=list(columns)).sort_values(RANK)
 
 
-def _direct(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _sampled_volumes(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return log10 V and its error: a row a function with both at every width, a column a width."""
     names, widths = _names(rows), numbers(rows, WIDTH)
     order = [names[i] for i in np.argsort(widths)]  # NaN, the infinite network, comes last

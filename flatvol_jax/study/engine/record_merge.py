@@ -67,7 +67,7 @@ def merge_rows(old: Iterable[Row], new: Sequence[Row], finished: Sequence[bool])
         if group in replaced or (group not in foreign and key not in there):
             merged[key] = row
         elif group not in foreign:
-            merged[key] = _joined(there[key], row, whole)
+            merged[key] = _joined_row(there[key], row, whole)
     rest = {key: row for key, row in there.items() if _group(row) not in replaced}
     return list((merged | {key: row for key, row in rest.items() if key not in merged}).values())
 
@@ -84,7 +84,7 @@ def numbered(rows: Iterable[Row]) -> Iterator[tuple[tuple, Row]]:
         yield (key, counts[key]), row
 
 
-def _joined(old: Row, new: Row, finished: bool) -> Row:
+def _joined_row(old: Row, new: Row, finished: bool) -> Row:
     if _of_one_network(old, new):
         return {**old, **new}
     return new if finished else old

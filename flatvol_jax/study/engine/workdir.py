@@ -57,7 +57,7 @@ def open_workdir(
         path.mkdir(parents=True, exist_ok=True)
         if (path / "config.json").exists():
             stored = json.loads((path / "config.json").read_text())["config"]
-            _determining(stored)
+            _binding_entries(stored)
     except (OSError, ImportError) as error:
         raise ValueError(
             f"workdir: {path} cannot be used as a folder ({error}). Choose another: --workdir=..."
@@ -68,9 +68,9 @@ def open_workdir(
             "another --workdir=..., or delete that file to keep the units beside it."
         ) from error
     if stored is not None:
-        _same(path, _determining(stored), _determining(config))
+        _check_same_config(path, _binding_entries(stored), _binding_entries(config))
     with contextlib.ExitStack() as held:
-        with _writing(path):
+        with _advised_storage_errors(path):
             held.enter_context(folder_lock(path, shard))
             files.remove_stale_parts(path)
             if stored is None:
@@ -81,12 +81,12 @@ def open_workdir(
             ended = True
         finally:
             if _records_hash(path) != before or (ended and stored != config):
-                with _writing(path):
+                with _advised_storage_errors(path):
                     _write_config(path, config)
 
 
 @contextlib.contextmanager
-def _writing(path: epath.Path) -> Iterator[None]:
+def _advised_storage_errors(path: epath.Path) -> Iterator[None]:
     """Turn an error of the file system into one that says what to do."""
     try:
         yield
@@ -106,12 +106,14 @@ def _records_hash(path: epath.Path) -> list[str]:
     return [hashlib.sha256(file.read_bytes()).hexdigest() for file in record_files(path)]
 
 
-def _determining(config: Mapping[str, Any]) -> dict[str, Any]:
+def _binding_entries(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a workdir is bound to: hp and the seed, flat."""
     return {**dict(flatten(config["hp"])), "seed": config["sweep"]["seed"]}
 
 
-def _same(path: epath.Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+def _check_same_config(
+    path: epath.Path, stored: Mapping[str, Any], asked: Mapping[str, Any]
+) -> None:
     names = sorted(stored.keys() | asked.keys())
     missing = object()
     changed = [n for n in names if stored.get(n, missing) != asked.get(n, missing)]

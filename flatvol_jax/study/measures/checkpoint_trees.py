@@ -97,7 +97,7 @@ def _state(tree: Any, places: Mapping[Place, Any], place: Place, wanted: Shapes,
                 "Without what training left there, the network is another one. Save it beside the "
                 f"parameters: {{'params': ..., {name!r}: ...}}."
             )
-        nearest = _nearest(matching, place)
+        nearest = _nearest_places(matching, place)
         leaves = [_leaves(places[other]) for other in nearest]
         if any(not np.array_equal(one[leaf], leaves[0][leaf]) for one in leaves for leaf in needed):
             raise ValueError(
@@ -121,7 +121,7 @@ def _check_nothing_is_left(tree, places, place: Place, wanted: Shapes, state: An
         )
 
 
-def _nearest(places: Sequence[Place], to: Place) -> list[Place]:
+def _nearest_places(places: Sequence[Place], to: Place) -> list[Place]:
     """Return the places that share the longest beginning with one, and of these the shortest."""
 
     def apart(place: Place) -> tuple[int, int]:

@@ -55,7 +55,7 @@ def measure_basin_volume(problem: Problem, trained: Trained, key: jax.Array, set
         preconditioner = flatness.Preconditioner(
             jax.tree.map(lambda s, h: 1.0 / (1.0 / s**2 + size * np.asarray(h)), std, diagonal)
         )
-    inside = _inside(problem, trained, settings.criterion, settings.cutoff)
+    inside = _criterion_check(problem, trained, settings.criterion, settings.cutoff)
     options = {"directions": settings.directions, "preconditioner": preconditioner}
     found = flatness.basin_volume(key, inside, params, std, **options)
     widths = [leaf_at(params, layer.incoming[0]).shape[-1] for layer in layers]
@@ -69,7 +69,7 @@ def measure_basin_volume(problem: Problem, trained: Trained, key: jax.Array, set
 
 
 @float64_scope
-def _inside(problem: Problem, trained: Trained, criterion: str, cutoff: float) -> Partial:
+def _criterion_check(problem: Problem, trained: Trained, criterion: str, cutoff: float) -> Partial:
     """Return params -> whether the criterion holds; data bound to it are NumPy float64."""
     start, state = to_float64(trained.params), host_float64(trained.state)
     if criterion == "loss":

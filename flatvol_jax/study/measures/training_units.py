@@ -80,9 +80,11 @@ def train_group(
         i = places[run.run_id]
         if run.overtrain:
             _check_same(store, run._replace(overtrain=0), _member(ensemble.params, i))
-            row, arrays = _beyond(problem, ensemble, i, overtrain.index(run.overtrain))
+            row, arrays = _row_beyond_zero_error(
+                problem, ensemble, i, overtrain.index(run.overtrain)
+            )
         else:
-            row, arrays = _at_zero_error(problem, ensemble, i)
+            row, arrays = _row_at_zero_error(problem, ensemble, i)
         store.write(run.training, row | about, arrays)
     checkpoint.drop()
 
@@ -116,15 +118,17 @@ def read_trained(store: Store, problem: Problem, run: Run) -> Trained | None:
     )
 
 
-def _at_zero_error(problem: Problem, ensemble: TrainedEnsemble, i: int) -> tuple[dict, dict]:
+def _row_at_zero_error(problem: Problem, ensemble: TrainedEnsemble, i: int) -> tuple[dict, dict]:
     """Return row and arrays of member i at zero error, or where training stopped without it."""
     row, arrays, _ = _measured(problem, ensemble, i)
     last, zero_error = int(ensemble.epochs[i]), bool(ensemble.zero_error[i])
     row |= {
         "epoch": last,
         "measure.epochs.zero_error": last if zero_error else None,
-        "measure.epochs.zero_error_train": _reached(ensemble.epochs_train[i]),
-        "measure.epochs.zero_error_train_and_attack": _reached(ensemble.epochs_train_and_attack[i]),
+        "measure.epochs.zero_error_train": _epoch_or_none(ensemble.epochs_train[i]),
+        "measure.epochs.zero_error_train_and_attack": _epoch_or_none(
+            ensemble.epochs_train_and_attack[i]
+        ),
         "measure.loss.train_and_attack": float(ensemble.loss[i, last]),
         # Both the training program and the one that f is read from say so.
         "is.zero_error": zero_error and row["is.zero_error"],
@@ -135,7 +139,7 @@ def _at_zero_error(problem: Problem, ensemble: TrainedEnsemble, i: int) -> tuple
     return row, arrays | curves
 
 
-def _beyond(
+def _row_beyond_zero_error(
     problem: Problem, ensemble: TrainedEnsemble, i: int, snapshot: int
 ) -> tuple[dict, dict | None]:
     """Return row and arrays of member i at a snapshot beyond zero error; no arrays of none.
@@ -193,7 +197,7 @@ def _check_same(store: Store, run: Run, params: Any) -> None:
             )
 
 
-def _reached(epoch: np.ndarray) -> int | None:
+def _epoch_or_none(epoch: np.ndarray) -> int | None:
     """Return the epoch; None for -1, which says that there was none."""
     return int(epoch) if epoch >= 0 else None
 

@@ -11,7 +11,7 @@ def number(value: Any, digits: int = 3) -> str:
     """Write a number to `digits` significant digits, whole ones whole, with a true minus sign."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if not _known(value):
+    if not _is_finite(value):
         return DASH
     if float(value).is_integer() and abs(value) < 1e6:
         text = str(int(value))
@@ -22,7 +22,7 @@ def number(value: Any, digits: int = 3) -> str:
 
 def measured(value: Any, error: Any) -> str:
     """Write value ± error, both to the second digit of the error; the value alone without one."""
-    if not (_known(value) and _known(error) and error > 0):
+    if not (_is_finite(value) and _is_finite(error) and error > 0):
         return number(value, 4)
     decimals = max(0, 1 - math.floor(math.log10(error)))
     return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
@@ -30,19 +30,19 @@ def measured(value: Any, error: Any) -> str:
 
 def correlation(value: Any) -> str:
     """Write a correlation to two digits after the point, signed."""
-    if not _known(value):
+    if not _is_finite(value):
         return DASH
     return f"{value:+.2f}".replace("+0.00", "0.00").replace("-0.00", "0.00").replace("-", "−")
 
 
 def interval(low: Any, high: Any, show: Callable[[Any], str] = correlation) -> str:
     """Write [low, high] of correlations, or of numbers that `show` writes."""
-    return f"[{show(low)}, {show(high)}]" if _known(low) and _known(high) else DASH
+    return f"[{show(low)}, {show(high)}]" if _is_finite(low) and _is_finite(high) else DASH
 
 
 def signed(value: Any) -> str:
     """Write any signed number: as a correlation, small ones to two significant digits."""
-    if not _known(value):
+    if not _is_finite(value):
         return DASH
     if abs(value) >= 9.995:
         return number(value, 4)
@@ -58,19 +58,19 @@ def signed_interval(low: Any, high: Any) -> str:
 
 def p_value(value: Any) -> str:
     """Write a p-value; below 0.001 only that."""
-    if not _known(value):
+    if not _is_finite(value):
         return DASH
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def percent(value: Any) -> str:
     """Write a fraction as a percentage."""
-    return f"{100 * value:.1f}%" if _known(value) else DASH
+    return f"{100 * value:.1f}%" if _is_finite(value) else DASH
 
 
 def duration(seconds: Any) -> str:
     """Write seconds as the largest two units that say something."""
-    if not _known(seconds):
+    if not _is_finite(seconds):
         return DASH
     minutes, rest = divmod(round(float(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
@@ -88,7 +88,7 @@ def cell(value: Any) -> str:
     return number(value, 4) if isinstance(value, (bool, int, float)) else str(value)
 
 
-def _known(value: Any) -> bool:
+def _is_finite(value: Any) -> bool:
     try:
         return math.isfinite(value)
     except TypeError:

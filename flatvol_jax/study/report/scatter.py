@@ -217,7 +217,7 @@ def _lines(found: PanelNumbers) -> list[str]:
     """Write the title of a panel below its heading."""
     left_out = sum(found.left_out.values())
     return [
-        f"n = {found.runs} ({left_out} left out){_over(found.within)}",
+        f"n = {found.runs} ({left_out} left out){_basis_text(found.within)}",
         *([f"{found.hidden} at or below 0 not drawn"] if found.hidden else []),
         f"pooled: {_interval(found.pooled)}",
         f"within |A|: {_interval(found.within)}",
@@ -232,5 +232,5 @@ def _interval(correlation: statistics.Correlation) -> str:
     return estimate if np.isnan(rounded).any() else f"{estimate} [{low}, {high}]"
 
 
-def _over(correlation: statistics.Correlation) -> str:
+def _basis_text(correlation: statistics.Correlation) -> str:
     return {0: "", 1: ", this S, E only"}.get(correlation.draws, f", {correlation.basis}")

@@ -30,9 +30,9 @@ def table(
         by: a key whose new values stand as a line above their rows.
     """
     rows = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else map(_record, rows)
-    parsed = [(heading, key, *_parsed("".join(words))) for heading, key, *words in columns]
+    parsed = [(heading, key, *_cell_writer("".join(words))) for heading, key, *words in columns]
     head = Markup("").join(
-        Markup("<th{}>{}</th>").format(_class({"text"} & _left(styles)), heading)
+        Markup("<th{}>{}</th>").format(_class({"text"} & _cell_classes(styles)), heading)
         for heading, _, _, styles in parsed
     )
     body = Markup("\n")
@@ -111,7 +111,7 @@ def _record(row: Any) -> Mapping[Any, Any]:
     return dict(enumerate(row)) if isinstance(row, tuple) else row
 
 
-def _parsed(words: str) -> tuple[Callable[[Row, str], Any], set[str]]:
+def _cell_writer(words: str) -> tuple[Callable[[Row, str], Any], set[str]]:
     """Read the words of a column: what shows a cell, and its styles."""
     kinds = [word for word in words.split() if word not in STYLES] or ["cell"]
     name, _, digits = kinds[0].partition(":")
@@ -121,7 +121,7 @@ def _parsed(words: str) -> tuple[Callable[[Row, str], Any], set[str]]:
     return lambda row, key: formatted(row.get(key), *more), set(words.split())
 
 
-def _left(styles: set[str]) -> set[str]:
+def _cell_classes(styles: set[str]) -> set[str]:
     """Return the classes of a cell: what wraps is text, too."""
     found = styles & {"text", "wrap", "note", "statement"}
     return found | {"text"} if found & {"wrap"} else found
@@ -133,4 +133,4 @@ def _class(names: set[str]) -> Markup:
 
 def _cell(content: Any, styles: set[str]) -> Markup:
     text = Markup("<code>{}</code>").format(content) if "code" in styles else escape(content)
-    return Markup("<td{}>{}</td>").format(_class(_left(styles)), text)
+    return Markup("<td{}>{}</td>").format(_class(_cell_classes(styles)), text)

@@ -101,11 +101,13 @@ def parts_that_apply(
             estimator = "ep_corrected" if size <= _CORRECTED_UP_TO else "ep"
             parts["log_volume"] = {**chosen, "estimator": estimator}
         if problem.kernel_samples and parts["log_volume"]["estimator"] != "certified":
-            parts = _after("log_volume", "kernel_error", {"links": chosen["links"]}, parts)
+            parts = _with_part_after(
+                "log_volume", "kernel_error", {"links": chosen["links"]}, parts
+            )
     return parts, said
 
 
-def _after(
+def _with_part_after(
     place: str, name: str, own: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Mapping[str, Any]]:
     """Return the parts with another one, `name`, after that at `place`."""

@@ -39,7 +39,7 @@ def table_rows(record: Record) -> Iterator[Row]:
     faults = {n.removeprefix(_FAULT): v for n, v in record.items() if n.startswith(_FAULT)}
     for line in LINES:
         if line.part in faults:
-            yield _failed(line.part, faults.pop(line.part))
+            yield _fault_row(line.part, faults.pop(line.part))
             continue
         value = record.get(line.column)
         fitted = record.get("is.zero_error", True)
@@ -50,10 +50,10 @@ def table_rows(record: Record) -> Iterator[Row]:
         error = record.get(line.error or f"{line.column}.se")
         yield Row(line.label, line.column, value, error, line.unit, line.status(record))
     for part, fault in faults.items():
-        yield _failed(part, fault)
+        yield _fault_row(part, fault)
 
 
-def _failed(part: str, fault: str) -> Row:
+def _fault_row(part: str, fault: str) -> Row:
     return Row(part.replace("_", " "), f"is.fault.{part}", None, None, "", f"failed: {fault}")
 
 

@@ -56,7 +56,7 @@ def compare_workdirs(first: epath.PathLike, second: epath.PathLike) -> WorkdirCo
         (str(first), str(second)),
         _config_differences(first, second),
         (int(both["both"]), int(both["left_only"]), int(both["right_only"])),
-        _moved(one, other, keys),
+        _changes(one, other, keys),
         _correlations(one, other),
     )
 
@@ -118,7 +118,7 @@ def _config(workdir: epath.PathLike) -> dict[str, Any]:
     return dict(flatten(json.loads(path.read_text())["config"])) if path.exists() else {}
 
 
-def _moved(one: pd.DataFrame, other: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def _changes(one: pd.DataFrame, other: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     columns = [c for c in one if c.startswith("measure.") and c in other]
     both = one[keys + columns].merge(other[keys + columns], on=keys, suffixes=("|1", "|2"))
     rows = []

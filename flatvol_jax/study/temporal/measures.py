@@ -113,7 +113,10 @@ def sharpness_arrays(
     if method == "sign":
         found = flatness.ensemble_sharpness(loss, params, epsilon, batch_size=batch_size)
         return {name: getattr(found, name) for name in SHARPNESS}
-    results = [flatness.sharpness(loss, one, epsilon, method="best") for one in _each(params)]
+    results = [
+        flatness.sharpness(loss, one, epsilon, method="best")
+        for one in _parameters_by_epoch(params)
+    ]
     return {name: np.stack([getattr(found, name) for found in results]) for name in SHARPNESS}
 
 
@@ -122,12 +125,12 @@ def single_arrays(
 ) -> dict[str, np.ndarray]:
     """Return the columns of a measure, each an array; all networks have the same key."""
     measure, nothing, key = MEASURES[name], np.zeros(0), named_key(key, name)
-    networks = [Trained(one, {}, nothing, nothing, None) for one in _each(params)]
+    networks = [Trained(one, {}, nothing, nothing, None) for one in _parameters_by_epoch(params)]
     rows = [measure.measured(problem, network, key, named) for network in networks]
     return {column: np.stack([row[column] for row in rows]) for column in rows[0]}
 
 
-def _each(params: Params) -> list[Params]:
+def _parameters_by_epoch(params: Params) -> list[Params]:
     count = len(jax.tree.leaves(params)[0])
     return [jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(count)]
 

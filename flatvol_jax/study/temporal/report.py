@@ -67,11 +67,11 @@ def write_temporal_report(
             (page.inline_figure(figure, name, shows), shows)
             for name, shows, figure in temporal_pictures(frame)
         ],
-        branches=_short(table.assign(name=names)),
-        alphas=_short(largest_alpha(table)) if len(table) else (),
+        branches=_with_short_names(table.assign(name=names)),
+        alphas=_with_short_names(largest_alpha(table)) if len(table) else (),
     )
 
 
-def _short(table: pd.DataFrame) -> pd.DataFrame:
+def _with_short_names(table: pd.DataFrame) -> pd.DataFrame:
     """Abbreviate the names of networks."""
     return table.assign(network=table[RUN].str[:6]) if len(table) else table

@@ -62,8 +62,8 @@ def answer_columns(problem: Problem, output: np.ndarray, past: Past) -> dict[str
         "measure.error.test": float(wrong[m:].mean()),
         "measure.loss.train": float(np.logaddexp(0.0, -signed).mean()),
         "measure.output.least": float(np.abs(output).min()),
-        "measure.function.changed": _moved(output, past.measured),
-        "measure.function.differs": _moved(output, past.at_event),
+        "measure.function.changed": _labels_changed(output, past.measured),
+        "measure.function.differs": _labels_changed(output, past.at_event),
         "is.diverged": False,
     }
     return row | {"is.zero_error": row["measure.error.train"] == 0}
@@ -105,5 +105,5 @@ def part_columns(
     return row | {f"is.sharpness_converged{part.suffix}": bool(arrays["converged"][place])}
 
 
-def _moved(output: np.ndarray, before: np.ndarray | None) -> int | None:
+def _labels_changed(output: np.ndarray, before: np.ndarray | None) -> int | None:
     return None if before is None else int(np.sum((output > 0) != (before > 0)))

@@ -19,7 +19,7 @@ def branch_table(frame: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for run_id, run in frame.groupby(col.RUN, sort=False):
-        event = _only(run, col.EVENT_EPOCH)
+        event = _shared_number(run, col.EVENT_EPOCH)
         base = run[(run[col.TRANSFORM] == "none") & (run[col.EPOCH] == event)]
         if base.empty:
             continue
@@ -46,9 +46,9 @@ def largest_alpha(table: pd.DataFrame) -> pd.DataFrame:
         for word, side in (("largest", above), ("smallest", below)):
             alphas = side["alpha"].to_numpy()
             kept = side["kept"].to_numpy(bool)
-            row[f"{word}_kept"] = _last(alphas[kept])
-            row[f"{word}_unbroken"] = _last(alphas[np.logical_and.accumulate(kept)])
-            row[f"{word}_recovered"] = _last(alphas[side["recovered"].to_numpy(bool)])
+            row[f"{word}_kept"] = _last_value(alphas[kept])
+            row[f"{word}_unbroken"] = _last_value(alphas[np.logical_and.accumulate(kept)])
+            row[f"{word}_recovered"] = _last_value(alphas[side["recovered"].to_numpy(bool)])
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -57,11 +57,11 @@ def temporal_summary(frame: pd.DataFrame) -> list[str]:
     """Say zero error and event of each network, and what each branch did."""
     lines, table = [], branch_table(frame)
     for run_id, run in frame.groupby(col.RUN, sort=False):
-        zero = _only(run, col.ZERO_EPOCH)
+        zero = _shared_number(run, col.ZERO_EPOCH)
         if np.isnan(zero):
             lines.append(f"network {run_id}: no zero error in {run['epoch'].max()} epochs")
             continue
-        event = _only(run, col.EVENT_EPOCH)
+        event = _shared_number(run, col.EVENT_EPOCH)
         lines.append(f"network {run_id}: zero error at epoch {zero:g}, event at epoch {event:g}")
         branches = table[table[col.RUN] == run_id] if len(table) else table
         lines += [_line(branch) for _, branch in branches.iterrows()]
@@ -133,12 +133,12 @@ def _line(branch: pd.Series) -> str:
     return "; ".join(parts)
 
 
-def _only(run: pd.DataFrame, column: str) -> float:
+def _shared_number(run: pd.DataFrame, column: str) -> float:
     """Return the number that the later rows of a network share; NaN where none has one."""
     return pd.to_numeric(run[column]).max()
 
 
-def _last(values: np.ndarray) -> float | None:
+def _last_value(values: np.ndarray) -> float | None:
     return float(values[-1]) if len(values) else None
 
 
