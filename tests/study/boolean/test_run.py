@@ -204,6 +204,7 @@ def test_without_biases_the_zero_input_is_left_out_and_this_is_said(tmp_path):
         ({"bits": 11}, "hp.bits: got 11"),
         ({"bits": 2.5}, "hp.bits: got 2.5"),
         ({"encoding": "sign"}, "Did you mean 'signs'"),
+        ({"model": {"name": "resnet"}}, "hp.model.name: got 'resnet', wanted 'fcn'"),
     ],
 )
 def test_a_system_that_is_none_is_refused(changes, message):

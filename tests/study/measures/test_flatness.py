@@ -1,5 +1,7 @@
 """The measures of flatness on the paper's network, 784-40-40-1 with 33,081 parameters."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,6 +109,20 @@ def test_a_wider_criterion_reaches_further_on_every_ray(network, criterion):
     assert narrow < wide < 0
     radii = [row["measure.basin_volume.median_radius"] for row in rows]
     assert radii[0] < radii[1]
+
+
+class Layerless(fv.FCN):
+    def rectified_layers(self):
+        return None
+
+
+def test_a_basin_volume_of_unknown_layers_is_refused(network):
+    problem, trained = network
+    settings = SETTINGS(criterion="loss", cutoff=1.0, directions=2, preconditioner="none")
+    with pytest.raises(ValueError, match="got Layerless, which does not know its rectified"):
+        measure_basin_volume(
+            dataclasses.replace(problem, spec=Layerless()), trained, jax.random.key(0), settings
+        )
 
 
 def test_preconditioned_rays_find_more_and_say_how_few_count(network):

@@ -12,6 +12,7 @@ import flatvol_jax as fv
 from flatvol_jax.models import Spec
 from flatvol_jax.study.measures.flatness import weight_paths
 from flatvol_jax.study.measures.layered_spec import with_layers
+from flatvol_jax.study.measures.own_problem import KernelChoice, own_problem
 
 KEY = jax.random.key(0)
 TRAIN, TEST = slice(0, 8), slice(8, 12)
@@ -175,6 +176,14 @@ def test_a_part_that_fails_says_so_and_loses_no_other():
     assert "failed: " in repr(found)
     assert found["is.fault.basin_volume"] is True
     assert found["measure.baseline.margin"] == of_a_twin("plain")["measure.baseline.margin"]
+
+
+def test_a_kernel_that_is_a_matrix_is_no_estimate():
+    choice = KernelChoice(KERNEL, None, KEY)
+    problem, _ = own_problem(SPEC, PARAMS, (X[TRAIN], LABELS[TRAIN], X[TEST], None), choice)
+    np.testing.assert_array_equal(problem.kernel, KERNEL)
+    with pytest.raises(ValueError, match="got a matrix, whose sampling error is not known"):
+        _ = problem.kernel_estimate
 
 
 def test_where_log_v_cannot_be_sampled_it_is_by_ep():
