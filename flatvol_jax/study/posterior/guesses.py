@@ -43,7 +43,7 @@ def guess_and_check(
 
     Args:
         key: for all draws.
-        spec: the network, without batch statistics.
+        spec: the network.
         x: S, (n, d) float32.
         y: its labels.
         test_x: E, (m, d) float32.

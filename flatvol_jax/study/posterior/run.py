@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 from etils import epath
 
 from flatvol_jax.runtime.hashing import content_hash
@@ -129,12 +128,12 @@ class _Draw:
     def row(self, piece: Piece) -> dict[str, Any]:
         """Return the row of a piece, whose unit is computed where it is not there."""
         config = self._config
-        study, base = config.study, piece[3:5] == config.posterior.networks[0]
+        study, base = config.study, config.posterior.networks[0]
         spec = config.spec(piece.depth, piece.factor or 1.0)
         hp = {
             "data": study.plain["hp"]["data"],
             "inputs": dataclasses.asdict(config.inputs),
-            "model": spec.describe() if piece.factor else {**spec.describe(), "width": piece.depth},
+            "model": spec.describe() | ({} if piece.factor else {"width": [None] * piece.depth}),
         }
         if piece.optimizer:
             train = dataclasses.asdict(config.optimizers[piece.optimizer])
@@ -156,7 +155,7 @@ class _Draw:
             "hp.train_size": piece.size,
             "hp.depth": piece.depth,
             "hp.width_factor": piece.factor,
-            "is.base": base or (piece.factor is None and piece.depth == piece_depth(config)),
+            "is.base": (piece.depth, piece.factor or base[1]) == base,
             "meta.settings": f"{piece.stage.version}:{unit.digest[:8]}",
             **found,
         }
@@ -181,8 +180,3 @@ class _Draw:
         train, bar = config.optimizers[str(piece.optimizer)], self._store.bar
         share = functools.partial(bar.within, "", piece.text)
         return lambda: parts.trained_columns(key, config, self.digits, spec, size, train, share)
-
-
-def piece_depth(config: PosteriorConfig) -> int:
-    """Return the depth of the base network."""
-    return config.posterior.networks[0][0]
