@@ -11,6 +11,8 @@ from jax import Array
 from flatvol_jax.models import FCN, Params, output_labels
 from flatvol_jax.runtime.preemption import safe_point
 
+_TOGETHER = 16  # networks that fit and are evaluated at once
+
 
 class Guesses(NamedTuple):
     """What was drawn.
@@ -61,10 +63,11 @@ def guess_and_check(
             params, outputs = _drawn(spec, batch, drawn, small)
             fits = np.flatnonzero((_labels(outputs) == y).all(axis=1))
             networks += batch
-            for member in fits:
-                own = jax.tree.map(lambda leaf, member=member: leaf[member], params)
-                whole = _with_all_inputs(spec, jax.random.fold_in(fresh, member), own, basis)
-                found.append(_labels(_apply(spec, whole, jnp.asarray(test_x))[None]))
+            for first in range(0, len(fits), _TOGETHER):
+                members = np.resize(fits[first:][:_TOGETHER], _TOGETHER)  # filled up by repetition
+                own = jax.tree.map(lambda leaf, rows=members: leaf[rows], params)
+                outputs = _answers(spec, fresh, members, own, basis, jnp.asarray(test_x))
+                found.append(_labels(outputs)[: len(fits) - first])
             safe_point()
     return Guesses(networks, np.concatenate(found))
 
@@ -82,6 +85,18 @@ def _drawn(spec: FCN, batch: int, key: Array, x: Array) -> tuple[Params, Array]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
+def _answers(
+    spec: FCN, key: Array, members: Array, params: Params, basis: Array, x: Array
+) -> Array:
+    """Return the outputs on x of networks that fit, each with the rest of its weights."""
+
+    def one(member, own):
+        whole = _with_all_inputs(spec, jax.random.fold_in(key, member), own, basis)
+        return spec.apply(whole, x)
+
+    return jax.vmap(one)(members, params)
+
+
 def _with_all_inputs(spec: FCN, key: Array, params: Params, basis: Array) -> Params:
     """Return a network of d inputs that is this one, of r coordinates, on the span of S."""
     d, r = basis.shape
@@ -89,6 +104,3 @@ def _with_all_inputs(spec: FCN, key: Array, params: Params, basis: Array) -> Par
     weights = spec.init(key, (d,))["layer_1"]["kernel"]
     weights = weights - basis @ (basis.T @ weights) + basis @ (first["kernel"] * (r / d) ** 0.5)
     return {**params, "layer_1": {**first, "kernel": weights}}
-
-
-_apply = jax.jit(FCN.apply, static_argnums=0)

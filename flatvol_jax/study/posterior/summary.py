@@ -193,7 +193,7 @@ def first_sentence(frame: pd.DataFrame) -> str:
     row = table.iloc[-1]
     draws = int(row["draws"])
     return (
-        f"At |S| = {row['size']}, {OPTIMIZERS.get(name, name)}'s network is right on "
+        f"At |S| = {int(row['size'])}, {OPTIMIZERS.get(name, name)}'s network is right on "
         f"{row[name]:.1%} of unseen digits, a random network that fits S on {row['random']:.1%}, "
         f"a vote of such on {row['vote']:.1%} ({draws} draw{'s' * (draws != 1)} of S)."
     )

@@ -29,13 +29,13 @@ def whole_networks(spec, samples):
     ],
 )
 def test_labels_on_the_rest_have_the_law_of_whole_networks_that_fit(spec, y):
-    found = guess_and_check(jax.random.key(0), spec, TRAIN, y, TEST, 10**6, 40_000, batch=8192)
-    labels = whole_networks(spec, 40_000)
+    found = guess_and_check(jax.random.key(0), spec, TRAIN, y, TEST, 10**6, 20_000, batch=4096)
+    labels = whole_networks(spec, 20_000)
     fit = labels[(labels[:, :3] == y).all(axis=1), 3:]
-    assert found.networks == 40_960
+    assert found.networks == 20_480
     assert len(fit) > 300
     share, other = len(found.labels) / found.networks, len(fit) / len(labels)
-    assert abs(share - other) < 4 * np.sqrt(2 * other / 40_000)
+    assert abs(share - other) < 4 * np.sqrt(2 * other / 20_000)
     for label in np.unique(labels):
         ours, theirs = (found.labels == label).mean(axis=0), (fit == label).mean(axis=0)
         spread = np.sqrt(0.25 / len(fit) + 0.25 / len(found.labels))
@@ -60,7 +60,7 @@ def test_what_fits_answers_s_itself_as_it_should_and_drawing_stops():
 def test_wide_networks_that_fit_are_as_accurate_as_those_of_infinite_width():
     x = RNG.uniform(size=(26, 20)).astype(np.float32)
     y = np.where(x[:, 0] + 0.3 * x[:, 1] > 0.65, 1, -1)
-    spec = FCN((128,), 2**0.5, 0.3)
+    spec = FCN((64,), 2**0.5, 0.3)
     found = guess_and_check(jax.random.key(2), spec, x[:6], y[:6], x[6:], 400, 200_000, batch=4096)
     infinite = posterior_accuracy(
         jax.random.key(3), nngp_kernel(spec, x), y[:6], y[6:], particles=64

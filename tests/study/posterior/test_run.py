@@ -1,5 +1,7 @@
 """The posterior experiment on small networks: its rows, that it resumes, what it refuses."""
 
+import html
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,6 @@ def test_the_accuracy_of_networks_and_of_their_vote():
 def test_the_page_begins_with_the_answer(whole):
     frame = load_records(whole[1])
     path = write_posterior_report(whole[1], frame, {"scale": "smoke"})
-    text = path.read_text()
+    text = html.unescape(path.read_text())
     assert text.index(first_sentence(frame)) < text.index("<figure")
     assert [picture.name for picture in posterior_pictures(frame)] == ["posterior"]

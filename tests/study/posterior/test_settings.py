@@ -8,6 +8,7 @@ from flatvol_jax.study.posterior.digits import alternating, drawn_digits, pooled
 from flatvol_jax.study.posterior.run import plan_pieces
 from flatvol_jax.study.posterior.settings import posterior_config
 
+SGD = get_config("smoke").to_dict()["hp"]["train"]
 VARIANTS = (*SCALES, "cpu,classes10", "peleg_hein,3_5")
 
 
@@ -40,7 +41,8 @@ def test_other_variants_are_refused(variant):
         ("posterior.networks", ((2, -1.0),), "posterior.networks: got -1"),
         ("posterior.delta", 1.0, "posterior.delta"),
         ("posterior.sampler.particles", 1, "posterior.sampler.particles"),
-        ("posterior.others.adam.optimizer", "sgd", "posterior.others.adam"),
+        ("posterior.others", {"sgd": SGD}, "posterior.others.sgd: got the optimizer 'sgd'"),
+        ("posterior.others", {"gd": SGD}, "wanted 'gd'"),
         ("hp.inputs.pool", 0, "hp.inputs.pool"),
         ("hp.model.name", "cnn", "hp.model"),
         ("sweep.attack_sizes", (0, 5), "sweep.attack_sizes"),
