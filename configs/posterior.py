@@ -73,7 +73,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
         ),
         "delta": 0.05,  # of the PAC-Bayes bound
         "sampler": {"particles": 128, "replicates": 16},
-        "guess": {"sizes": (4, 8, 16), "fitting": 200, "most": 2 * 10**6, "batch": 1024},
+        "guess": {"sizes": (4, 8, 16), "fitting": 200, "most": 2 * 10**5, "batch": 1024},
         "others": {name: training(name) for name in ("adam", "gd")},
     }
     if "classes10" in more:
