@@ -7,7 +7,12 @@ python -m experiments.posterior --config=configs/posterior.py:smoke       a few 
 python -m experiments.posterior --config=configs/posterior.py:peleg_hein       0 against 7
 python -m experiments.posterior --config=configs/posterior.py:peleg_hein,3_5   3 against 5
 
-COST_PLACEHOLDER
+`cpu` should take some 30 minutes of one core; it was not run, single pieces of it were timed. Programs
+are compiled once for all draws: 63 of training at 5 s, 9 samplers at 8 s, 7 minutes. Then a draw takes
+two minutes: at |S| = 1,000 a random network 0.8 s a depth, SGD 0.3 to 1 s a network, GD some 3 s, Adam
+0.1 s; smaller S together as much again; guesses of width 40 0.08 ms a network, of width 160 0.6 ms.
+Guess and check ends at |S| = 8: of 50,000 networks none fitted 16 digits.
+Expected at |S| = 1,000: a random network 83%, a vote of such 90%, SGD 91%, log P(S) -362 nats.
 """
 
 from ml_collections import ConfigDict
@@ -73,20 +78,20 @@ def get_config(variant: str = "paper") -> ConfigDict:
         ),
         "delta": 0.05,  # of the PAC-Bayes bound
         "sampler": {"particles": 128, "replicates": 16},
-        "guess": {"sizes": (4, 8, 16), "fitting": 200, "most": 2 * 10**5, "batch": 1024},
+        "guess": {"sizes": (4, 8), "fitting": 200, "most": 2 * 10**5, "batch": 1024},
         "others": {name: training(name) for name in ("adam", "gd")},
     }
     if "classes10" in more:
         config.hp.data.groups = "all"
         config.hp.model.outputs = 10
-        config.posterior.guess.sizes = (4, 8)
+        config.posterior.guess.sizes = (4,)
     if scale == "cpu":
         config.hp.data.train_size = 1000
         config.sweep.samples = 5
         config.posterior.sizes = (4, 8, 16, 32, 64, 125, 250, 500, 1000)
         config.posterior.networks = ((2, 1.0), (2, 1 / 4), (2, 4.0), (1, 1.0), (4, 1.0))
         config.posterior.sampler.particles = 32
-        config.posterior.guess.update(fitting=50, most=50_000)
+        config.posterior.guess.update(fitting=50, most=10**5)
     if scale == "smoke":
         config.hp.data.update(name="mnist5k", leave_out=None, train_size=64, test_size=200)
         config.sweep.update(draws=2, samples=3)
@@ -106,5 +111,5 @@ def get_config(variant: str = "paper") -> ConfigDict:
             *((depth, 1 / 3) for depth in (1, 2, 3, 4)),
         )
         config.posterior.sampler.particles = 128
-        config.posterior.guess.update(sizes=(24,), fitting=50, most=10**6)
+        config.posterior.guess.update(sizes=(24,), fitting=50, most=3 * 10**5)
     return config
