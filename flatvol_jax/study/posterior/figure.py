@@ -33,17 +33,23 @@ def posterior_figure(frame: pd.DataFrame) -> Figure | None:
             _line(gaps, own, "gap", label, colour)
         gaps.axhline(0, color=style.INK, linewidth=0.6)
         gaps.set_ylabel("trained minus random (points)")
-        volumes.plot(table["size"], -table["log_volume"], "o-", color=style.INK, markersize=3)
+        volumes.plot(
+            table["size"], -table["log_volume"], "o-", color=style.INK, markersize=3, linewidth=1
+        )
         volumes.set_ylabel("−log P(S) / |S| (nats)")
         errors = table.assign(error=1 - table["random"])
         _line(bounds, table, "bound", "PAC-Bayes bound", style.INK, scale=100)
-        bounds.plot(
-            errors["size"], 100 * errors["error"], "o--", color=style.MIDDLE, label="its mean error"
-        )
+        look |= {"color": style.MIDDLE, "label": "its mean error"}
+        bounds.plot(errors["size"], 100 * errors["error"], "o--", **look)
         bounds.set_ylabel("error of a random network (%)")
         for axis in (curves, gaps, volumes, bounds):
             axis.set_xscale("log", base=2)
+            axis.set_xticks(table["size"], [str(size) for size in table["size"]])
+            axis.minorticks_off()
             axis.set_xlabel("|S|")
+        for axis in (curves, bounds):  # an interval over few draws is wider than all percentages
+            low, high = axis.get_ylim()
+            axis.set_ylim(max(low, 0), min(high, 100))
         for axis in (curves, gaps, bounds):
             if axis.get_legend_handles_labels()[0]:
                 axis.legend(frameon=False, fontsize=6)
