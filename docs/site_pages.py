@@ -31,6 +31,7 @@ ROOMS = {
     "study.sweep": "Sweep",
     "study.temporal": "Temporal",
     "study.boolean": "Boolean",
+    "study.posterior": "Posterior",
     "study.audit": "Audit",
     "study.single": "Single network",
     "paper": "Paper",

@@ -10,9 +10,12 @@ from flatvol_jax.runtime import checks
 GROUPS = {
     "mnist_halves": ((0, 1, 2, 3, 4), (5, 6, 7, 8, 9)),
     "cars_cats": ((1,), (3,)),
+    "mnist_0_7": ((0,), (7,)),
+    "mnist_3_5": ((3,), (5,)),
 }
 """The paper's two problems (section 5.2), each (negative classes, positive classes):
-`binarise(dataset, *GROUPS["mnist_halves"])`. CIFAR-10: automobile is 1, cat is 3."""
+`binarise(dataset, *GROUPS["mnist_halves"])`. CIFAR-10: automobile is 1, cat is 3. Then the two of
+Peleg and Hein (2024)."""
 
 
 ALL_CLASSES = "all"

@@ -1,0 +1,79 @@
+"""The learning curves of trained and of random networks, the gap, log P(S) and the bound."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from flatvol_jax.study.analysis.names import OPTIMIZERS
+from flatvol_jax.study.posterior.summary import network_table, size_table
+from flatvol_jax.study.report import style
+
+RANDOM = {"random": "a random network that fits S", "vote": "vote of such", "guessed": "guessed"}
+
+
+def posterior_figure(frame: pd.DataFrame) -> Figure | None:
+    """Draw four panels over |S|; None where no |S| has a random network."""
+    table = size_table(frame)
+    if table.empty:
+        return None
+    networks = network_table(frame)
+    with style.applied():
+        figure = style.new_figure(2, 2)
+        curves, gaps, volumes, bounds = figure.subplots(2, 2).ravel()
+        names = RANDOM | {name: OPTIMIZERS[name] for name in OPTIMIZERS if name in table}
+        for name, colour in zip(names, _colours(len(names)), strict=True):
+            marker = "x" if name == "guessed" else "o"
+            _line(curves, table, name, names[name], colour, scale=100, marker=marker)
+        curves.set_ylabel("accuracy on E (%)")
+        kinds = list(networks.groupby(["depth", "factor"])) if len(networks) else []
+        for ((depth, factor), own), colour in zip(kinds, _colours(len(kinds)), strict=True):
+            label = f"depth {depth}, width × {factor:.3g}"
+            _line(gaps, own, "gap", label, colour)
+        gaps.axhline(0, color=style.INK, linewidth=0.6)
+        gaps.set_ylabel("trained minus random (points)")
+        volumes.plot(
+            table["size"], -table["log_volume"], "o-", color=style.INK, markersize=3, linewidth=1
+        )
+        volumes.set_ylabel("−log P(S) / |S| (nats)")
+        errors = table.assign(error=1 - table["random"])
+        _line(bounds, table, "bound", "PAC-Bayes bound", style.INK, scale=100)
+        look |= {"color": style.MIDDLE, "label": "its mean error"}
+        bounds.plot(errors["size"], 100 * errors["error"], "o--", **look)
+        bounds.set_ylabel("error of a random network (%)")
+        for axis in (curves, gaps, volumes, bounds):
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(table["size"], [str(size) for size in table["size"]])
+            axis.minorticks_off()
+            axis.set_xlabel("|S|")
+        for axis in (curves, bounds):  # an interval over few draws is wider than all percentages
+            low, high = axis.get_ylim()
+            axis.set_ylim(max(low, 0), min(high, 100))
+        for axis in (curves, gaps, bounds):
+            if axis.get_legend_handles_labels()[0]:
+                axis.legend(frameon=False, fontsize=6)
+    return figure
+
+
+def _line(
+    axis: Axes,
+    table: pd.DataFrame,
+    name: str,
+    label: str,
+    colour: object,
+    scale: float = 1,
+    marker: str = "o",
+) -> None:
+    """Draw means over draws with their intervals, where there are any."""
+    known = table[table[name].notna()]
+    if known.empty:
+        return
+    mean, low, high = (scale * known[column] for column in (name, f"{name}_low", f"{name}_high"))
+    reach = np.nan_to_num(np.stack([mean - low, high - mean]))
+    look = {"fmt": f"{marker}-", "markersize": 3, "linewidth": 1, "elinewidth": 0.6}
+    axis.errorbar(known["size"], mean, reach, color=colour, label=label, **look)
+
+
+def _colours(count: int) -> np.ndarray:
+    return matplotlib.colormaps[style.COLOURS](np.linspace(0, 0.9, max(count, 1)))[:count]
