@@ -39,8 +39,15 @@ def posterior_figure(frame: pd.DataFrame) -> Figure | None:
         volumes.set_ylabel("−log P(S) / |S| (nats)")
         errors = table.assign(error=1 - table["random"])
         _line(bounds, table, "bound", "PAC-Bayes bound", style.INK, scale=100)
-        look |= {"color": style.MIDDLE, "label": "its mean error"}
-        bounds.plot(errors["size"], 100 * errors["error"], "o--", **look)
+        bounds.plot(
+            errors["size"],
+            100 * errors["error"],
+            "o--",
+            color=style.MIDDLE,
+            markersize=3,
+            linewidth=1,
+            label="its mean error",
+        )
         bounds.set_ylabel("error of a random network (%)")
         for axis in (curves, gaps, volumes, bounds):
             axis.set_xscale("log", base=2)
@@ -71,8 +78,17 @@ def _line(
         return
     mean, low, high = (scale * known[column] for column in (name, f"{name}_low", f"{name}_high"))
     reach = np.nan_to_num(np.stack([mean - low, high - mean]))
-    look = {"fmt": f"{marker}-", "markersize": 3, "linewidth": 1, "elinewidth": 0.6}
-    axis.errorbar(known["size"], mean, reach, color=colour, label=label, **look)
+    axis.errorbar(
+        known["size"],
+        mean,
+        reach,
+        fmt=f"{marker}-",
+        markersize=3,
+        linewidth=1,
+        elinewidth=0.6,
+        color=colour,
+        label=label,
+    )
 
 
 def _colours(count: int) -> np.ndarray:

@@ -54,9 +54,10 @@ def guess_and_check(
         batch: networks that are drawn at a time.
     """
     with jax.enable_x64(False):
-        basis = np.linalg.qr(np.asarray(x, np.float64).T)[0]
-        coordinates = x @ basis * np.sqrt(basis.shape[1] / x.shape[1])
-        small, basis = jnp.asarray(coordinates, jnp.float32), jnp.asarray(basis, jnp.float32)
+        orthonormal = np.linalg.qr(np.asarray(x, np.float64).T)[0]
+        coordinates = x @ orthonormal * np.sqrt(orthonormal.shape[1] / x.shape[1])
+        small = jnp.asarray(coordinates, jnp.float32)
+        basis = jnp.asarray(orthonormal, jnp.float32)
         found, networks = [np.zeros((0, len(test_x)), int)], 0
         while sum(map(len, found)) < fitting and networks < most:
             drawn, fresh = jax.random.split(jax.random.fold_in(key, networks // batch))
@@ -74,8 +75,8 @@ def guess_and_check(
 
 def _labels(outputs: Array) -> np.ndarray:
     """Return the labels of networks' outputs, (k, n) or of C classes (k, n, C)."""
-    outputs = np.asarray(outputs)
-    return output_labels(outputs.reshape(-1, *outputs.shape[2:])).reshape(outputs.shape[:2])
+    found = np.asarray(outputs)
+    return output_labels(found.reshape(-1, *found.shape[2:])).reshape(found.shape[:2])
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
