@@ -43,7 +43,7 @@ class Piece(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What the progress bar says."""
+        """Return what the progress bar says."""
         width = "infinite" if self.factor is None else f"{self.factor:.3g}"
         how = self.optimizer or self.stage.name
         return f"draw {self.draw}, |S| = {self.size}, {how}, depth {self.depth}, width {width}"

@@ -82,13 +82,13 @@ class PosteriorConfig:
 
     @property
     def classes(self) -> int | None:
-        """C of C outputs, None of labels ±1."""
+        """Return C of C outputs, None of labels ±1."""
         outputs = output_count(self.study.hp.model)
         return None if outputs == 1 else outputs
 
     @property
     def optimizers(self) -> dict[str, TrainSettings]:
-        """All optimizers by name, that of `hp.train` first."""
+        """Return all optimizers by name, that of `hp.train` first."""
         train = self.study.hp.train
         return {train.optimizer: train, **self.posterior.others}
 
