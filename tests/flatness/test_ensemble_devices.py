@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 import flatvol_jax as fv
+from flatvol_jax.flatness import _sharpness as module
 from flatvol_jax.runtime import spread as dealing
 
-module = sys.modules["flatvol_jax.flatness.sharpness"]
 devices, caller = jax.local_devices(), threading.get_ident()
 assert len(devices) == 3
 rng = np.random.default_rng(0)

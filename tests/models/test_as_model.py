@@ -203,7 +203,6 @@ def test_what_is_no_network_is_refused_with_what_to_pass():
         (lambda: fv.as_model(3), "network: got 3, wanted a linen or nnx module"),
         (lambda: fv.as_model(nn.Dense), "network: got the class Dense, wanted a network"),
         (lambda: fv.as_model(outputs, X), "init: got None beside a function"),
-        (lambda: fv.as_model(Normalised(outputs=2), IMAGES), r"outputs of shape \(2, 2\)"),
         (lambda: fv.as_model(nn.Dense(1), np.ones(3)), r"x: got shape \(3,\)"),
         (lambda: fv.as_model(nn.Dense(1), X, init=drawn), "init: .*linen modules draw themselves"),
         (lambda: fv.as_model(nn.Dense(1), X, features=3), "features: got 3, wanted a function"),

@@ -75,7 +75,13 @@ def twin(params):
 
 def problem_of(spec, x):
     return types.SimpleNamespace(
-        spec=spec, train_x=x, train_y=Y, batch_size=7, batch_norm="running"
+        spec=spec,
+        train_x=x,
+        train_y=Y,
+        batch_size=7,
+        batch_norm="running",
+        classes=None,
+        loss="cross_entropy",
     )
 
 
