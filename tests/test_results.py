@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import flatvol_jax as fv
 from configs import reproduce
 from flatvol_jax.paper.finished import is_finished, networks_so_far
 from flatvol_jax.runtime.hashing import content_hash
@@ -57,7 +58,7 @@ def test_records_of_a_sweep_are_those_of_its_config(job):
 
 def test_the_first_protocol_has_a_sweep_of_each_optimizer():
     sweeps = load_sweeps(ROOT / "results" / "first_protocol")
-    assert set(sweeps["hp.train.optimizer"]) == set(reproduce.OPTIMIZERS)
+    assert set(sweeps["hp.train.optimizer"]) == set(fv.training.OPTIMIZERS)
     assert {"train_and_attack"} == set(sweeps.get("hp.train.stop", ["train_and_attack"]))
     for optimizer, rows in sweeps.groupby("hp.train.optimizer"):
         assert set(rows["hp.train.loss"]) == {"sum" if optimizer == "sgd" else "mean"}
