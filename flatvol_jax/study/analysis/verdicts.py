@@ -26,7 +26,7 @@ RELAXED = 0.01  # share of log V before an event, within which it has come back
 
 
 class Verdict(NamedTuple):
-    """What became of a claim and why.
+    """The verdict on a claim and its reason.
 
     `half_width` is of the interval; `decidable` the smallest estimate that an interval of this
     width would let hold (of a margin the largest difference, NaN where there is none).
@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
 
 
 class Criterion(NamedTuple):
-    """What a claim asks of a number: to lie between two ends, of which one may be infinite.
+    """The range that a claim asks a number to lie in; one end may be infinite.
 
     `text` says it in a few characters.
     """

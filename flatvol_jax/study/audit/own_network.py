@@ -38,7 +38,7 @@ _KNOWN: Mapping[str, Callable[[Problem, Trained, jax.Array, Any], Columns]] = {
 
 
 class SymmetryAudit:
-    """What each measure does while the function stays: prints as a table, in a notebook too.
+    """The change of each measure while the function stays: a table, in a notebook too.
 
     Attributes:
         records: a data frame, a row a form of the network, with the columns of a sweep's records.

@@ -15,7 +15,7 @@ _MOST_RUNS = 10**6
 
 @dataclasses.dataclass(frozen=True)
 class SweepSettings:
-    """Which networks there are: samples of each draw and |A|, measured again after zero error."""
+    """The networks of a sweep: samples of each draw and |A|, measured again after zero error."""
 
     seed: int = entry(natural)
     draws: int = entry(checks.count)

@@ -77,7 +77,7 @@ class OwnProblem(Problem):
 
 
 class KernelChoice(NamedTuple):
-    """How K is to be had; None chooses.
+    """The way to compute K; None chooses.
 
     Attributes:
         kernel: "analytic", "monte_carlo", or K on S+E1 itself, a matrix or an estimate.

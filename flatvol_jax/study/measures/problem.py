@@ -87,7 +87,7 @@ def _content(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What the runs of one draw share. Inputs are preprocessed float32.
+    """The data and kernel that the runs of one draw share. Inputs are preprocessed float32.
 
     Labels are ±1 int8, of networks with C outputs 0..C-1 int32.
 

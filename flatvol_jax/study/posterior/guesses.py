@@ -15,7 +15,7 @@ _TOGETHER = 16  # networks that fit and are evaluated at once
 
 
 class Guesses(NamedTuple):
-    """What was drawn.
+    """The networks that were drawn.
 
     Attributes:
         networks: how many.

@@ -46,7 +46,7 @@ GuessSettings = settings_class(
 
 @dataclasses.dataclass(frozen=True)
 class PosteriorSettings:
-    """What is compared.
+    """The networks and sizes that are compared.
 
     Attributes:
         sizes: |S|; each S begins with the smaller ones of its draw.
