@@ -73,7 +73,7 @@ SENTENCES = {
         "3", (), "total variation"),
     "larger": Sentence(
         "With 10,000 training digits the correlation with volume is, if anything, tighter.",
-        "G.3", ("S18",), "|ρ| with 10,000 minus with 500, pooled"),
+        "G.3", ("S18",), "strength of log V with 10,000 minus with 500"),
     "bound": Sentence(
         "The volume bounds the error (eq. 4).",
         "3", (), "share of networks whose bound is below 0.5"),

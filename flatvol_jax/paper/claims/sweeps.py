@@ -11,7 +11,6 @@ from flatvol_jax.paper.claims.claim import (
     Evidence,
     PaperClaim,
     Reading,
-    conditional,
     evidence,
     judged,
 )
@@ -22,7 +21,7 @@ from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
 from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
 from flatvol_jax.study.analysis.optimizer_table import EVERYWHERE, NOT_BROKEN, SGD
 from flatvol_jax.study.analysis.statistics import POOLED, READINGS, WITHIN
-from flatvol_jax.study.analysis.verdicts import BREAKS, LEAST_DRAWS, UNCHANGED
+from flatvol_jax.study.analysis.verdicts import BREAKS, UNCHANGED
 
 HESSIAN_MEASURES = (col.SPECTRAL_NORM, col.LOG_PRODUCT, col.FROBENIUS_NORM)
 LARGER, SMALLER, NARROW = "mnist_fcn_10k", "mnist_fcn", "cifar_resnet"
@@ -57,9 +56,9 @@ def sweep_claims(tables: Sequence[ExperimentTables], scale: str | None) -> list[
         *(claim for sweep in sweeps for claim in _correlation_claims(sweep)),
         *_weaker_sharpness_claims(sweeps, scale),
         *(claim for sweep in sweeps for claim in _claims_against_sgd(sweep)),
-        *_resnet_claims(by_name),
+        *_resnet_claims(by_name, scale),
         *_hessian_claims(sweeps, scale),
-        *_larger_set_claims(by_name),
+        *_larger_set_claims(by_name, scale),
     ]
 
 
@@ -210,68 +209,85 @@ def _hessian_claims(sweeps: Sequence[ExperimentTables], scale: str | None) -> It
         )
 
 
-def _resnet_claims(sweeps: Mapping[str, ExperimentTables]) -> Iterator[PaperClaim]:
+def _resnet_claims(
+    sweeps: Mapping[str, ExperimentTables], scale: str | None
+) -> Iterator[PaperClaim]:
     """Take SGD minus Adam on the FCN of MNIST, minus the same on the ResNet of CIFAR-10."""
-    known = (
-        _row(sweeps[name].claims, col.SHARPNESS, optimizer) if name in sweeps else None
-        for name in (SMALLER, NARROW)
-        for optimizer in (SGD, "adam")
-    )
-    rows = [row for row in known if row is not None]
-    if len(rows) < 4:
+    if not all(_has_adam(sweeps.get(name)) for name in (SMALLER, NARROW)):
         return
-    readings = []
-    for reading, where in WHERE.items():
-        numbers = [row[reading] for row in rows]
-        fcn, resnet = numbers[0] - numbers[1], numbers[2] - numbers[3]
-        draws = int(rows[2][f"{reading}_draws"])
-        few = f"{draws} draw of the ResNet, {LEAST_DRAWS} wanted for a verdict"
-        label = f"SGD - Adam, {where}, FCN on MNIST minus ResNet on CIFAR-10"
-        number = Evidence(label, fcn - resnet, note=f"{fcn:+.2f} and {resnet:+.2f}")
-        reason = few if draws == 1 else "no interval"
-        readings.append(conditional(number, bool(fcn > resnet), reason))
-    paper, within = readings
-    yield PaperClaim(
+    yield _claim_between_systems(
         "resnet",
         f"{SYSTEMS[NARROW]} against {SYSTEMS[SMALLER]}",
         "the correlation of sharpness deteriorates less from SGD to Adam",
-        "> 0",
-        1,
-        paper,
-        within,
+        "SGD - Adam, {where}, FCN on MNIST minus ResNet on CIFAR-10",
+        {r: [_deterioration(sweeps[name], r) for name in (SMALLER, NARROW)] for r in READINGS},
+        scale,
     )
 
 
-def _larger_set_claims(sweeps: Mapping[str, ExperimentTables]) -> Iterator[PaperClaim]:
-    """Take |ρ| of log V with 10,000 training digits minus that with 500."""
+def _larger_set_claims(
+    sweeps: Mapping[str, ExperimentTables], scale: str | None
+) -> Iterator[PaperClaim]:
+    """Take the strength of log V with 10,000 training digits minus that with 500."""
     if not sweeps.keys() >= {SMALLER, LARGER}:
         return
-    for optimizer in dict.fromkeys(sweeps[LARGER].claims.optimizer):
-        known = (_row(sweeps[n].claims, col.LOG_VOLUME, optimizer) for n in (LARGER, SMALLER))
-        rows = [row for row in known if row is not None]
-        if len(rows) < 2:
+    large, small = (sweeps[name] for name in (LARGER, SMALLER))
+    for optimizer in dict.fromkeys(large.claims.optimizer):
+        if not (small.claims.optimizer == optimizer).any():
             continue
-        readings = []
-        for reading, where in WHERE.items():
-            large, small = (abs(row[reading]) for row in rows)
-            number = Evidence(
-                f"|ρ| {where}, |S| = 10,000 minus |S| = 500",
-                large - small,
-                note=f"{large:.2f} of {rows[0]['runs']} networks, {small:.2f} of {rows[1]['runs']}",
-            )
-            draws = int(rows[0][f"{reading}_draws"])
-            reason = f"{draws} draw of |S| = 10,000, {LEAST_DRAWS} wanted for a verdict"
-            readings.append(conditional(number, bool(large > small), reason))
-        paper, within = readings
-        yield PaperClaim(
+        yield _claim_between_systems(
             "larger",
             subject(LARGER, optimizer),
             "log V correlates with the error more tightly than with |S| = 500",
-            "> 0",
-            1,
-            paper,
-            within,
+            "strength of log V {where}, |S| = 10,000 minus |S| = 500",
+            {
+                r: [_volume_strength(sweep, optimizer, r) for sweep in (large, small)]
+                for r in READINGS
+            },
+            scale,
         )
+
+
+def _claim_between_systems(
+    sentence: str,
+    who: str,
+    statement: str,
+    label: str,
+    values: Mapping[str, Sequence[pd.Series]],
+    scale: str | None,
+) -> PaperClaim:
+    """Judge by reading that a number of the draws of one system exceeds that of another's."""
+    criterion, readings = verdicts.exceeds(0), []
+    for reading, (first, second) in values.items():
+        found = comparison.difference_of_means(first, second)
+        note = f"{first.mean():+.2f} and {second.mean():+.2f}"
+        readings.append(judged(criterion, label.format(where=WHERE[reading]), found, scale, note))
+    paper, within = readings
+    return PaperClaim(sentence, who, statement, criterion.text, 1, paper, within)
+
+
+def _has_adam(sweep: ExperimentTables | None) -> bool:
+    return sweep is not None and {SGD, "adam"} <= set(sweep.claims.optimizer)
+
+
+def _deterioration(sweep: ExperimentTables, reading: str) -> pd.Series:
+    """Return by draw the strength of sharpness with SGD minus that with Adam."""
+    both = sweep.frame[sweep.frame[col.OPTIMIZER].isin((SGD, "adam"))]
+    levels = comparison.common_levels(both)
+    sgd, adam = (_strength(levels, name, col.SHARPNESS, reading) for name in (SGD, "adam"))
+    return sgd - adam
+
+
+def _volume_strength(sweep: ExperimentTables, optimizer: str, reading: str) -> pd.Series:
+    return _strength(sweep.frame, optimizer, col.LOG_VOLUME, reading)
+
+
+def _strength(frame: pd.DataFrame, optimizer: str, measure: col.Column, reading: str) -> pd.Series:
+    """Return by draw ρ of a measure with the error times its claimed sign."""
+    error = selection.error_column(frame)[0]
+    runs, _ = selection.usable(frame[frame[col.OPTIMIZER] == optimizer], measure.name, error)
+    (values,) = strengths(runs, error, reading, measure)
+    return values
 
 
 def _row(rows: pd.DataFrame, measure: col.Column, optimizer: str | None = None) -> Row | None:

@@ -102,6 +102,31 @@ def mean_over_draws(values: np.ndarray, confidence: float = 0.95) -> Difference:
     return Difference(mean, *ends, confidence, error_of_mean, max(draws - 1, 0), draws, undefined)
 
 
+def difference_of_means(
+    first: np.ndarray, second: np.ndarray, confidence: float = 0.95
+) -> Difference:
+    """Subtract the means over two independent sets of draws, with Welch's t interval.
+
+    A draw where a number is NaN is left out; a side with one draw leaves no interval. `draws` are
+    those of the smaller side, `freedom` is Welch's, rounded down.
+    """
+    one, other = (np.asarray(values, np.float64) for values in (first, second))
+    sides = [values[np.isfinite(values)] for values in (one, other)]
+    draws, undefined = min(map(len, sides)), len(one) + len(other) - sum(map(len, sides))
+    if not draws:
+        return Difference(np.nan, np.nan, np.nan, confidence, np.nan, 0, 0, undefined)
+    mean = float(sides[0].mean() - sides[1].mean())
+    if draws == 1:
+        return Difference(mean, np.nan, np.nan, confidence, np.nan, 0, 1, undefined)
+    errors = [values.var(ddof=1) / len(values) for values in sides]
+    error = float(np.sqrt(sum(errors)))
+    parts = sum(e**2 / (len(values) - 1) for e, values in zip(errors, sides, strict=True))
+    freedom = sum(errors) ** 2 / parts if parts else float(sum(map(len, sides)) - 2)
+    reach = float(stats.t.ppf(0.5 + confidence / 2, freedom)) * error
+    ends = mean - reach, mean + reach
+    return Difference(mean, *ends, confidence, error, int(freedom), draws, undefined)
+
+
 def t_test(distance: float, standard_error: float, freedom: int) -> float:
     """Return the one-sided p-value, Student's t, of a distance that is ≤ 0; NaN of one draw."""
     if not freedom:

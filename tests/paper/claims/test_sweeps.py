@@ -111,26 +111,44 @@ def test_sharpness_that_is_a_function_of_the_norm_follows_it_wholly(broken):
         np.testing.assert_allclose(reading.judged.estimate, 1 - 0.5 / spread)
 
 
+def rho_by_draw(frame, column, sign):
+    pooled = {d: stats.spearmanr(g[column], g[ERROR])[0] for d, g in frame.groupby("hp.draw")}
+    return sign * np.array(list(pooled.values()))
+
+
 def test_one_draw_is_conditional_and_compared_by_its_pooled_number():
     small = known_sweep("sgd", -0.9, 0.9)
     large = known_sweep("sgd", -0.9, 0.9, experiment="mnist_fcn_10k", draws=1)
     found = claims_of(small, large)
     (larger,) = found["larger"]
     assert larger.paper.verdict == "conditional on this S, E"
-    pooled = [abs(pooled_by_hand(frame, VOLUME)) for frame in (large, small)]
-    np.testing.assert_allclose(larger.paper.judged.estimate, pooled[0] - pooled[1], atol=1e-12)
+    means = [rho_by_draw(frame, VOLUME, -1).mean() for frame in (large, small)]
+    np.testing.assert_allclose(larger.paper.judged.estimate, means[0] - means[1], atol=1e-12)
+
+
+def adam_costs(experiment, draws, adams):
+    kept, lost = 0.9, adams
+    return [
+        known_sweep(optimizer, -0.9, sharpness, experiment, draws)
+        for optimizer, sharpness in (("sgd", kept), ("adam", lost))
+    ]
 
 
 def test_the_resnet_is_compared_by_what_adam_costs_it():
-    frames = [
-        known_sweep(optimizer, -0.9, sharpness, experiment, draws)
-        for experiment, draws, adams in (("mnist_fcn", 10, 0.0), ("cifar_resnet", 1, 0.8))
-        for optimizer, sharpness in (("sgd", 0.9), ("adam", adams))
+    fcn, resnet = adam_costs("mnist_fcn", 10, 0.0), adam_costs("cifar_resnet", 12, 0.8)
+    (claim,) = claims_of(*fcn, *resnet)["resnet"]
+    assert claim.within.verdict == HOLDS
+    cost = [
+        np.subtract(*(rho_by_draw(frame, SHARPNESS, 1) for frame in frames))
+        for frames in (fcn, resnet)
     ]
-    (claim,) = claims_of(*frames)["resnet"]
-    assert claim.within.verdict == "conditional on this S, E"
-    assert claim.within.met
-    assert claim.within.judged.estimate > 0.5
+    welch = stats.ttest_ind(*cost, equal_var=False).confidence_interval(0.95)
+    judged = claim.paper.judged
+    np.testing.assert_allclose((judged.low, judged.high), welch, rtol=1e-9)
+    (alone,) = claims_of(*fcn, *adam_costs("cifar_resnet", 1, 0.8))["resnet"]
+    assert alone.within.verdict == "conditional on this S, E"
+    assert alone.within.met
+    assert alone.within.judged.estimate > 0.5
 
 
 def test_a_smoke_run_gives_no_verdict():
