@@ -105,7 +105,7 @@ def mean_over_draws(values: np.ndarray, confidence: float = 0.95) -> Difference:
 def difference_of_means(
     first: np.ndarray, second: np.ndarray, confidence: float = 0.95
 ) -> Difference:
-    """Subtract the means over two independent sets of draws, with Welch's t interval.
+    """Compare the means over two independent sets of draws, with Welch's t interval.
 
     A draw where a number is NaN is left out; a side with one draw leaves no interval. `draws` are
     those of the smaller side, `freedom` is Welch's, rounded down.
