@@ -65,6 +65,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     if scale == "smoke":
         config.hp.data.update(name="mnist5k", leave_out=None, train_size=100, test_size=100)
         config.hp.data.second_test_size = 1000
+        config.confounders.batch_size = (32, 64)
         config.sweep.update(draws=2, samples=12)
         config.measures.sgd_sharpness.on = False
         config.measures.hessian.k = 10

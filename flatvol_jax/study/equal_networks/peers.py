@@ -89,7 +89,7 @@ def train_volume_columns(problem: Problem) -> dict[str, Any]:
     except (NumericalFault, np.linalg.LinAlgError) as fault:
         return {"is.fault.peers": True, "meta.fault.peers": str(fault)}
     return {
-        TRAIN_VOLUME: float(found.log_volume),
+        TRAIN_VOLUME: float(found.ep),
         f"{TRAIN_VOLUME}.corrected": float(found.corrected),
         "is.train_ep_converged": bool(found.converged),
     }

@@ -54,7 +54,7 @@ def test_log_p_of_s_is_the_probability_of_a_quadrant(correlation, sign):
 
 
 def test_a_kernel_of_no_use_is_a_fault_of_the_draw_and_no_end():
-    kernel = np.diag([1.0, -1.0, 1.0])
+    kernel = np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     problem = types.SimpleNamespace(kernel=kernel, train_y=np.array([1, -1], np.int8), classes=None)
     found = train_volume_columns(problem)
     assert found["is.fault.peers"]
