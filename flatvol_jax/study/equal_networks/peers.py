@@ -7,7 +7,7 @@ import numpy as np
 
 from flatvol_jax.models import output_labels
 from flatvol_jax.runtime.faults import NumericalFault
-from flatvol_jax.study.analysis.columns import LOG_VOLUME
+from flatvol_jax.study.analysis.columns import LOG_VOLUME, PART
 from flatvol_jax.study.engine.plan import ChosenMeasure, Run
 from flatvol_jax.study.engine.records import SETTINGS
 from flatvol_jax.study.engine.store import Stage, Store, Unit
@@ -117,7 +117,8 @@ def peers_rows(
     lists = {name: value for name, value in found.items() if isinstance(value, list)}
     del lists["run_ids"]
     for run in runs:
-        row: dict[str, Any] = {**shared, f"{SETTINGS}{PEERS.name}": label}
+        # The part keeps these records out of the tables of sweeps, where a level is an |A|.
+        row: dict[str, Any] = {**shared, PART: "equal", f"{SETTINGS}{PEERS.name}": label}
         place = places.get(run.run_id)
         for name in (PEER_DISAGREEMENT.name, LABEL_ENTROPY.name):
             known = place is not None and name in lists

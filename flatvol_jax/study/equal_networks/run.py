@@ -28,8 +28,6 @@ from flatvol_jax.study.measures.problem import Problem, make_problem
 from flatvol_jax.study.measures.registry import chosen_measures
 from flatvol_jax.study.measures.run_units import finish_units, unit_count, warn_of_faults
 
-EXPERIMENT = "equal_networks"
-
 
 def run_equal_networks(
     config: Mapping[str, Any],
@@ -97,9 +95,8 @@ def run_equal_networks(
                 store.bar.finished(1, text)
         finally:
             runs = [run for draw in draws for run in _runs_of(cells, draw)]
-            rows = merge_records(
-                store, runs, measures, EXPERIMENT, config.get("scale"), shard, together
-            )
+            study_names = config.get("experiment"), config.get("scale")
+            rows = merge_records(store, runs, measures, *study_names, shard, together)
     return [*recorded, *rows]
 
 
