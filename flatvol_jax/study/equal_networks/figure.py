@@ -21,8 +21,9 @@ def equal_networks_figure(frame: pd.DataFrame, scale: str | None = None) -> Figu
     """Draw correlations with the error on the left, log V against it on the right.
 
     On the left small dots are draws (within a cell), the large dot their mean with its interval,
-    the diamond overall, crosses what was published, with its interval over networks. On the right
-    both axes are less the mean of each network's draw and cell.
+    the diamond overall, crosses what was published, with its interval over networks; dotted, where
+    the rules begin to say "correlates". On the right both axes are less the mean of the network's
+    draw and cell.
 
     Args:
         frame: records.
@@ -37,10 +38,13 @@ def equal_networks_figure(frame: pd.DataFrame, scale: str | None = None) -> Figu
         return None
     with style.applied():
         figure = style.new_figure(2)
-        figure.set_figheight(1.1 + 0.3 * len(shown))
+        figure.set_figheight(1.5 + 0.3 * len(shown))
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-        _draw_correlations(left, frame, table, shown)
-        _draw_cloud(right, frame)
+        handles = [
+            *_draw_correlations(left, frame, table, shown),
+            *_draw_cloud(right, frame),
+        ]
+        style.legend(figure, handles, columns=4, size=6)
     return figure
 
 
@@ -52,7 +56,8 @@ def _row(table: pd.DataFrame, measure: col.Column) -> dict:
 
 def _draw_correlations(
     axis: Axes, frame: pd.DataFrame, table: pd.DataFrame, shown: list[col.Column]
-) -> None:
+) -> list:
+    """Draw the left panel; return the entries of its legend."""
     accent, error = matplotlib.colormaps[style.COLOURS](0.5), selection.error_column(frame)[0]
     levels = levelled(frame)
     axis.axvline(0, color=style.INK, linewidth=0.6)
@@ -85,7 +90,7 @@ def _draw_correlations(
     grey = {"color": style.MIDDLE, "linestyle": "none"}
     handles += [style.handle("a draw", marker="o", markersize=2, **grey)]
     handles += [style.handle("Bennett (2026)", marker="x", markersize=3.5, **grey)]
-    axis.legend(handles=handles, frameon=False, fontsize=6, loc="lower left")
+    return handles
 
 
 def _interval(axis: Axes, ends: list[float], place: float, marker: str, colour) -> None:
@@ -104,7 +109,8 @@ def _interval(axis: Axes, ends: list[float], place: float, marker: str, colour) 
     )
 
 
-def _draw_cloud(axis: Axes, frame: pd.DataFrame) -> None:
+def _draw_cloud(axis: Axes, frame: pd.DataFrame) -> list:
+    """Draw the right panel; return the entries of its legend."""
     error = selection.error_column(frame)[0]
     runs = selection.usable(levelled(frame), col.LOG_VOLUME.name, error)[0]
     levels = runs.groupby([col.DRAW, col.ATTACK_SIZE]).ngroup().to_numpy()
@@ -118,7 +124,6 @@ def _draw_cloud(axis: Axes, frame: pd.DataFrame) -> None:
     for number, ((batch_size, rate), _) in enumerate(cells):
         own, label = place == number, f"batch {batch_size:g}, rate {rate:g}"
         axis.plot(volumes[own], errors[own], ".", markersize=3, color=colours[number], label=label)
-    axis.set_xlabel("log₁₀ V(f), less the mean of draw and cell")
-    axis.set_ylabel("error (points), less that mean")
-    if len(runs):
-        axis.legend(frameon=False, fontsize=6)
+    axis.set_xlabel("log₁₀ V(f), centred")
+    axis.set_ylabel("error (points), centred")
+    return axis.get_legend_handles_labels()[0]

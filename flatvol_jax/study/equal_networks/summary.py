@@ -133,16 +133,17 @@ def first_sentence(table: pd.DataFrame, frame: pd.DataFrame) -> str:
     parts = []
     for verdict, words in (
         (verdicts.HOLDS, "predicted by {}"),
-        (verdicts.FAILS, "not by {}"),
-        (verdicts.UNDECIDABLE, "undecidable at this |E1| for {}"),
-        (verdicts.UNDECIDED, "undecided for {}"),
-        (verdicts.CONDITIONAL, "of one draw only, for {}"),
+        (verdicts.FAILS, "not predicted by {}"),
+        (verdicts.UNDECIDABLE, "undecidable at this |E1|: {}"),
+        (verdicts.UNDECIDED, "undecided: {}"),
+        (verdicts.CONDITIONAL, "one draw decides nothing: {}"),
     ):
-        names = [_in_words(row) for row in judged.to_dict("records") if _verdict(row) == verdict]
+        own = judged[judged["within_verdict"] == verdict]
+        names = [_in_words(row) for row in own.to_dict("records")]
         if names:
             parts.append(words.format(", ".join(names)))
     return (
-        "Which of the networks that fit the same S, trained alike, has the smaller error is "
+        "Which of the networks that fit the same S, trained alike, has the smaller error: "
         f"{'; '.join(parts)} ({draws} draw{'s' * (draws != 1)} of S, {runs} networks; "
         "Spearman's ρ with the error between networks of one batch size and rate)."
     )
@@ -215,10 +216,6 @@ def _judgement(
 
 def _ends(name: str, found: statistics.Correlation) -> dict[str, float]:
     return {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
-def _verdict(row: Mapping[str, Any]) -> str:
-    return row["within_verdict"]
 
 
 def _in_words(row: Mapping[str, Any]) -> str:
