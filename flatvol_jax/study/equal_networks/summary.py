@@ -125,7 +125,7 @@ def error_reliability(frame: pd.DataFrame) -> float:
 
 
 def first_sentence(table: pd.DataFrame, frame: pd.DataFrame) -> str:
-    """Answer in a sentence: which of the judged measures predict the error, and which do not."""
+    """Say in a sentence which of the judged measures predict the error, and which do not."""
     judged = table[table["family"] == "judged"]
     if judged["within"].isna().all():
         return "No correlation is defined: too few networks of a cell reached zero error on S."
