@@ -119,10 +119,9 @@ def peers_rows(
     for run in runs:
         # The part keeps these records out of the tables of sweeps, where a level is an |A|.
         row: dict[str, Any] = {**shared, PART: "equal", f"{SETTINGS}{PEERS.name}": label}
-        place = places.get(run.run_id)
         for name in (PEER_DISAGREEMENT.name, LABEL_ENTROPY.name):
-            known = place is not None and name in lists
-            row[name] = lists[name][place] if known else None
+            known = run.run_id in places and name in lists
+            row[name] = lists[name][places[run.run_id]] if known else None
         own = store.row(volume.unit(*run.network)) if volume is not None else None
         joint, alone = (own or {}).get(LOG_VOLUME.name), shared.get(TRAIN_VOLUME)
         if joint is not None and alone is not None:

@@ -193,7 +193,7 @@ def _found(
 def _increment(frame: pd.DataFrame, error: str, baselines: Sequence[str]) -> dict[str, Any]:
     runs, left_out = selection.usable(frame, col.LOG_VOLUME.name, error, *baselines)
     found = statistics.correlation(runs, col.LOG_VOLUME.name, error, given=baselines)
-    row = {"family": "increment", "measure": "log V beyond all baselines"}
+    row: dict[str, Any] = {"family": "increment", "measure": "log V beyond all baselines"}
     row |= {"column": col.LOG_VOLUME.name, **_ends(WITHIN, found), "within_draws": found.draws}
     return row | {"confidence": found.confidence, "runs": len(runs), "left_out": left_out}
 
