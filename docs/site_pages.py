@@ -32,6 +32,7 @@ ROOMS = {
     "study.temporal": "Temporal",
     "study.boolean": "Boolean",
     "study.posterior": "Posterior",
+    "study.equal_networks": "Equal networks",
     "study.audit": "Audit",
     "study.single": "Single network",
     "paper": "Paper",

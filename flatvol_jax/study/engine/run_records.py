@@ -23,6 +23,7 @@ def merge_records(
     experiment: str | None = None,
     scale: str | None = None,
     shard: Shard = Shard(),
+    together: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Join each trained run with its measures, write records.jsonl, return the rows.
 
@@ -32,6 +33,8 @@ def merge_records(
     A measure that is not done yet leaves its columns out of the row, and what records.jsonl had in
     its place stays there. `meta.arrays.STAGE` names the .npz of a unit that has one,
     `meta.settings.STAGE` the settings and the version of the stage that it was computed by.
+    `together` has by run_id the columns of what is measured on networks together; where it is
+    given, a row without them is not finished.
     """
     rows, finished = [], []
     for run in runs:
@@ -46,11 +49,13 @@ def merge_records(
         for name, columns in found.items():
             if columns is not None:
                 row |= columns | {f"{SETTINGS}{name}": measures[name].label}
+        row |= (together or {}).get(run.run_id, {})
         for unit in (run.training, *units.values()):
             if path := store.arrays_path(unit):
                 row[f"meta.arrays.{unit.stage}"] = path
         rows.append(row)
-        finished.append(None not in found.values())
+        complete = together is None or run.run_id in together
+        finished.append(complete and None not in found.values())
     return write_records(store.workdir, rows, shard, finished)
 
 

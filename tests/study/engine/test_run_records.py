@@ -7,7 +7,7 @@ import pytest
 
 from configs import mnist_fcn
 from flatvol_jax.study.engine import plan, run_records
-from flatvol_jax.study.sweep import run as attack_sweep
+from flatvol_jax.study.measures import run_units
 from flatvol_jax.study.sweep.run import run_attack_sweep
 
 ON = ("log_volume", "baselines")
@@ -46,13 +46,13 @@ def lines(folder):
 
 def trained_runs(monkeypatch):
     """Return a list that fills with the runs that are trained from here on."""
-    done, original = [], attack_sweep.train_group
+    done, original = [], run_units.train_group
 
     def spy(store, config, problem, group, units, progress):
         done.extend(run.run_id for run in units)
         return original(store, config, problem, group, units, progress)
 
-    monkeypatch.setattr(attack_sweep, "train_group", spy)
+    monkeypatch.setattr(run_units, "train_group", spy)
     return done
 
 
