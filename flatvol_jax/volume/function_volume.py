@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +11,12 @@ from jaxtyping import Float, Real
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.arrays import AnyArray
-from flatvol_jax.runtime.precision import float64_scope, to_host
+from flatvol_jax.runtime.precision import float64_scope
 from flatvol_jax.runtime.spread import usable_devices
 from flatvol_jax.volume import inputs, sharded_inputs
-from flatvol_jax.volume.correction import second_order_correction
 from flatvol_jax.volume.correlation import correlation_reader, output_scales
 from flatvol_jax.volume.ep import (
     DENSE,
-    EP,
     Cavities,
     expectation_propagation,
     prior_cavities,
@@ -33,33 +30,14 @@ from flatvol_jax.volume.kernel_error import (
 )
 from flatvol_jax.volume.labellings import batched, in_order, on_each_device
 from flatvol_jax.volume.links import LINK_VARIANCE
+from flatvol_jax.volume.method_result import METHODS, Options, impossible_result, method_result
 from flatvol_jax.volume.multiclass.class_volume import check_one_at_a_time, volume_of_classes
 from flatvol_jax.volume.multiclass.labels import checked_class_labels, checked_classes
-from flatvol_jax.volume.posterior import gaussian_posterior
 from flatvol_jax.volume.repetitions import contradiction, find_repetitions
-from flatvol_jax.volume.result import LogVolume, in_output_units, rounding_error
-from flatvol_jax.volume.sampling import (
-    PROPOSALS,
-    WIDEST,
-    Estimate,
-    impossible_estimate,
-    sampling_estimate,
-)
+from flatvol_jax.volume.result import LogVolume, in_output_units
+from flatvol_jax.volume.sampling import PROPOSALS, Estimate
 from flatvol_jax.volume.sharded_cholesky import SHARDED
 from flatvol_jax.volume.sharded_kernel import shard_kernel
-
-METHODS = ("ep", "ep_corrected", "certified")
-"""What `log_volume` takes as `method`."""
-
-
-class _Options(NamedTuple):
-    method: str
-    proposal: str
-    particles: int
-    replicates: int
-    tolerance: float
-    max_iterations: int
-    batch_size: int
 
 
 @float64_scope
@@ -135,7 +113,7 @@ def log_volume(
             "ep" or a batch.
     """
     noise = LINK_VARIANCE[checks.one_of("link", link, LINK_VARIANCE)]
-    options = _Options(
+    options = Options(
         checks.one_of("method", method, METHODS),
         checks.one_of("proposal", proposal, PROPOSALS),
         checks.count("particles", particles, least=2),
@@ -213,7 +191,7 @@ def _matrix_volume(
     labels: AnyArray,
     noise: float,
     mesh: Mesh | None,
-    options: _Options,
+    options: Options,
     start: Cavities | None = None,
     key: jax.Array | None = None,
     progress: Callable[[int], None] | None = None,
@@ -281,9 +259,9 @@ def _matrix_volume(
             clash = clashes[place]
             if clash is None:
                 own_key = None if key is None else jax.random.fold_in(key, place)
-                result = _method_result(own_key, matrix, row[kept], ep, options, jitter)
+                result = method_result(own_key, matrix, row[kept], ep, options, jitter)
             else:
-                result = _impossible_result(clash, matrix, row[kept], ep, options)
+                result = impossible_result(clash, matrix, row[kept], ep, options)
             results.append(in_output_units(result, repetitions, prior, noise))
         return results
 
@@ -297,7 +275,7 @@ def _matrix_volume(
 
 
 def _kept_correlations(
-    matrix: np.ndarray, kernel: AnyArray, kept: np.ndarray, options: _Options, devices: int
+    matrix: np.ndarray, kernel: AnyArray, kept: np.ndarray, options: Options, devices: int
 ) -> np.ndarray:
     """Return the correlations of the outputs that are kept, if there is memory for what follows."""
     if len(kept) < len(matrix):
@@ -322,80 +300,3 @@ def _device_matrix(matrix: np.ndarray, devices: int) -> Callable[[], jax.Array]:
         return on_each_device(lambda: jnp.asarray(matrix))
     array = jnp.asarray(matrix)
     return lambda: array
-
-
-def _method_result(
-    key: jax.Array | None,
-    kernel: Float[jax.Array, "n n"],
-    labels: Float[np.ndarray, " n"],
-    ep: EP,
-    options: _Options,
-    jitter: float = 0.0,
-) -> LogVolume:
-    """Add what the method asks for to a run of EP, on the host."""
-    value: Any = ep.log_volume
-    error: Any = np.nan
-    status: Any = "converged" if ep.converged else "not converged"
-    correction, estimate, rounding = None, None, rounding_error(ep, jitter)
-    if options.method != "ep":
-        posterior = gaussian_posterior(kernel, *ep.sites)
-        correction = second_order_correction(posterior.covariance, labels, ep.cavities)
-        value = value + correction.third
-        if ep.converged and not correction.reliable:
-            status = "correction unreliable"
-    if not rounding <= WIDEST:
-        status = "imprecise"
-    if options.method == "certified" and key is not None:
-        estimate = sampling_estimate(
-            key,
-            kernel,
-            labels,
-            ep,
-            posterior,
-            options.proposal,
-            options.particles,
-            options.replicates,
-            rounding,
-        )
-        value, error, status = estimate.log_volume, estimate.standard_error, estimate.status
-    sampling_error = np.nan if estimate is None else estimate.sampling_error
-    return LogVolume(
-        **to_host(
-            {
-                "log_volume": value,
-                "standard_error": np.float64(error),
-                "converged": ep.converged,
-                "status": np.str_(status),
-                "iterations": ep.iterations,
-                "residual": ep.residual,
-                "ep": ep.log_volume,
-                "increments": ep.increments,
-                "sites": ep.sites,
-                "cavities": ep.cavities,
-                "correction": correction,
-                "estimate": estimate,
-                "sampling_error": np.float64(sampling_error),
-                "kernel_error": np.float64(np.nan),
-                "kernel_bias": np.float64(np.nan),
-                "rounding_error": rounding,
-            }
-        )
-    )
-
-
-def _impossible_result(
-    clash: tuple[int, int], kernel: jax.Array, labels: np.ndarray, ep: EP, options: _Options
-) -> LogVolume:
-    """Return the exact answer V(f) = 0; sites and cavities are those of the first labels."""
-    method = "ep" if options.method == "ep" else "ep_corrected"
-    rest = _method_result(None, kernel, labels, ep, options._replace(method=method))
-    certified = options.method == "certified"
-    return rest._replace(
-        log_volume=np.float64(-np.inf),
-        standard_error=np.float64(0.0),
-        status=np.str_(f"impossible: inputs {clash[0]} and {clash[1]} are one, their labels two"),
-        ep=np.float64(-np.inf),
-        estimate=impossible_estimate(options.replicates, options.particles) if certified else None,
-        sampling_error=np.float64(0.0),
-        rounding_error=np.float64(0.0),
-    )

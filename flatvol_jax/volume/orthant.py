@@ -15,6 +15,7 @@ from flatvol_jax.runtime.printing import prints_as, with_error
 from flatvol_jax.volume import inputs
 from flatvol_jax.volume.correction import Correction, second_order_correction
 from flatvol_jax.volume.ep import EP
+from flatvol_jax.volume.method_result import METHODS
 from flatvol_jax.volume.prior_mean import ep_with_mean, posterior_with_mean
 from flatvol_jax.volume.repetitions import impossible_pair, signed_repetitions
 from flatvol_jax.volume.result import rounding_error
@@ -25,7 +26,6 @@ from flatvol_jax.volume.sampling import (
     sampling_estimate,
 )
 
-METHODS = ("ep", "ep_corrected", "certified")
 _JITTER = 1e-10  # on the correlations, where they are singular; what it does is in the error
 
 
