@@ -10,9 +10,9 @@ from etils import epath
 
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.study.analysis.columns import ASCENT, SHARPNESS, SPECTRAL_NORM
+from flatvol_jax.study.boolean.settings import MinimaSettings
 from flatvol_jax.study.boolean.system import BooleanSystem
 from flatvol_jax.study.measures.registry import MEASURES
-from flatvol_jax.study.measures.study_config import train_settings
 from flatvol_jax.study.measures.trained import Trained
 from flatvol_jax.training import train_ensemble
 
@@ -27,7 +27,7 @@ def find_minima(
     key: jax.Array,
     system: BooleanSystem,
     function: np.ndarray,
-    minima: Mapping[str, Any],
+    minima: MinimaSettings,
     cache: epath.PathLike,
 ) -> dict[str, np.ndarray]:
     """Train networks to zero error on all inputs with the labels f, and measure each.
@@ -38,15 +38,15 @@ def find_minima(
         key: of all networks.
         system: inputs and network.
         function: (m,) labels ±1.
-        minima: the group of the config: `networks`, `train`, `overtrain` (epochs after zero error
-            at which to measure, 0 for zero error itself) and `measures`.
+        minima: networks, how they are trained, the epochs after zero error at which to measure (0
+            for zero error itself), settings of the measures.
         cache: folder of the problem; nothing is written.
 
     Returns:
         `epochs` (networks,), -1 without zero error, and for each name of `COLUMNS` an array
         (networks, epochs of `overtrain`), NaN without zero error there.
     """
-    networks, overtrain = minima["networks"], minima["overtrain"]
+    networks, overtrain = minima.networks, minima.overtrain
     keys = jax.vmap(lambda j: named_key(key, "minimum", j))(np.arange(networks))
     trained = train_ensemble(
         keys,
@@ -54,7 +54,7 @@ def find_minima(
         system.x,
         function,
         np.ones((networks, len(system.x)), bool),
-        train_settings(minima["train"], "minima.train"),
+        minima.train,
         train_size=len(system.x),
         overtrain=tuple(epochs for epochs in overtrain if epochs),
     )
@@ -70,8 +70,8 @@ def find_minima(
                 continue
             network = Trained(params, {}, output, output[:0], int(trained.epochs[j]))
             for stage, column in COLUMNS.items():
-                entries, own_key = minima["measures"][stage], named_key(keys[j], stage)
-                row = MEASURES[stage].measured(problem, network, own_key, entries)
+                options, own_key = getattr(minima.measures, stage), named_key(keys[j], stage)
+                row = MEASURES[stage].function(problem, network, own_key, options)
                 found[stage][j, place] = row[column]
     return {"epochs": np.where(trained.zero_error, trained.epochs, -1), **found}
 

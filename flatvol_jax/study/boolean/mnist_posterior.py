@@ -1,7 +1,7 @@
 """MNIST: what an optimizer finds on a few test digits against the NNGP's P_B of all functions."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +25,7 @@ from flatvol_jax.study.boolean.posterior_rows import (
     summary_columns,
     trained_sample,
 )
+from flatvol_jax.study.boolean.settings import MnistSettings
 from flatvol_jax.volume import estimate_log_volume
 
 SPEC = FCN((40, 40), 2**0.5, 1.0)
@@ -53,7 +54,8 @@ class Posterior(NamedTuple):
 
 
 def mnist_posterior_rows(
-    config: Mapping[str, Any],
+    settings: MnistSettings,
+    ensemble: int,
     optimizer: str,
     key: jax.Array,
     progress: Callable[[float], None] | None = None,
@@ -66,8 +68,8 @@ def mnist_posterior_rows(
     Their volumes must add up to V(S), which `measure.normalisation` says.
 
     Args:
-        config: `posterior_mnist` with `train_size`, `test_size`, `seeds`, `train` (the settings
-            of each optimizer by its name); `ensemble`.
+        settings: of the comparison.
+        ensemble: seeds trained as one program.
         optimizer: name, in `train`.
         key: of the draw: S and E are the same for every optimizer.
         progress: called with the share of seeds that is done.
@@ -76,8 +78,7 @@ def mnist_posterior_rows(
     Raises:
         ValueError: more test digits than functions can be enumerated for.
     """
-    settings = config["posterior_mnist"]
-    train_size, test_size = settings["train_size"], settings["test_size"]
+    train_size, test_size = settings.train_size, settings.test_size
     if test_size > MOST_TEST:
         raise ValueError(
             f"posterior_mnist.test_size: got {test_size}, wanted at most {MOST_TEST}: all "
@@ -91,7 +92,7 @@ def mnist_posterior_rows(
     posterior = log_posterior(named_key(key, "log_volume"), kernel, parts.train.y, functions)
     rows = np.arange(train_size)
     sample = trained_sample(
-        key, settings, config["ensemble"], optimizer, SPEC, x, rows, parts.train.y, progress
+        key, settings, ensemble, optimizer, SPEC, x, rows, parts.train.y, progress
     )
     found = sample.functions[sample.zero_error, train_size:]
     counts = np.bincount(_places(found), minlength=len(functions))
@@ -99,7 +100,7 @@ def mnist_posterior_rows(
         "meta.system": "mnist",
         "target.name": TARGET,
         "hp.train.optimizer": optimizer,
-        "meta.seeds": int(settings["seeds"]),
+        "meta.seeds": settings.seeds,
     }
     fitted = fitted_functions(posterior.log_p.value, len(found))
     summary = {

@@ -1,6 +1,6 @@
 """The Boolean system: what an optimizer finds against P_B(f|S) of the same finite network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,11 +25,13 @@ from flatvol_jax.study.boolean.posterior_rows import (
     trained_sample,
 )
 from flatvol_jax.study.boolean.posterior_targets import target_labels, train_rows
+from flatvol_jax.study.boolean.settings import PosteriorSettings
 from flatvol_jax.volume import estimate_log_volume
 
 
 def boolean_posterior_rows(
-    config: Mapping[str, Any],
+    settings: PosteriorSettings,
+    ensemble: int,
     draws: Draws,
     x: np.ndarray,
     spec: Spec,
@@ -51,8 +53,8 @@ def boolean_posterior_rows(
     a slope; total variation is over all functions.
 
     Args:
-        config: `posterior` with `train_size`, `seeds`, `functions`, `train` (the settings of
-            each optimizer by its name), `least_probability`, `least_matching`; `ensemble`.
+        settings: of the comparison.
+        ensemble: seeds trained as one program.
         draws: the direct sample of `spec` on x, with independent functions.
         x: (n, d) inputs of the cube.
         spec: the network.
@@ -66,25 +68,24 @@ def boolean_posterior_rows(
         ValueError: an unknown target, functions that share hidden layers (`readouts`), or a
             target whose labels on S too few direct samples have.
     """
-    settings = config["posterior"]
     if draws.readouts > 1:
         raise ValueError(
             f"draws: got {draws.readouts} readouts, wanted independent functions, readouts = 1: "
             "the errors and the null are those of independent samples."
         )
     labels = target_labels(target, x, draws)
-    rows = train_rows(key, len(x), settings["train_size"])
+    rows = train_rows(key, len(x), settings.train_size)
     condition = np.zeros(len(x), np.int8)
     condition[rows] = labels[rows]
     bayes = most_frequent(draws, condition=condition)
     _check_matching(target, bayes, settings)
     sample = trained_sample(
-        key, settings, config["ensemble"], optimizer, spec, x, rows, labels[rows], progress
+        key, settings, ensemble, optimizer, spec, x, rows, labels[rows], progress
     )
     found, counts = count_functions(sample.functions[sample.zero_error])
     total = int(counts.sum())
 
-    table, chosen = _table(bayes.functions, found, settings["functions"])
+    table, chosen = _table(bayes.functions, found, settings.functions)
     table_counts = _counts_among(found, counts, table)
     direct = log_share(count_of(draws, table).counts, bayes.matching)
     nngp = _nngp_log_posterior(named_key(key, "log_volume", len(rows)), kernel, table, rows)
@@ -92,7 +93,7 @@ def boolean_posterior_rows(
         "meta.system": "boolean",
         "target.name": target,
         "hp.train.optimizer": optimizer,
-        "meta.seeds": int(settings["seeds"]),
+        "meta.seeds": settings.seeds,
     }
     references = {"direct": direct, "nngp": nngp}
     log_p_train = log_share(np.array([bayes.matching]), bayes.samples)
@@ -126,14 +127,14 @@ def boolean_posterior_rows(
     return [*function_rows(common, table, table_counts, total, references), summary]
 
 
-def _check_matching(target: str, bayes: FunctionSample, settings: Mapping[str, Any]) -> None:
+def _check_matching(target: str, bayes: FunctionSample, settings: PosteriorSettings) -> None:
     share = bayes.matching / bayes.samples
-    if share < settings["least_probability"] or bayes.matching < settings["least_matching"]:
+    if share < settings.least_probability or bayes.matching < settings.least_matching:
         raise ValueError(
-            f"posterior.train_size: got {settings['train_size']} with the target {target!r}: "
+            f"posterior.train_size: got {settings.train_size} with the target {target!r}: "
             f"{bayes.matching} of {bayes.samples} direct samples fit S, P(S) = {share:.2g}; "
-            f"wanted at least {settings['least_matching']} and P(S) of at least "
-            f"{settings['least_probability']:g}. Take a smaller train_size or more samples."
+            f"wanted at least {settings.least_matching} and P(S) of at least "
+            f"{settings.least_probability:g}. Take a smaller train_size or more samples."
         )
 
 

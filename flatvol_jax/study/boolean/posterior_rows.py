@@ -12,8 +12,8 @@ from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.sampling.packing import function_ids, pack_labels
 from flatvol_jax.study.boolean.optimizer_samples import OptimizerSample, optimizer_functions
 from flatvol_jax.study.boolean.posterior_comparison import Slope, TotalVariation
+from flatvol_jax.study.boolean.settings import ComparisonSettings
 from flatvol_jax.study.measures.declared import result_columns
-from flatvol_jax.study.measures.study_config import train_settings
 
 
 class LogProbability(NamedTuple):
@@ -25,7 +25,7 @@ class LogProbability(NamedTuple):
 
 def trained_sample(
     key: jax.Array,
-    settings: Mapping[str, Any],
+    settings: ComparisonSettings,
     ensemble: int,
     optimizer: str,
     spec: Spec,
@@ -40,15 +40,17 @@ def trained_sample(
         key: of the draw.
         settings: `seeds` and `train`, the settings of each optimizer by its name.
         ensemble: networks trained as one program.
-        optimizer: a name in `settings["train"]`.
+        optimizer: a name in `train`.
         spec: the network.
         x: (n, ...) inputs.
         rows: those of x that are S.
         labels: of S.
         progress: called with the share that is done.
     """
-    train = train_settings(settings["train"][optimizer])
-    keys = jax.random.split(named_key(key, "train"), settings["seeds"])
+    keys, train = (
+        jax.random.split(named_key(key, "train"), settings.seeds),
+        settings.train[optimizer],
+    )
     return optimizer_functions(keys, spec, x, rows, labels, train, ensemble, progress)
 
 

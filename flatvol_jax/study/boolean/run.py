@@ -14,7 +14,7 @@ from flatvol_jax.study.boolean import volumes
 from flatvol_jax.study.boolean.minima import find_minima, minima_columns
 from flatvol_jax.study.boolean.mnist_posterior import mnist_posterior_rows
 from flatvol_jax.study.boolean.posterior import boolean_posterior_rows
-from flatvol_jax.study.boolean.settings import check_config
+from flatvol_jax.study.boolean.settings import boolean_config
 from flatvol_jax.study.boolean.system import make_system
 from flatvol_jax.study.boolean.work import Work
 from flatvol_jax.study.engine.progress import Bar, Progress
@@ -53,9 +53,9 @@ def run_boolean(
         ValueError: a config that does not fit; a folder of another config.
     """
     system = make_system(config)
-    check_config(config, len(system.x))
+    typed = boolean_config(config, len(system.x))
     with open_workdir(workdir, config):
-        work = Work(config, Store(workdir, Bar(progress)), system)
+        work = Work(typed, Store(workdir, Bar(progress)), system)
         rows: list[dict[str, Any]] = []
         try:
             draws = volumes.draw_sample(work)
@@ -72,45 +72,43 @@ def run_boolean(
 
 def _function_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row a function and epoch of its minima."""
-    settings = work.config["minima"]
-    overtrain = sorted(set(settings["overtrain"]))
-    settings = settings | {"overtrain": overtrain}
-    functions = table["functions"]
-    work.store.bar.begin(1 + min(settings["functions"], len(functions)))
+    settings, functions = work.config.minima, table["functions"]
+    work.store.bar.begin(1 + min(settings.functions, len(functions)))
     theory = volumes.nngp_volumes(work, functions)
     rows = []
     for rank, function in enumerate(functions):
         row = {"meta.part": "function", **work.origin(table)}
         row |= volumes.function_columns(function, rank)
         row |= volumes.direct_columns(table, rank) | volumes.nngp_columns(theory, rank)
-        if rank >= settings["functions"]:
-            rows.append(row | {"overtrain": overtrain[0]})
+        if rank >= settings.functions:
+            rows.append(row | {"overtrain": settings.overtrain[0]})
             continue
-        found = _minima(work, function, row["function.id"], settings)
+        found = _minima(work, function, row["function.id"])
         rows += [
             row
             | {"overtrain": epochs, "meta.commit": found.get("meta.commit")}
             | minima_columns(found, place)
-            for place, epochs in enumerate(overtrain)
+            for place, epochs in enumerate(settings.overtrain)
         ]
     return rows
 
 
-def _minima(work: Work, function: np.ndarray, name: str, settings: Mapping[str, Any]) -> dict:
-    key, cache = work.key("minima"), work.store.workdir / "cache"
+def _minima(work: Work, function: np.ndarray, name: str) -> dict[str, Any]:
+    settings, key, cache = work.config.minima, work.key("minima"), work.store.workdir / "cache"
     compute = functools.partial(find_minima, key, work.system, function, settings, cache)
-    determined_by = [name, {n: v for n, v in settings.items() if n != "functions"}]
+    named = {n: value for n, value in work.config.plain["minima"].items() if n != "functions"}
+    determined_by = [name, named | {"overtrain": list(settings.overtrain)}]
     return work.unit(MINIMA, determined_by, "minima", compute)
 
 
 def _width_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row a function and width; the width of the sample itself is one of them."""
-    settings = work.config["widths"]
-    functions = table["functions"][: settings["functions"]]
+    settings = work.config.widths
+    functions = table["functions"][: settings.functions]
     own = work.system.spec.width[0]
-    work.store.bar.begin(len(settings["samples"]))
+    work.store.bar.begin(len(settings.samples))
     found = {own: table}
-    for width, samples in settings["samples"]:
+    for width, samples in settings.samples:
         found[width] = volumes.width_counts(work, functions, width, samples)
     return [
         {
@@ -128,33 +126,34 @@ def _width_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _posterior_rows(work: Work, draws: Draws) -> list[dict[str, Any]]:
     """Return P_optimizer(f|S) against P_B(f|S): rows of functions and of summaries."""
-    config, system, key = work.config, work.system, work.key("posterior")
-    boolean, mnist, pieces = config["posterior"], config["posterior_mnist"], []
-    pairs = itertools.product(boolean["targets"], boolean["optimizers"])
-    for target, optimizer in pairs if boolean["on"] else ():
+    config, system, key, pieces = work.config, work.system, work.key("posterior"), []
+    boolean, mnist, plain = config.posterior, config.posterior_mnist, config.plain
+    pairs = itertools.product(boolean.targets, boolean.optimizers)
+    for target, optimizer in pairs if boolean.on else ():
         sample = draws, system.x, system.spec, system.kernel
-        compute = functools.partial(boolean_posterior_rows, config, *sample, target, optimizer, key)
-        settings = [_of_one(boolean, optimizer), config["sampling"], target, optimizer]
-        pieces.append((POSTERIOR, settings, f"{optimizer} on a part of {target}", compute))
-    for optimizer in mnist["optimizers"] if mnist["on"] else ():
-        compute = functools.partial(mnist_posterior_rows, config, optimizer, key)
-        settings = [_of_one(mnist, optimizer), optimizer]
-        pieces.append((POSTERIOR_MNIST, settings, f"{optimizer} on MNIST", compute))
+        options = boolean, config.ensemble, *sample, target, optimizer, key
+        compute = functools.partial(boolean_posterior_rows, *options)
+        named = [_of_one(plain["posterior"], optimizer), plain["sampling"], target, optimizer]
+        pieces.append((POSTERIOR, named, f"{optimizer} on a part of {target}", compute))
+    for optimizer in mnist.optimizers if mnist.on else ():
+        compute = functools.partial(mnist_posterior_rows, mnist, config.ensemble, optimizer, key)
+        named = [_of_one(plain["posterior_mnist"], optimizer), optimizer]
+        pieces.append((POSTERIOR_MNIST, named, f"{optimizer} on MNIST", compute))
     work.store.bar.begin(len(pieces))
     rows = []
-    for stage, settings, text, compute in pieces:
+    for stage, determined_by, text, compute in pieces:
 
         def whole(compute=compute, text=text) -> dict[str, Any]:
             return {"rows": compute(progress=functools.partial(work.say, text))}
 
-        found = work.unit(stage, settings, text, whole)
+        found = work.unit(stage, determined_by, text, whole)
         rows += [row | work.origin(found) for row in found["rows"]]
     return rows
 
 
-def _of_one(settings: Mapping[str, Any], optimizer: str) -> dict[str, Any]:
+def _of_one(entries: Mapping[str, Any], optimizer: str) -> dict[str, Any]:
     """Return what determines the comparison with one optimizer: not which others there are."""
     others = ("on", "targets", "optimizers", "train")
-    return {name: value for name, value in settings.items() if name not in others} | {
-        "train": settings["train"][optimizer]
+    return {name: value for name, value in entries.items() if name not in others} | {
+        "train": entries["train"][optimizer]
     }

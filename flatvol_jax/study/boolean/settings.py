@@ -1,11 +1,13 @@
-"""The config of the Boolean experiment, checked before any work."""
+"""The config of the Boolean experiment, checked and typed once; all layers below read this."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.engine.settings import (
     each,
+    entry,
     group,
     natural,
     or_none,
@@ -15,12 +17,9 @@ from flatvol_jax.study.engine.settings import (
 )
 from flatvol_jax.study.measures.registry import MEASURES
 from flatvol_jax.study.measures.study_config import check_entries, train_settings
+from flatvol_jax.training import TrainSettings
 
 MEASURED = ("sharpness", "sgd_sharpness", "hessian")  # at each minimum
-
-
-def _counts(*names: str) -> dict[str, Any]:
-    return dict.fromkeys(names, checks.count)
 
 
 def _width(name: str, value: Any) -> tuple[int | None, int]:
@@ -28,6 +27,11 @@ def _width(name: str, value: Any) -> tuple[int | None, int]:
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         raise ValueError(f"{name}: got {value!r:.80}, wanted pairs: width or None, samples.")
     return or_none(checks.count)(name, value[0]), checks.count(name, value[1])
+
+
+def _epochs(name: str, value: Any) -> tuple[int, ...]:
+    """Return epochs after zero error, ascending, each once."""
+    return tuple(sorted(set(each(natural)(name, value))))
 
 
 def _measure(stage: str) -> Any:
@@ -40,34 +44,131 @@ def _optimizers(name: str, value: Any) -> dict[str, Any]:
 
 
 MeasureSettings = settings_class("MeasureSettings", **{s: _measure(s) for s in MEASURED})
-_COMPARISON = {"on": checks.boolean, "optimizers": each(plain), "train": _optimizers}
-GROUPS = {
-    "sampling": settings_class(
-        "Sampling", **_counts("samples", "chunk_size", "readouts", "functions")
-    ),
-    "widths": settings_class("Widths", functions=checks.count, samples=each(_width)),
-    "minima": settings_class(
-        "Minima",
-        **_counts("functions", "networks"),
-        overtrain=each(natural),
-        train=lambda name, value: train_settings(value, name),
-        measures=lambda name, value: settings(MeasureSettings, value, name),
-    ),
-    "posterior": settings_class(
-        "Posterior",
-        **_COMPARISON,
-        **_counts("train_size", "seeds", "functions", "least_matching"),
-        targets=each(plain),
-        least_probability=checks.non_negative,
-    ),
-    "posterior_mnist": settings_class(
-        "PosteriorMnist", **_COMPARISON, **_counts("train_size", "test_size", "seeds")
-    ),
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingSettings:
+    """The direct sample.
+
+    Attributes:
+        samples: functions drawn.
+        chunk_size: samples of a chunk, which determines them.
+        readouts: functions that share the hidden layers of a network.
+        functions: so many of the most frequent ones go into the records.
+    """
+
+    samples: int = entry(checks.count)
+    chunk_size: int = entry(checks.count)
+    readouts: int = entry(checks.count)
+    functions: int = entry(checks.count)
+
+
+@dataclasses.dataclass(frozen=True)
+class WidthSettings:
+    """How many functions are counted at other widths; samples of each width, None is infinite."""
+
+    functions: int = entry(checks.count)
+    samples: tuple[tuple[int | None, int], ...] = entry(each(_width))
+
+
+@dataclasses.dataclass(frozen=True)
+class MinimaSettings:
+    """Networks that are trained to a function of all inputs.
+
+    Attributes:
+        functions: of the most frequent ones, so many.
+        networks: of each function.
+        overtrain: epochs after zero error at which to measure, 0 for zero error itself.
+        train: how they are trained.
+        measures: settings of each of `MEASURED`.
+    """
+
+    functions: int = entry(checks.count)
+    networks: int = entry(checks.count)
+    overtrain: tuple[int, ...] = entry(_epochs)
+    train: TrainSettings = entry(lambda name, value: train_settings(value, name))
+    measures: Any = entry(lambda name, value: settings(MeasureSettings, value, name))
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonSettings:
+    """Optimizers that see a part S against P_B(f|S).
+
+    Attributes:
+        on: whether they are compared.
+        optimizers: names in `train`.
+        train: settings of each optimizer by its name.
+        train_size: |S|.
+        seeds: networks that an optimizer trains.
+    """
+
+    on: bool = entry(checks.boolean)
+    optimizers: tuple[str, ...] = entry(each(plain))
+    train: dict[str, TrainSettings] = entry(_optimizers)
+    train_size: int = entry(checks.count)
+    seeds: int = entry(checks.count)
+
+
+@dataclasses.dataclass(frozen=True)
+class PosteriorSettings(ComparisonSettings):
+    """The comparison on the Boolean system.
+
+    Attributes:
+        targets: names of what S is labelled by.
+        functions: rows of functions.
+        least_probability: of S.
+        least_matching: direct samples that fit S.
+    """
+
+    targets: tuple[str, ...] = entry(each(plain))
+    functions: int = entry(checks.count)
+    least_probability: float = entry(checks.non_negative)
+    least_matching: int = entry(checks.count)
+
+
+@dataclasses.dataclass(frozen=True)
+class MnistSettings(ComparisonSettings):
+    """The comparison on MNIST; `test_size` is |E|."""
+
+    test_size: int = entry(checks.count)
+
+
+_GROUPS: dict[str, type[Any]] = {
+    "sampling": SamplingSettings,
+    "widths": WidthSettings,
+    "minima": MinimaSettings,
+    "posterior": PosteriorSettings,
+    "posterior_mnist": MnistSettings,
 }
 
 
-def check_config(config: Mapping[str, Any], inputs: int) -> None:
-    """Refuse before any work what would end it later.
+@dataclasses.dataclass(frozen=True)
+class BooleanConfig:
+    """The config of the experiment.
+
+    Attributes:
+        plain: as it came, for files and hashes.
+        seed: of all keys.
+        ensemble: seeds trained as one program.
+        sampling: the direct sample, and how many of its functions go into the records.
+        widths: networks of other widths, None for the Gaussian process, with their samples.
+        minima: networks trained to each function, and what is measured at them.
+        posterior: optimizers on a part S of a target against P_B(f|S).
+        posterior_mnist: the same on MNIST.
+    """
+
+    plain: Mapping[str, Any]
+    seed: int
+    ensemble: int
+    sampling: SamplingSettings
+    widths: WidthSettings
+    minima: MinimaSettings
+    posterior: PosteriorSettings
+    posterior_mnist: MnistSettings
+
+
+def boolean_config(config: Mapping[str, Any], inputs: int) -> BooleanConfig:
+    """Return the config, checked and typed: what would end the work later is refused now.
 
     Args:
         config: plain data, as configs/boolean.py makes it.
@@ -76,18 +177,23 @@ def check_config(config: Mapping[str, Any], inputs: int) -> None:
     Raises:
         ValueError: names the entry.
     """
-    check_entries(config, *GROUPS)
-    plain("config", group(config, "", "hp", "sweep", "ensemble", *GROUPS))
-    natural("sweep.seed", group(config, "sweep", "seed")["seed"])
-    found = {name: settings(kind, config[name], name) for name, kind in GROUPS.items()}
+    check_entries(config, *_GROUPS)
+    plain("config", group(config, "", "hp", "sweep", "ensemble", *_GROUPS))
+    found = BooleanConfig(
+        config,
+        natural("sweep.seed", group(config, "sweep", "seed")["seed"]),
+        checks.count("ensemble", config["ensemble"]),
+        **{name: settings(kind, config[name], name) for name, kind in _GROUPS.items()},
+    )
     for name in ("posterior", "posterior_mnist"):
-        for optimizer in found[name].optimizers if found[name].on else ():
-            checks.one_of(f"{name}.optimizers", optimizer, found[name].train)
-    batch = found["minima"].measures.sgd_sharpness.batch_size
+        comparison = getattr(found, name)
+        for optimizer in comparison.optimizers if comparison.on else ():
+            checks.one_of(f"{name}.optimizers", optimizer, comparison.train)
+    batch = found.minima.measures.sgd_sharpness.batch_size
     checks.count("minima.measures.sgd_sharpness.batch_size", batch, most=inputs)
-    readouts = found["sampling"].readouts
-    if found["posterior"].on and readouts > 1:
+    if found.posterior.on and found.sampling.readouts > 1:
         raise ValueError(
-            f"sampling.readouts: got {readouts} with posterior.on, wanted 1: the posterior's "
-            "errors are those of independent samples. Set posterior.on to False."
+            f"sampling.readouts: got {found.sampling.readouts} with posterior.on, wanted 1: the "
+            "posterior's errors are those of independent samples. Set posterior.on to False."
         )
+    return found

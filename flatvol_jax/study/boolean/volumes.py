@@ -24,15 +24,15 @@ FUNCTIONS, NNGP, WIDTH = Stage("functions", 1), Stage("nngp", 1), Stage("width",
 
 def draw_sample(work: Work) -> Draws:
     """Return the direct sample, its chunks kept in WORKDIR/samples."""
-    settings, size = work.config["sampling"], work.config["sampling"]["chunk_size"]
-    samples = settings["samples"]
+    settings = work.config.sampling
+    samples, size = settings.samples, settings.chunk_size
     work.store.bar.begin(-(-samples // size) + 1)
     draws = draw_functions(
         work.key("sample"),
         work.system.spec,
         work.system.x,
         samples,
-        readouts=settings["readouts"],
+        readouts=settings.readouts,
         chunk_size=size,
         workdir=work.store.workdir / "samples",
         progress=lambda done: work.say(f"sampling: {done:,} functions", done / size),
@@ -43,14 +43,15 @@ def draw_sample(work: Work) -> Draws:
 
 def function_table(work: Work, draws: Draws) -> dict[str, Any]:
     """Return the most frequent functions with their volumes, and how many occurred how often."""
-    settings = work.config["sampling"]
 
     def compute():
-        sample = most_frequent(draws, settings["functions"])
+        sample = most_frequent(draws, work.config.sampling.functions)
         names = ("functions", "counts", "log_volume", "standard_error", "frequencies")
         return {name: getattr(sample, name) for name in ("samples", "distinct", *names)}
 
-    return work.unit(FUNCTIONS, settings, "the most frequent functions", compute)
+    return work.unit(
+        FUNCTIONS, work.config.plain["sampling"], "the most frequent functions", compute
+    )
 
 
 def nngp_volumes(work: Work, functions: np.ndarray) -> dict[str, np.ndarray]:
@@ -67,8 +68,8 @@ def nngp_volumes(work: Work, functions: np.ndarray) -> dict[str, np.ndarray]:
             "standard_error": sampled.standard_error,
         }
 
-    settings = [work.config["sampling"], len(functions)]
-    return work.unit(NNGP, settings, "volumes by the Gaussian process", compute)
+    determined_by = [work.config.plain["sampling"], len(functions)]
+    return work.unit(NNGP, determined_by, "volumes by the Gaussian process", compute)
 
 
 def width_counts(
@@ -87,7 +88,7 @@ def width_counts(
 
         key = work.key("width", 0 if width is None else width)
         kept = {
-            "chunk_size": min(work.config["sampling"]["chunk_size"], samples),
+            "chunk_size": min(work.config.sampling.chunk_size, samples),
             "workdir": work.store.workdir / "samples",
             "progress": progress,
         }
@@ -100,8 +101,8 @@ def width_counts(
         names = ("samples", "counts", "log_volume", "standard_error")
         return {name: getattr(found, name) for name in names}
 
-    settings = [work.config["sampling"], len(functions), width, samples]
-    return work.unit(WIDTH, settings, f"width {name}", compute)
+    determined_by = [work.config.plain["sampling"], len(functions), width, samples]
+    return work.unit(WIDTH, determined_by, f"width {name}", compute)
 
 
 def function_columns(function: np.ndarray, rank: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from flatvol_jax.runtime.randomness import named_key
+from flatvol_jax.study.boolean.settings import BooleanConfig
 from flatvol_jax.study.boolean.system import BooleanSystem
 from flatvol_jax.study.engine.source_commit import source_commit
 from flatvol_jax.study.engine.store import Stage, Store
@@ -17,18 +18,18 @@ class Work:
     """A run of the experiment under way.
 
     Attributes:
-        config: plain data.
+        config: checked and typed.
         store: where units go, and how far the stage under way is.
         system: inputs and network.
     """
 
-    config: Mapping[str, Any]
+    config: BooleanConfig
     store: Store
     system: BooleanSystem
 
     def key(self, name: str, *indices: int) -> jax.Array:
         """Return the key of a part of the work."""
-        return named_key(jax.random.key(self.config["sweep"]["seed"]), name, *indices)
+        return named_key(jax.random.key(self.config.seed), name, *indices)
 
     def unit(
         self, stage: Stage, determined_by: Any, text: str, compute: Callable[[], Mapping[str, Any]]
@@ -46,7 +47,7 @@ class Work:
         """
         self.say(text)
         config, store = self.config, self.store
-        unit = stage.unit(config["hp"], config["sweep"]["seed"], stage.name, determined_by)
+        unit = stage.unit(config.plain["hp"], config.seed, stage.name, determined_by)
         row = store.get(unit, lambda: {**compute(), "meta.commit": source_commit()})
         store.bar.finished(1, text)
         row["meta.settings"] = f"{stage.version}:{unit.digest[:8]}"

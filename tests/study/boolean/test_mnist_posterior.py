@@ -12,6 +12,8 @@ from flatvol_jax.study.boolean.mnist_posterior import (
     mnist_posterior_rows,
 )
 from flatvol_jax.study.boolean.posterior_rows import function_ids
+from flatvol_jax.study.boolean.settings import MnistSettings
+from flatvol_jax.study.engine.settings import settings as settings_of
 
 KEY = jax.random.key(0)
 
@@ -20,12 +22,13 @@ def config(**changes):
     # At no learning rate: rejection sampling of the finite network's posterior.
     none = {"optimizer": "sgd", "learning_rate": 1e-12, "max_epochs": 1}
     settings = {"train_size": 2, "test_size": 3, "seeds": 3000, "train": {"none": none}}
-    return {"ensemble": 3000, "posterior_mnist": settings | changes}
+    entries = {"on": True, "optimizers": [], **settings, **changes}
+    return settings_of(MnistSettings, entries, "posterior_mnist"), 3000
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return mnist_posterior_rows(config(), "none", KEY)
+    return mnist_posterior_rows(*config(), "none", KEY)
 
 
 def test_all_functions_are_the_numbers_in_binary():
@@ -98,4 +101,4 @@ def test_rows_name_the_function_that_has_their_volume(rows):
 
 def test_too_many_functions_are_refused():
     with pytest.raises(ValueError, match="got 13, wanted at most 12"):
-        mnist_posterior_rows(config(test_size=13), "none", KEY)
+        mnist_posterior_rows(*config(test_size=13), "none", KEY)

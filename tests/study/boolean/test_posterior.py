@@ -9,6 +9,8 @@ from flatvol_jax.sampling import draw_functions
 from flatvol_jax.study.boolean.posterior import boolean_posterior_rows
 from flatvol_jax.study.boolean.posterior_rows import function_ids
 from flatvol_jax.study.boolean.posterior_targets import train_rows
+from flatvol_jax.study.boolean.settings import PosteriorSettings
+from flatvol_jax.study.engine.settings import settings as settings_of
 
 SPEC = FCN((12,), 1.0, 0.3)
 X = data.load("boolean7").x[:16, 3:]  # the cube of four bits
@@ -28,7 +30,8 @@ def config(**changes):
         "least_matching": 100,
         "train": {"none": none, "adam": adam},
     }
-    return {"ensemble": 3000, "posterior": settings | changes}
+    entries = {"on": True, "targets": [], "optimizers": [], **settings, **changes}
+    return settings_of(PosteriorSettings, entries, "posterior"), 3000
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,7 @@ def split(rows):
 
 @pytest.fixture(scope="module")
 def rejection(draws, kernel):
-    return split(boolean_posterior_rows(config(), draws, X, SPEC, kernel, "rank_0", "none", KEY))
+    return split(boolean_posterior_rows(*config(), draws, X, SPEC, kernel, "rank_0", "none", KEY))
 
 
 def test_rejection_sampling_is_bayesian(rejection):
@@ -97,7 +100,7 @@ def test_wide_networks_have_the_posterior_of_the_gaussian_process(kernel):
     spec = FCN((512,), SPEC.sigma_w, SPEC.sigma_b)
     wide = draw_functions(jax.random.key(2), spec, X, 50_000)
     rows, summary = split(
-        boolean_posterior_rows(config(seeds=100), wide, X, spec, kernel, "rank_0", "none", KEY)
+        boolean_posterior_rows(*config(seeds=100), wide, X, spec, kernel, "rank_0", "none", KEY)
     )
     for row in rows[:8]:
         error = np.hypot(row["measure.log_p_bayes.direct.se"], row["measure.log_p_bayes.nngp.se"])
@@ -110,31 +113,31 @@ def test_wide_networks_have_the_posterior_of_the_gaussian_process(kernel):
 def test_all_functions_that_an_optimizer_found_are_counted(draws, kernel):
     shares = []
     few = config(seeds=40, functions=80)
-    rows, summary = split(
-        boolean_posterior_rows(few, draws, X, SPEC, kernel, "first_bit", "adam", KEY, shares.append)
-    )
+    chosen = *few, draws, X, SPEC, kernel, "first_bit", "adam", KEY
+    rows, summary = split(boolean_posterior_rows(*chosen, shares.append))
     assert shares[-1] == 1
     assert summary["meta.zero_error"] == 40
     assert sum(row["measure.count"] for row in rows) == 40
     assert summary["meta.distinct"] == sum(row["measure.count"] > 0 for row in rows)
     assert summary["hp.train.optimizer"] == rows[0]["hp.train.optimizer"] == "adam"
     labels = np.where(X[:, 0] == 1, 1, -1)
-    chosen = train_rows(KEY, 16, 8)
+    seen = train_rows(KEY, 16, 8)
     identities = [int(row["function.id"], 16) for row in rows]
-    bits = np.array([[identity >> int(i) & 1 for i in chosen] for identity in identities])
-    assert (bits == (labels[chosen] == 1)).all()
-    again = boolean_posterior_rows(few, draws, X, SPEC, kernel, "first_bit", "adam", KEY)
+    bits = np.array([[identity >> int(i) & 1 for i in seen] for identity in identities])
+    assert (bits == (labels[seen] == 1)).all()
+    again = boolean_posterior_rows(*chosen)
     np.testing.assert_equal([*rows, summary], again)
 
 
 def test_too_few_direct_samples_are_refused_with_p_of_s(draws, kernel):
+    system = draws, X, SPEC, kernel
     for changes in ({"least_probability": 0.9}, {"least_matching": 10**6}):
         with pytest.raises(ValueError, match=r"P\(S\) = 0\.\d+; wanted .* smaller train_size"):
-            boolean_posterior_rows(config(**changes), draws, X, SPEC, kernel, "rank_0", "none", KEY)
+            boolean_posterior_rows(*config(**changes), *system, "rank_0", "none", KEY)
 
 
 def test_dependent_samples_are_refused(draws, kernel):
     with pytest.raises(ValueError, match="readouts = 1"):
         boolean_posterior_rows(
-            config(), draws._replace(readouts=4), X, SPEC, kernel, "rank_0", "none", KEY
+            *config(), draws._replace(readouts=4), X, SPEC, kernel, "rank_0", "none", KEY
         )

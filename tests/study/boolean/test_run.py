@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import itertools
 import json
 
@@ -15,6 +16,7 @@ from flatvol_jax.study import load_records
 from flatvol_jax.study.boolean import minima as boolean_minima
 from flatvol_jax.study.boolean.minima import find_minima, minima_columns
 from flatvol_jax.study.boolean.run import run_boolean
+from flatvol_jax.study.boolean.settings import boolean_config
 from flatvol_jax.study.boolean.summary import boolean_summary, complement_test, constants_share
 from flatvol_jax.study.boolean.system import make_system
 
@@ -30,6 +32,10 @@ def small():
     config["posterior"].update(train_size=4, seeds=20, optimizers=("sgd",))
     config["minima"]["measures"]["sgd_sharpness"]["batch_size"] = 8
     return config
+
+
+def minima_settings(config):
+    return boolean_config(config, 8).minima
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +161,11 @@ def test_columns_are_means_over_the_minima_with_their_spread():
 
 
 def test_minima_are_measured_as_by_the_public_calls(tmp_path):
-    system, settings = make_system(small()), {**small()["minima"], "overtrain": [0, 5]}
+    system, settings = make_system(small()), minima_settings(small())
+    one = dataclasses.replace(settings, networks=1)
     function = np.where(system.x[:, 0] > 0, 1, -1)
     found = find_minima(jax.random.key(0), system, function, settings, tmp_path)
-    again = find_minima(jax.random.key(0), system, function, settings | {"networks": 1}, tmp_path)
+    again = find_minima(jax.random.key(0), system, function, one, tmp_path)
     for name in found:
         np.testing.assert_array_equal(found[name][:1], again[name])
     assert (found["hessian"] > 0).all()
@@ -169,7 +176,9 @@ def test_a_function_that_is_not_learned_has_no_minimum(tmp_path):
     config = small()
     config["minima"]["train"]["max_epochs"] = 1
     parity = np.where(make_system(config).x.sum(axis=1) % 2, 1, -1)
-    found = find_minima(jax.random.key(0), make_system(config), parity, config["minima"], tmp_path)
+    found = find_minima(
+        jax.random.key(0), make_system(config), parity, minima_settings(config), tmp_path
+    )
     assert (found["epochs"] == -1).all()
     row = minima_columns(found, 0)
     assert row["measure.minima"] == 0
