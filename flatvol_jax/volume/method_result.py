@@ -1,4 +1,4 @@
-"""EP's run on a labelling -> the result of a method: EP, its correction, or the sampling estimate."""
+"""EP's run on a labelling -> the result of a method: EP, its correction, a sampling estimate."""
 
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ METHODS = ("ep", "ep_corrected", "certified")
 
 
 class Options(NamedTuple):
-    """What `log_volume` takes beside kernel and labels, checked; its docstring says what each is."""
+    """Checked options of `log_volume`, which says what each is."""
 
     method: str
     proposal: str
