@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import inspect
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from flax.nnx.bridge import ToLinen
 from jax import Array
 
 from flatvol_jax.models.evaluation_check import check_evaluation
+from flatvol_jax.models.functions import numbers, printed
 from flatvol_jax.models.labels import checked_outputs, logits
 from flatvol_jax.models.modes import (
     changes_its_state,
@@ -24,13 +24,12 @@ from flatvol_jax.models.modes import (
     interceptor,
     mode_arguments,
 )
-from flatvol_jax.models.spec import Params, State, without_one_output
+from flatvol_jax.models.spec import Params, State, UnknownLayers, without_one_output
 from flatvol_jax.runtime import checks
-from flatvol_jax.runtime.precision import jax_config
 
 
 @dataclasses.dataclass(frozen=True)
-class FlaxModel:
+class FlaxModel(UnknownLayers):
     """Wrap a `flax.linen.Module` so that all of this library measures it.
 
     Parameters are the module's "params" collection. The other collections (BatchNorm's running
@@ -129,7 +128,7 @@ class FlaxModel:
 
     def apply(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Return the outputs, (n,), of C classes (n, C); of one the module may give (n, 1)."""
-        x = _numbers(x)
+        x = numbers(x)
         found = self._evaluated(self._with_state(params, x, state), x)
         outputs = logits(found, x, self.outputs, "module: got")
         self._check(x, "apply")
@@ -141,7 +140,7 @@ class FlaxModel:
         """Return the outputs, (n,) or (n, C), in training mode and the state after it."""
         if not state:
             return self.apply(params, x, state), state
-        x = _numbers(x)
+        x = numbers(x)
         try:
             output, moved = self._train(params, state, x, mask)
         except InvalidRngError as error:
@@ -150,7 +149,7 @@ class FlaxModel:
 
     def features(self, params: Params, x: Array, state: State | None = None) -> Array:
         """Return the activations at `features`, flattened to (n, N_L)."""
-        x = _numbers(x)
+        x = numbers(x)
         name = self.features_at
         if isinstance(name, str):
             found = self._named_features(params, x, state, name)
@@ -170,25 +169,13 @@ class FlaxModel:
         """Return None: no analytic kernel is known. Use fv.monte_carlo_kernel."""
         return None
 
-    def rectified_layers(self) -> None:
-        """Return None: not known; fv.flatness.rescale takes a layer's paths."""
-        return None
-
-    def normalised_layers(self) -> None:
-        """Return None: not known; fv.flatness.rescale_normalised takes a layer's paths."""
-        return None
-
-    def prior_std(self, input_shape: tuple[int, ...]) -> None:
-        """Return None: not known."""
-        return None
-
     def describe(self) -> dict[str, Any]:
         """Return plain data that determines the network: its class, source and fields."""
         name, module = self.features_at, self.module
         return {
             "model": f"{type(module).__module__}.{type(module).__qualname__}",
             "source": _source(module.nnx_class if isinstance(module, ToLinen) else type(module)),
-            "fields": _ADDRESS.sub("", repr(module)),
+            "fields": printed(module),
             "features": name if isinstance(name, str) else _source(name),
             "sigma_w": self.sigma_w,
             "sigma_b": self.sigma_b,
@@ -285,20 +272,6 @@ def _input_dtype(spec: FlaxModel, input_shape: tuple[int, ...]) -> Any:
             raise error from None
         return jnp.int32
     return jnp.float32
-
-
-def _numbers(x: Any) -> Array:
-    """Return the inputs as an array of numbers, of the type in which they came."""
-    if isinstance(x, jax.Array):
-        return x
-    x = checks.concrete("x", x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        checks.finite("x", x)  # names text, objects, complex numbers
-        x = x if jax_config.jax_enable_x64 else checks.whole_numbers("x", x)
-    return x
-
-
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def _state(variables: dict[str, Any]) -> State:

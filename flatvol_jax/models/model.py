@@ -15,11 +15,11 @@ from flatvol_jax.models.functions import (
 )
 from flatvol_jax.models.labels import checked_outputs, logits
 from flatvol_jax.models.readout_prior import Scale, given_scale
-from flatvol_jax.models.spec import Params, State, without_one_output
+from flatvol_jax.models.spec import Params, State, UnknownLayers, without_one_output
 from flatvol_jax.runtime import checks
 
 
-class Model:
+class Model(UnknownLayers):
     """A network given by plain functions.
 
         net = fv.Model(init=init, apply=apply, features=features, sigma_w=1.0, sigma_b=0.0)
@@ -192,18 +192,6 @@ class Model:
     def kernel_layers(self) -> tuple | None:
         """Return the layers of the analytic kernel; None where there is none."""
         return self._kernel_layers
-
-    def rectified_layers(self) -> None:
-        """Return None: not known; fv.flatness.rescale takes a layer's paths."""
-        return None
-
-    def normalised_layers(self) -> None:
-        """Return None: not known; fv.flatness.rescale_normalised takes a layer's paths."""
-        return None
-
-    def prior_std(self, input_shape: tuple[int, ...]) -> None:
-        """Return None: not known."""
-        return None
 
     def describe(self) -> dict[str, Any]:
         """Return plain data that determines the network: its sources and scales."""

@@ -142,6 +142,22 @@ class Stateless:
         return ()
 
 
+class UnknownLayers:
+    """The methods of a spec of a user's own network, whose layers nobody has named."""
+
+    def rectified_layers(self) -> None:
+        """Return None: not known; fv.flatness.rescale takes a layer's paths."""
+        return None
+
+    def normalised_layers(self) -> None:
+        """Return None: not known; fv.flatness.rescale_normalised takes a layer's paths."""
+        return None
+
+    def prior_std(self, input_shape: tuple[int, ...]) -> None:
+        """Return None: not known."""
+        return None
+
+
 def checked_scales(spec: Any) -> None:
     """Make sigma_w and sigma_b of a new frozen spec floats; above 0, and at least 0."""
     for name, check in {"sigma_w": checks.positive, "sigma_b": checks.non_negative}.items():

@@ -257,11 +257,11 @@ def _matrix_volume(
                 ep = run(row[kept], jittered(jitter))
             place = first + len(results)
             clash = clashes[place]
-            if clash is None:
-                own_key = None if key is None else jax.random.fold_in(key, place)
-                result = method_result(own_key, matrix, row[kept], ep, options, jitter)
-            else:
-                result = impossible_result(clash, matrix, row[kept], ep, options)
+            own_key = None if key is None or clash else jax.random.fold_in(key, place)
+            result = method_result(own_key, matrix, row[kept], ep, options, jitter)
+            if clash is not None:
+                reason = f"inputs {clash[0]} and {clash[1]} are one, their labels two"
+                result = impossible_result(result, reason, options)
             results.append(in_output_units(result, repetitions, prior, noise))
         return results
 

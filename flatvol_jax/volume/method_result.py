@@ -7,11 +7,16 @@ import numpy as np
 from jaxtyping import Float
 
 from flatvol_jax.runtime.precision import to_host
-from flatvol_jax.volume.correction import second_order_correction
+from flatvol_jax.volume.correction import Correction, second_order_correction
 from flatvol_jax.volume.ep import EP
 from flatvol_jax.volume.posterior import gaussian_posterior
 from flatvol_jax.volume.result import LogVolume, rounding_error
-from flatvol_jax.volume.sampling import WIDEST, impossible_estimate, sampling_estimate
+from flatvol_jax.volume.sampling import (
+    WIDEST,
+    Estimate,
+    impossible_estimate,
+    sampling_estimate,
+)
 
 METHODS = ("ep", "ep_corrected", "certified")
 """What `log_volume` takes as `method`."""
@@ -37,19 +42,12 @@ def method_result(
     options: Options,
     jitter: float = 0.0,
 ) -> LogVolume:
-    """Add what the method asks for to a run of EP, on the host."""
-    value: Any = ep.log_volume
-    error: Any = np.nan
-    status: Any = "converged" if ep.converged else "not converged"
-    correction, estimate, rounding = None, None, rounding_error(ep, jitter)
-    if options.method != "ep":
-        posterior = gaussian_posterior(kernel, *ep.sites)
-        correction = second_order_correction(posterior.covariance, labels, ep.cavities)
-        value = value + correction.third
-        if ep.converged and not correction.reliable:
-            status = "correction unreliable"
-    if not rounding <= WIDEST:
-        status = "imprecise"
+    """Add what the method asks for to a run of EP, on the host; without a key no sampling."""
+    rounding = rounding_error(ep, jitter)
+    if options.method == "ep":
+        return volume_result(ep, None, None, rounding)
+    posterior, estimate = gaussian_posterior(kernel, *ep.sites), None
+    correction = second_order_correction(posterior.covariance, labels, ep.cavities)
     if options.method == "certified" and key is not None:
         estimate = sampling_estimate(
             key,
@@ -62,6 +60,23 @@ def method_result(
             options.replicates,
             rounding,
         )
+    return volume_result(ep, correction, estimate, rounding)
+
+
+def volume_result(
+    ep: EP, correction: Correction | None, estimate: Estimate | None, rounding: Any
+) -> LogVolume:
+    """Return the estimate's value where there is one, otherwise EP's, corrected; on the host."""
+    value: Any = ep.log_volume
+    error: Any = np.nan
+    status: Any = "converged" if ep.converged else "not converged"
+    if correction is not None:
+        value = value + correction.third
+        if ep.converged and not correction.reliable:
+            status = "correction unreliable"
+    if not rounding <= WIDEST:
+        status = "imprecise"
+    if estimate is not None:
         value, error, status = estimate.log_volume, estimate.standard_error, estimate.status
     sampling_error = np.nan if estimate is None else estimate.sampling_error
     return LogVolume(
@@ -88,17 +103,19 @@ def method_result(
     )
 
 
-def impossible_result(
-    clash: tuple[int, int], kernel: jax.Array, labels: np.ndarray, ep: EP, options: Options
-) -> LogVolume:
-    """Return the exact answer V(f) = 0; sites and cavities are those of the first labels."""
-    method = "ep" if options.method == "ep" else "ep_corrected"
-    rest = method_result(None, kernel, labels, ep, options._replace(method=method))
+def impossible_result(possible: LogVolume, reason: str, options: Any) -> LogVolume:
+    """Return the exact answer V(f) = 0.
+
+    Args:
+        possible: of labels without the contradiction; its sites and cavities stay.
+        reason: which inputs contradict each other.
+        options: of the method, and the sizes of an estimate.
+    """
     certified = options.method == "certified"
-    return rest._replace(
+    return possible._replace(
         log_volume=np.float64(-np.inf),
         standard_error=np.float64(0.0),
-        status=np.str_(f"impossible: inputs {clash[0]} and {clash[1]} are one, their labels two"),
+        status=np.str_(f"impossible: {reason}"),
         ep=np.float64(-np.inf),
         estimate=impossible_estimate(options.replicates, options.particles) if certified else None,
         sampling_error=np.float64(0.0),

@@ -17,6 +17,7 @@ from flatvol_jax.volume.correction import Correction, second_order_correction
 from flatvol_jax.volume.ep import EP, Cavities, Sites, expectation_propagation
 from flatvol_jax.volume.host_ep import iterated_on_host
 from flatvol_jax.volume.labellings import in_order
+from flatvol_jax.volume.method_result import impossible_result, volume_result
 from flatvol_jax.volume.multiclass import moments
 from flatvol_jax.volume.multiclass.algebra import CLASSES
 from flatvol_jax.volume.multiclass.dense import DenseClasses
@@ -41,7 +42,7 @@ from flatvol_jax.volume.multiclass.labels import (
 from flatvol_jax.volume.posterior import Posterior
 from flatvol_jax.volume.repetitions import Repetitions, signed_repetitions
 from flatvol_jax.volume.result import LogVolume
-from flatvol_jax.volume.sampling import WIDEST, Estimate, impossible_estimate
+from flatvol_jax.volume.sampling import Estimate
 
 _SMALL = 100  # differences up to which M is no dearer than C matrices
 _DENSE = 4000  # differences up to which M is taken where K is singular
@@ -115,19 +116,21 @@ def volume_of_classes(
         clash, row = clashes[place], rows[place]
         if clash is not None:
             row = possible_labels(repetitions, row, read, classes)
-        run = runner.run(row[kept], begin)
-        if clash is None:
+        run, estimate = runner.run(row[kept], begin), None
+        if clash is None and options.method == "certified":
             own_key: Any = None if key is None else jax.random.fold_in(key, place)
-            estimate = None
-            if options.method == "certified":
-                rounding = class_rounding_error(run.ep, classes, run.jitter)
-                posterior: Any = run.posterior
-                estimate = class_estimate(
-                    own_key, run.problem, run.ep, posterior, run.log_normaliser, options, rounding
-                )
-            result = _class_result(run, classes, options, estimate)
-        else:
-            result = _impossible_result(clash, run, classes, options)
+            rounding = class_rounding_error(run.ep, classes, run.jitter)
+            posterior: Any = run.posterior
+            estimate = class_estimate(
+                own_key, run.problem, run.ep, posterior, run.log_normaliser, options, rounding
+            )
+        result = _class_result(run, classes, estimate)
+        if clash is not None:
+            reason = (
+                f"inputs {clash[0]} and {clash[1]} are one, or opposite, and their labels "
+                "contradict each other"
+            )
+            result = impossible_result(result, reason, options)
         return [_in_output_units(result, repetitions, scale)]
 
     tasks = [partial(finished, place) for place in range(len(rows))]
@@ -241,67 +244,16 @@ def _increments(problem: Problem, ep: EP, mean: Any, uncertainty: np.ndarray) ->
     return moments.point_increments(problem, ep, mean, uncertainty)
 
 
-def _class_result(
-    run: ClassRun, classes: int, options: Any, estimate: Estimate | None
-) -> LogVolume:
+def _class_result(run: ClassRun, classes: int, estimate: Estimate | None) -> LogVolume:
     """Return the result in the units of correlations, on the host."""
-    problem, ep, correction = run.problem, run.ep, run.correction
-    value: Any = ep.log_volume
-    error: Any = np.nan
-    status: Any = "converged" if ep.converged else "not converged"
+    problem, ep = run.problem, run.ep
+    columns = ep._replace(
+        increments=run.increments,
+        sites=Sites(*(grid_columns(problem, leaf) for leaf in ep.sites)),
+        cavities=Cavities(*(grid_columns(problem, leaf) for leaf in ep.cavities)),
+    )
     rounding = class_rounding_error(ep, classes, run.jitter)
-    if correction is not None:
-        value = value + correction.third
-        if ep.converged and not correction.reliable:
-            status = "correction unreliable"
-    if not rounding <= WIDEST:
-        status = "imprecise"
-    if estimate is not None:
-        value, error, status = estimate.log_volume, estimate.standard_error, estimate.status
-    sampling_error = np.nan if estimate is None else estimate.sampling_error
-    sites = Sites(*(grid_columns(problem, leaf) for leaf in ep.sites))
-    cavities = Cavities(*(grid_columns(problem, leaf) for leaf in ep.cavities))
-    return LogVolume(
-        **to_host(
-            {
-                "log_volume": value,
-                "standard_error": np.float64(error),
-                "converged": ep.converged,
-                "status": np.str_(status),
-                "iterations": ep.iterations,
-                "residual": ep.residual,
-                "ep": ep.log_volume,
-                "increments": run.increments,
-                "sites": sites,
-                "cavities": cavities,
-                "correction": correction,
-                "estimate": estimate,
-                "sampling_error": np.float64(sampling_error),
-                "kernel_error": np.float64(np.nan),
-                "kernel_bias": np.float64(np.nan),
-                "rounding_error": rounding,
-            }
-        )
-    )
-
-
-def _impossible_result(
-    clash: tuple[int, int], run: ClassRun, classes: int, options: Any
-) -> LogVolume:
-    """Return the exact answer V(f) = 0; sites and cavities are those of the first labels."""
-    certified = options.method == "certified"
-    return _class_result(run, classes, options, None)._replace(
-        log_volume=np.float64(-np.inf),
-        standard_error=np.float64(0.0),
-        status=np.str_(
-            f"impossible: inputs {clash[0]} and {clash[1]} are one, or opposite, and their labels "
-            "contradict each other"
-        ),
-        ep=np.float64(-np.inf),
-        estimate=impossible_estimate(options.replicates, options.particles) if certified else None,
-        sampling_error=np.float64(0.0),
-        rounding_error=np.float64(0.0),
-    )
+    return volume_result(columns, run.correction, estimate, rounding)
 
 
 def _in_output_units(result: LogVolume, repetitions: Repetitions, scale: np.ndarray) -> LogVolume:
