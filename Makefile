@@ -1,4 +1,4 @@
-# make install | sweep | reproduce | docs | test | lint        PYTHON=python3.11 chooses the interpreter
+# make install | sweep | reproduce | docs | test | test-all | lint        PYTHON=python3.11 chooses the interpreter
 #
 # make reproduce                                  the page of the records in results/, nothing run
 # make reproduce SCALE=smoke WORKDIR=runs/smoke   everything anew, small
@@ -11,7 +11,7 @@ SCALE ?= cpu
 WORKDIR ?= results
 RUN ?= $(if $(filter results,$(WORKDIR)),--norun,--run)
 
-.PHONY: install sweep reproduce docs test lint
+.PHONY: install sweep reproduce docs test test-all lint
 install: $(STAMP)
 
 # neural-tangents declares TensorFlow, which nothing here uses: hence --no-deps.
@@ -28,8 +28,14 @@ reproduce: install
 	$(BIN)/python -m experiments.reproduce --scale=$(SCALE) --workdir=$(WORKDIR) $(RUN)
 
 # A file of tests goes to one process, and each process keeps to one thread of linear algebra.
+PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+
 test: install lint docs
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(PYTEST)
+
+# With the tutorials, the cells of the pages in docs/, and the committed records: what CI runs.
+test-all: install lint docs
+	$(PYTEST) -m "not slow"
 
 # The site in site/, with the API reference; a warning is an error.
 docs: install

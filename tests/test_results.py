@@ -15,6 +15,8 @@ from flatvol_jax.study import load_records
 from flatvol_jax.study.engine.record_files import read_rows, record_files
 from flatvol_jax.study.engine.records import load_sweeps
 
+pytestmark = pytest.mark.results
+
 ROOT = Path(__file__).parents[1]
 BOOLEAN = ROOT / "results" / "boolean"
 TEMPORAL = sorted((ROOT / "results").glob("temporal_*"))

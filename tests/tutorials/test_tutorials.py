@@ -27,6 +27,7 @@ def as_a_user_runs_it(*arguments, folder, **more):
     )
 
 
+@pytest.mark.tutorial
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_it_runs_and_its_own_assertions_hold(path):
     done = as_a_user_runs_it(path.name, folder=path.parent)
@@ -34,6 +35,7 @@ def test_it_runs_and_its_own_assertions_hold(path):
     assert done.stdout
 
 
+@pytest.mark.tutorial
 @pytest.mark.parametrize("path", OF_THE_REPOSITORY, ids=lambda path: path.stem)
 @pytest.mark.parametrize("opened", ["notebook", "script from the repository"])
 def test_what_it_imports_is_found(path, opened):

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
 import scipy.stats
 
 from flatvol_jax.study import load_records
 from flatvol_jax.study.boolean.summary import complement_test, constants_share
+
+pytestmark = pytest.mark.results
 
 BOOLEAN = Path(__file__).parents[3] / "results" / "boolean"
 
