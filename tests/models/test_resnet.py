@@ -13,7 +13,8 @@ import flatvol_jax as fv
 from flatvol_jax.models import Spec, parameter_shapes
 
 SHAPE = (8, 8, 3)
-SPEC = fv.ResNet(18, "cifar", width=4, sigma_b=0.5, image_shape=SHAPE)
+SPEC = fv.ResNet(18, "cifar", width=4, sigma_b=0.5, image_shape=SHAPE, momentum=0.7)
+APPLY, TRAIN = jax.jit(SPEC.apply), jax.jit(SPEC.train_apply)  # compiled once a shape for all tests
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +130,9 @@ def test_at_initialisation_batch_norm_divides_by_the_root_of_one_plus_epsilon(im
     )
     jax.tree.map(np.testing.assert_array_equal, state, identity)
     x = images.astype(np.float32)
-    apply = jax.jit(SPEC.apply)
-    outputs = np.asarray(apply(params, x))
+    outputs = np.asarray(APPLY(params, x))
     # The default state is a constant that the compiler folds: another program, other rounding.
-    np.testing.assert_allclose(apply(params, x, state), outputs, rtol=1e-5)
+    np.testing.assert_allclose(APPLY(params, x, state), outputs, rtol=1e-5)
     # The same network without normalisation: mean 0, variance 1 and epsilon 0.
     plain, _ = written_out(18, "cifar", params, state["batch_stats"], images, epsilon=0.0)
     np.testing.assert_allclose(outputs, plain, rtol=2e-4)
@@ -141,16 +141,16 @@ def test_at_initialisation_batch_norm_divides_by_the_root_of_one_plus_epsilon(im
 def test_a_row_sees_no_other_row_in_inference_mode_and_the_state_moves_it(images):
     params, state = moved()
     with jax.enable_x64(True):
-        apply = jax.jit(SPEC.apply)
-        outputs = apply(params, images, state)
-        np.testing.assert_allclose(apply(params, images[:1], state), outputs[:1], rtol=1e-12)
-        assert np.abs(outputs - apply(params, images)).min() > 1e-3
+        outputs = APPLY(params, images, state)
+        np.testing.assert_allclose(APPLY(params, images[:1], state), outputs[:1], rtol=1e-12)
+        start = SPEC.init_state(SHAPE)
+        assert np.abs(outputs - APPLY(params, images, start)).min() > 1e-3
 
 
 def test_rows_are_images_of_the_shape_given(images):
     params, state = moved()
     with jax.enable_x64(True):
-        outputs = [jax.jit(SPEC.apply)(params, x, state) for x in (images, images.reshape(6, -1))]
+        outputs = [APPLY(params, x, state) for x in (images, images.reshape(6, -1))]
     np.testing.assert_array_equal(*outputs)
     assert parameter_shapes(SPEC, (192,)) == parameter_shapes(SPEC, SHAPE)
 
@@ -160,10 +160,9 @@ def test_masked_rows_enter_no_statistics(images):
     padded = np.concatenate([images, 100 * images[:2]])[[6, 0, 1, 2, 7, 3, 4, 5]]
     mask = np.array([False, True, True, True, False, True, True, True])
     with jax.enable_x64(True):
-        train = jax.jit(SPEC.train_apply)
-        outputs, after = train(params, state, padded, mask)
-        wanted, wanted_after = train(params, state, images)
-        _, unmasked = train(params, state, padded, np.ones(8, bool))
+        outputs, after = TRAIN(params, state, padded, mask)
+        wanted, wanted_after = TRAIN(params, state, images)
+        _, unmasked = TRAIN(params, state, padded, np.ones(8, bool))
         after, wanted_after, unmasked = jax.tree.map(np.asarray, (after, wanted_after, unmasked))
     np.testing.assert_allclose(outputs[mask], wanted, rtol=1e-9)
     close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
@@ -173,10 +172,9 @@ def test_masked_rows_enter_no_statistics(images):
 
 
 def test_running_statistics_keep_momentum_of_themselves(images):
-    spec = fv.ResNet(18, "cifar", width=4, momentum=0.7)
     params, state = moved()
     with jax.enable_x64(True):
-        outputs, after = jax.jit(spec.train_apply)(params, state, images)
+        outputs, after = TRAIN(params, state, images)
     assert outputs.shape == (6,)
     assert jax.tree.structure(after) == jax.tree.structure(state)
     z = convolution(images, params["stem"]["conv"]["kernel"], 1)
@@ -186,11 +184,12 @@ def test_running_statistics_keep_momentum_of_themselves(images):
 
 
 def test_the_outputs_of_training_are_those_of_the_statistics_of_the_batch(images):
-    spec = fv.ResNet(18, "cifar", width=4, momentum=0.0)  # the state becomes the batch's
     params, state = moved()
     with jax.enable_x64(True):
-        outputs, batch = jax.jit(spec.train_apply)(params, state, images)
-        batch = jax.tree.map(np.asarray, batch["batch_stats"])
+        outputs, after = TRAIN(params, state, images)
+        # What the new state has of the batch, beside 0.7 of the old.
+        batch = jax.tree.map(lambda new, old: (np.asarray(new) - 0.7 * old) / 0.3, after, state)
+        batch = batch["batch_stats"]
     wanted, _ = written_out(18, "cifar", params, batch, images)
     np.testing.assert_allclose(outputs, wanted, rtol=1e-9)
 
@@ -199,17 +198,16 @@ def test_the_scale_before_each_batch_norm_is_forgotten_with_the_statistics(image
     params, state = moved()
     rng = np.random.default_rng(2)
     with jax.enable_x64(True):
-        apply = jax.jit(SPEC.apply)
-        outputs = apply(params, images, state)
+        outputs = APPLY(params, images, state)
         scaled = params, state
         for layer in SPEC.normalised_layers():
             one = fv.flatness.rescale_normalised(params, state, *layer[:3], 0.3, layer.epsilon)
-            np.testing.assert_allclose(apply(one[0], images, one[1]), outputs, rtol=1e-9)
-            assert np.abs(apply(one[0], images, state) / outputs - 1).max() > 1e-3
+            np.testing.assert_allclose(APPLY(one[0], images, one[1]), outputs, rtol=1e-9)
+            assert np.abs(APPLY(one[0], images, state) / outputs - 1).max() > 1e-3
             units = _units(params, layer.incoming[0])
             alpha = 10 ** rng.uniform(-1, 1, units)
             scaled = fv.flatness.rescale_normalised(*scaled, *layer[:3], alpha, layer.epsilon)
-        np.testing.assert_allclose(apply(scaled[0], images, scaled[1]), outputs, rtol=1e-9)
+        np.testing.assert_allclose(APPLY(scaled[0], images, scaled[1]), outputs, rtol=1e-9)
     same = jax.tree.map(np.array_equal, params, scaled[0])
     kept = {path[-1].key for path, equal in tree_flatten_with_path(same)[0] if equal}
     assert kept == {"scale", "bias", "kernel"}

@@ -67,7 +67,8 @@ def stored(state):
 def test_the_epochs_are_those_of_the_ensemble(optimizer):
     settings = settings_of(optimizer)
     _, epochs = advance(begin(settings), 20, settings)
-    for last in (1, 7, 20):  # an ensemble that stops there, or at zero error before
+    # An ensemble that stops there, or at zero error before.
+    for last in (1, 7, 20) if optimizer == "sgd" else (20,):
         short = TrainSettings(
             optimizer=optimizer, batch_size=settings.batch_size, loss="mean", max_epochs=last
         )
@@ -103,16 +104,16 @@ def test_it_goes_on_beyond_zero_error_as_the_snapshots_do():
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "entropy_sgd"])
 def test_a_stored_trajectory_goes_on_to_the_same_bits(optimizer):
     settings = settings_of(optimizer)
-    end, whole = advance(begin(settings), 12, settings)
+    end, whole = advance(begin(settings), 20, settings)
     state, parts = stored(begin(settings)), []
-    for epochs in (5, 4, 3):
-        state, part = advance(state, epochs, settings)
+    for _ in range(4):
+        state, part = advance(state, 5, settings)
         state = stored(state)
         parts.append(part)
     assert_same_bits(state, end)
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *parts)
     assert_same_bits(joined, whole)
-    assert end.epoch.tolist() == [12] * 3
+    assert end.epoch.tolist() == [20] * 3
 
 
 def test_batch_statistics_go_on_too():
