@@ -10,18 +10,11 @@ import numpy as np
 from jax import Array
 
 from flatvol_jax.models.labels import checked_outputs
-from flatvol_jax.models.spec import (
-    Params,
-    State,
-    Stateless,
-    UnknownLayers,
-    checked_scales,
-    without_one_output,
-)
+from flatvol_jax.models.spec import Params, State, Stateless, checked_scales, without_one_output
 
 
 @dataclasses.dataclass(frozen=True)
-class StaxModel(Stateless, UnknownLayers):
+class StaxModel(Stateless):
     """Hidden layers of neural_tangents.stax, and a readout to one or C outputs on top of them.
 
     The readout has weights from N(0, sigma_w²/N_L) and a bias from N(0, sigma_b²); the N_L
@@ -92,6 +85,14 @@ class StaxModel(Stateless, UnknownLayers):
     def kernel_layers(self) -> tuple[tuple, ...]:
         """Return the hidden layers as one entry, then the readout."""
         return ("stax", *self.network), ("dense", self.sigma_w, self.sigma_b)
+
+    def rectified_layers(self) -> None:
+        """Return None: not known; fv.flatness.rescale takes a layer's paths."""
+        return None
+
+    def prior_std(self, input_shape: tuple[int, ...]) -> None:
+        """Return None: not known."""
+        return None
 
     def describe(self) -> dict[str, Any]:
         """Return plain data; the name stands for the network."""

@@ -55,7 +55,7 @@ def test_it_is_that_of_neural_tangents_with_the_same_key(inputs, name):
     assert kernel.flags.c_contiguous
 
 
-@pytest.mark.parametrize("block", [1, 2, 7, 1000])
+@pytest.mark.parametrize("block", [1, 7, 1000])
 def test_the_block_changes_rounding_only(inputs, block):
     spec = SPECS["fcn"]
     kernel = fv.monte_carlo_kernel(KEY, spec, inputs, 37, block=block)
@@ -77,12 +77,11 @@ def fresh_programs():
     monte_carlo_features._program.cache_clear()
 
 
-@pytest.mark.parametrize("rows", [1, 7])
-def test_batches_of_inputs_change_rounding_only(inputs, monkeypatch, fresh_programs, rows):
+@pytest.mark.parametrize(("name", "rows"), [("fcn", 1), ("fcn", 7), ("cnn", 7)])
+def test_batches_of_inputs_change_rounding_only(inputs, monkeypatch, fresh_programs, name, rows):
     monkeypatch.setattr(monte_carlo_features, "_ROWS", rows)
-    for spec in (SPECS["fcn"], SPECS["cnn"]):
-        kernel = fv.monte_carlo_kernel(KEY, spec, inputs, 5)
-        np.testing.assert_allclose(kernel, by_neural_tangents(KEY, spec, inputs, 5), rtol=1e-6)
+    kernel = fv.monte_carlo_kernel(KEY, SPECS[name], inputs, 5)
+    np.testing.assert_allclose(kernel, by_neural_tangents(KEY, SPECS[name], inputs, 5), rtol=1e-6)
 
 
 def test_batches_keep_activations_within_the_budget(monkeypatch, fresh_programs):
@@ -104,10 +103,9 @@ def z_scores(kernel, error, wanted):
     return (kernel - wanted)[upper] / error[upper]
 
 
-@pytest.mark.parametrize("width", [3, 5])
-def test_one_narrow_hidden_layer_has_the_analytic_kernel(inputs, width):
+def test_one_narrow_hidden_layer_has_the_analytic_kernel(inputs):
     # Given x its units are independent and exactly Gaussian, whatever their number.
-    spec, x = fv.FCN((width,), sigma_w=1.2, sigma_b=0.4), inputs[:6]
+    spec, x = fv.FCN((3,), sigma_w=1.2, sigma_b=0.4), inputs[:6]
     found = monte_carlo_estimate(KEY, spec, x, 4000, groups=50)
     assert found.relative_error < 0.02
     assert np.abs(z_scores(found.kernel, found.standard_error, fv.nngp_kernel(spec, x))).max() < 4
@@ -158,15 +156,15 @@ def by_hand(spec, x, keys):
 
 
 def test_groups_are_kernels_of_their_own_samples_and_the_kernel_their_mean(inputs):
-    spec, keys = SPECS["fcn"], sample_keys(KEY, 17)
-    found = monte_carlo_estimate(KEY, spec, inputs, 17, groups=3)
-    np.testing.assert_array_equal(found.group_samples, [6, 6, 5])
+    spec, keys = SPECS["fcn"], sample_keys(KEY, 8)
+    found = monte_carlo_estimate(KEY, spec, inputs, 8, groups=3)
+    np.testing.assert_array_equal(found.group_samples, [3, 3, 2])
     for group, kernel in enumerate(found.group_kernels):
         np.testing.assert_allclose(kernel, by_hand(spec, inputs, keys[group::3]), rtol=1e-6)
         np.testing.assert_array_equal(kernel, kernel.T)
     mean = np.average(found.group_kernels, axis=0, weights=found.group_samples)
     np.testing.assert_allclose(found.kernel, mean, rtol=1e-14)
-    whole = fv.monte_carlo_kernel(KEY, spec, inputs, 17)
+    whole = fv.monte_carlo_kernel(KEY, spec, inputs, 8)
     np.testing.assert_allclose(found.kernel, whole, rtol=1e-14)
 
 

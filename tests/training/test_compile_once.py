@@ -76,7 +76,7 @@ def train(name, draw, attack_sizes, optimizer="sgd", overtrain=()):
     [
         ("fcn", {}),
         ("batch_norm", {"optimizer": "entropy_sgd", "overtrain": (1,)}),
-        ("resnet", {}),
+        pytest.param("resnet", {}, marks=pytest.mark.slow),  # as batch_norm, with more layers
     ],
 )
 def test_training_is_compiled_once_for_all_attack_sizes_seeds_and_draws(name, options):

@@ -107,7 +107,7 @@ def _width_rows(work: Work, table: Mapping[str, Any]) -> list[dict[str, Any]]:
     functions = table["functions"][: settings.functions]
     own = work.system.spec.width[0]
     work.store.bar.begin(len(settings.samples))
-    found = {own: table}
+    found: dict[int | None, Mapping[str, Any]] = {own: table}
     for width, samples in settings.samples:
         found[width] = volumes.width_counts(work, functions, width, samples)
     return [
