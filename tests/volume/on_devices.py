@@ -45,7 +45,7 @@ def volumes(found, folder):
     sharded_inputs.shard_kernel = partial(shard_kernel, block=8)
     labels = np.load(folder / "labels.npy")
     kernel = np.load(folder / "kernel.npy", mmap_mode="r")
-    for count, link in ((1, "heaviside"), (3, "heaviside"), (4, "heaviside"), (4, "probit")):
+    for count, link in ((3, "heaviside"), (4, "heaviside"), (4, "probit")):
         mesh = jax.sharding.Mesh(np.array(jax.devices()[:count]), "rows")
         counts = []
         with jax.set_mesh(mesh_of(2)):  # the caller's, of other devices

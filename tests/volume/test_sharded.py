@@ -90,7 +90,7 @@ def test_a_device_holds_its_part_of_two_matrices(found):
 
 @pytest.mark.parametrize(
     ("count", "link"),
-    [(1, "heaviside"), (3, "heaviside"), (4, "heaviside"), (4, "probit")],
+    [(3, "heaviside"), (4, "heaviside"), (4, "probit")],
 )
 def test_log_volume_is_that_of_one_device(found, count, link):
     wanted = one_device(link)
