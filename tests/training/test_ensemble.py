@@ -277,7 +277,7 @@ def test_entropy_sgd_is_evaluated_where_it_counts():
     assert result.epochs[0] > 0
     assert result.loss[0, 5] != result.loss[0, 4]
     assert_same_bits(
-        member(result, 1), member(train(KEYS[[1, 4, 5, 3]], [0, 2, 4, 6], settings), 0)
+        member(result, 1), member(train(KEYS[np.array([1, 4, 5, 3])], [0, 2, 4, 6], settings), 0)
     )
     for i, attack_size in enumerate([0, 0, 0, 10]):
         wrong = (np.asarray(SPEC.apply(member(result.params, i), X)) > 0) != (Y > 0)

@@ -21,9 +21,9 @@ KEY = jax.random.key(0)
 def config(**changes):
     # At no learning rate: rejection sampling of the finite network's posterior.
     none = {"optimizer": "sgd", "learning_rate": 1e-12, "max_epochs": 1}
-    settings = {"train_size": 2, "test_size": 3, "seeds": 1000, "train": {"none": none}}
+    settings = {"train_size": 2, "test_size": 3, "seeds": 3000, "train": {"none": none}}
     entries = {"on": True, "optimizers": [], **settings, **changes}
-    return settings_of(MnistSettings, entries, "posterior_mnist"), 1000
+    return settings_of(MnistSettings, entries, "posterior_mnist"), 3000
 
 
 @pytest.fixture(scope="module")
