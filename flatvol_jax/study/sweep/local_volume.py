@@ -18,7 +18,7 @@ LOOK = scatter.Look(ticks=5)
 
 
 class Cell(NamedTuple):
-    """A panel: x against the accuracy (y None), or log V(f) on the x axis against a measure."""
+    """A panel: x against the error (y None), or log V(f) on the x axis against a measure."""
 
     runs: pd.DataFrame
     x: col.Column
@@ -26,7 +26,7 @@ class Cell(NamedTuple):
 
 
 def local_volume_figure(frame: pd.DataFrame) -> Figure | None:
-    """Draw every volume-like measure against the accuracy, and the local ones against log V(f).
+    """Draw every volume-like measure against the error, and the local ones against log V(f).
 
     All panels of an optimizer show the same networks: those usable for every measure that any
     run is usable for. The line above the panels says how many they are and why the others are
@@ -68,8 +68,7 @@ def local_volume_figure(frame: pd.DataFrame) -> Figure | None:
 
 
 def _draw(axis: Axes, cell: Cell, frame: pd.DataFrame) -> None:
-    other = "the error" if cell.y is None else "log V(f)"
-    heading, norm = scatter.heading_of(cell.runs, other), scatter.attack_size_norm(frame)
+    heading, norm = scatter.heading_of(cell.runs), scatter.attack_size_norm(frame)
     scatter.draw_panel(
         axis, cell.runs, cell.x, cell.y, heading=heading, norm=norm, look=LOOK, bars=True
     )
