@@ -49,9 +49,8 @@ def decision_lines(claims: pd.DataFrame, scale: str | None) -> list[str]:
         name = OPTIMIZERS.get(str(optimizer), str(optimizer))
         missing = _missing(found, scale)
         if missing:
-            lines.append(
-                f"{name}: this run decides no claim ({missing}); it shows what the numbers look like."
-            )
+            shows = "it shows what the numbers look like"
+            lines.append(f"{name}: this run decides no claim ({missing}); {shows}.")
             continue
         able = [text for reading in READINGS if (text := _decidable(found, reading))]
         open_claims = [text for reading in READINGS for text in _undecided(found, reading)]
@@ -114,7 +113,7 @@ def _draws(found: Mapping[Column, Row]) -> int:
 def _answer(found: Mapping[Column, Row], scale: str | None) -> str:
     if missing := _missing(found, scale):
         numbers = [_numbers(found, reading) for reading in READINGS]
-        return f"nothing is decided ({missing}); the correlations with the error are {joined(numbers)}."
+        return f"nothing is decided ({missing}); ρ with the error is {joined(numbers)}."
     return f"{'; '.join(_clause(found, reading) for reading in READINGS)}."
 
 

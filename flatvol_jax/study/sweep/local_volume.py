@@ -29,7 +29,7 @@ def local_volume_figure(frame: pd.DataFrame) -> Figure | None:
     """Draw every volume-like measure against the error, and the local ones against log V(f).
 
     All panels of an optimizer show the same networks: those usable for every measure that any
-    run is usable for. The line above the panels says how many they are and why the others are
+    run is usable for. The line below the panels says how many they are and why the others are
     not there. Bars are one standard error where the records have one.
 
     Args:
@@ -63,7 +63,7 @@ def local_volume_figure(frame: pd.DataFrame) -> Figure | None:
         for axis in axes[len(cells) :]:
             axis.remove()
         scatter.colour_bar(figure, axes[: len(cells)].tolist(), frame)
-        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=7)
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7)
     return figure
 
 
