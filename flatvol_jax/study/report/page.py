@@ -20,6 +20,7 @@ FILTERS = (
     *("p_value", "percent", "duration", "cell"),
 )
 CLOUD = 50  # so many points are smaller as a picture
+LEAST_PIXELS = 86  # an inch of a figure of several panels, so that its words can be read
 
 
 def write_page(
@@ -90,13 +91,18 @@ def inline_figure(figure: Figure, prefix: str, label: str) -> markupsafe.Markup:
     svg = compact_svg.compact_svg(scatter.svg_text(figure, transparent=True, text=True))
     for artist in clouds:  # the figure is as it was
         artist.set_rasterized(False)
-    return inline_svg(svg, prefix, label)
+    wide = figure.get_figwidth() > style.COLUMN_WIDTH
+    return inline_svg(svg, prefix, label, LEAST_PIXELS * figure.get_figwidth() if wide else 0)
 
 
-def inline_svg(svg: str, prefix: str, label: str) -> markupsafe.Markup:
-    """Return SVG for the middle of a page: its own ids, ink of the page's colour, no fixed size."""
+def inline_svg(svg: str, prefix: str, label: str, least: float = 0) -> markupsafe.Markup:
+    """Return SVG for the middle of a page: its own ids, ink of the page's colour, no fixed size.
+
+    It is at least `least` pixels wide: what holds it scrolls where the page is narrower.
+    """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     svg = svg.replace(style.INK, "currentColor").replace(style.GRID, "var(--grid)")
     label = markupsafe.escape(label)
-    return markupsafe.Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
+    width = f' style="min-width: {least:.0f}px"' if least else ""
+    return markupsafe.Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"{width}', 1))

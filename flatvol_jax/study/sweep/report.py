@@ -113,6 +113,6 @@ def _panels(frame: pd.DataFrame) -> Iterator[tuple[Markup, str]]:
         for x in scatter.PANELS:
             figure = scatter.panel_figure(runs, x)
             label = f"{optimizer}: {x.axis_label} against the error"
-            svg = page.inline_figure(figure, f"panel-{optimizer}-{x.family}{x.sign:+d}", label)
+            svg = page.inline_figure(figure, page.slug(f"panel {optimizer} {x.label}"), label)
             places = network_points.network_places(figure, frame, runs, x)
             yield svg, json.dumps(places, separators=(",", ":"))
