@@ -44,16 +44,19 @@ function measured(frame) {
   const cloud = page.querySelector("[data-points]"), pointed = {};
   if (cloud) {
     const [across, down] = JSON.parse(cloud.dataset.points)[0], svg = cloud.querySelector("svg");
-    const box = svg.getBoundingClientRect();
-    const at = {clientX: box.x + across / 1e4 * box.width, clientY: box.y + down / 1e4 * box.height, bubbles: true};
-    svg.dispatchEvent(new view.PointerEvent("pointermove", at));
+    const send = (name) => {
+      svg.scrollIntoView({block: "center"});
+      const box = svg.getBoundingClientRect();
+      const clientX = box.x + across / 1e4 * box.width, clientY = box.y + down / 1e4 * box.height;
+      svg.dispatchEvent(new view.PointerEvent(name, {clientX, clientY, bubbles: true}));
+    };
+    send("pointermove");
     pointed.tip = page.getElementById("tip").hidden ? "" : page.getElementById("tip").textContent;
-    svg.dispatchEvent(new view.PointerEvent("click", at));
+    send("click");
     const card = page.getElementById("network");
     pointed.card = card.open ? [...card.querySelectorAll("tr")].map((row) => [...row.cells].map((cell) => cell.textContent)) : [];
     const edges = card.getBoundingClientRect();
     if (card.open && (edges.left < 0 || edges.right > width)) faults.push(`the card: ${edges.left} to ${edges.right}`);
-    svg.dispatchEvent(new view.PointerEvent("pointerleave", {}));
   }
   return {faults: [...new Set(faults)], dark: light(paper) < 0.2, pointed,
           links: [...page.querySelectorAll("nav.side a")].map((link) => link.hash)};

@@ -6,7 +6,15 @@ from scipy.stats import chi2
 
 from flatvol_jax.study.analysis import statistics
 from flatvol_jax.study.analysis.columns import LOG_VOLUME, OVERTRAIN, PART, SHARPNESS, numbers
-from flatvol_jax.study.boolean.figures import ESTIMATE, FUNCTION, MINORITY, VOLUME
+from flatvol_jax.study.boolean.figures import (
+    ESTIMATE,
+    FUNCTION,
+    MINORITY,
+    VOLUME,
+    at_epoch,
+    epochs_of,
+    part,
+)
 from flatvol_jax.study.boolean.posterior_figure import posterior_table
 from flatvol_jax.study.report.formatting import correlation
 
@@ -28,10 +36,11 @@ def boolean_sentence(frame: pd.DataFrame) -> str:
     Args:
         frame: records, the rows of all parts.
     """
-    functions, parts = frame[frame[PART] == "function"], []
+    functions, parts = part(frame, "function"), []
+    by_epoch = [(epoch, at_epoch(functions, epoch)) for epoch in epochs_of(functions)]
     correlations = [
         (epoch, len(rows), statistics.plain_estimate(VOLUME.values(rows), SHARPNESS.values(rows)))
-        for epoch, rows in functions.groupby(OVERTRAIN)
+        for epoch, rows in by_epoch
         if (np.isfinite(VOLUME.values(rows)) & np.isfinite(SHARPNESS.values(rows))).sum() > 2
     ]
     if correlations:

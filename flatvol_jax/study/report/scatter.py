@@ -201,13 +201,13 @@ def write_notes(axis: Axes, lines: Sequence[str], look: Look) -> None:
             fontsize=look.font,
             linespacing=1.35,
             annotation_clip=False,
-            gid=NOTES,
+            label=NOTES,
         )
 
 
 def words_of(axis: Axes) -> str:
     """Return the title of a panel and the notes below it, a line each."""
-    notes = [text.get_text() for text in axis.texts if text.get_gid() == NOTES]
+    notes = [text.get_text() for text in axis.texts if text.get_label() == NOTES]
     return "\n".join([axis.get_title(loc="left"), *notes])
 
 
@@ -216,7 +216,7 @@ def write_inside(axis: Axes, text: str, look: Look) -> None:
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(True)
     where: dict[str, Any] = {"ha": "center", "va": "center", "transform": axis.transAxes}
-    axis.text(0.5, 0.5, _wrapped(text, look.line - 8), fontsize=look.font - 1, **where)
+    axis.text(0.5, 0.5, _wrapped(text, look.line - 8), fontsize=look.font, **where)
 
 
 def _wrapped(text: str, width: int) -> str:

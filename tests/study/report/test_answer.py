@@ -17,8 +17,9 @@ def claims(volume=-0.6, null=-0.6, sharpness=0.6, half=0.1, optimizer="sgd", dra
         for reading in ("pooled", "within"):
             ends = {"": rho, "_low": rho - half, "_high": rho + half}
             row |= {f"{reading}{end}": value for end, value in ends.items()}
-            row |= {f"{reading}_draws": draws, f"{reading}_decidable": measure.sign * 0.4}
+            row[f"{reading}_draws"] = draws
             if measure != NULL:
+                row[f"{reading}_decidable"] = measure.sign * 0.4
                 strength, limit = measure.sign * rho, 0.3
                 verdict = "holds" if strength - half > limit else "undecided at this scale"
                 row[f"{reading}_verdict"] = "does not hold" if strength + half < limit else verdict

@@ -49,13 +49,22 @@ def test_paths_that_are_known(path, short):
 
 def test_a_cloud_is_a_small_picture_of_the_same_points():
     figure = Figure(figsize=(3, 3))
-    figure.subplots().scatter(*np.random.default_rng(0).random((2, 400)), c=np.arange(400))
-    whole = scatter.svg_text(figure, transparent=True)
+    axis = figure.subplots()
+    points = axis.scatter(*np.random.default_rng(0).random((2, 400)), c=np.arange(400) // 100)
     small = page.inline_figure(figure, "a", "a cloud")
-    assert len(small) < len(whole) / 2
-    picture = re.search(r"data:image/webp;base64,([^\"]*)", small)[1]
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGBA"))
-    assert 0.02 < (pixels[..., 3] > 128).mean() < 0.9  # points, and paper between them
+    points.set_rasterized(True)
+    found = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGBA"), float)
+        for text in (
+            re.search(r"data:image/png;base64,([^\"]*)", scatter.svg_text(figure, True))[1],
+            re.search(r"data:image/webp;base64,([^\"]*)", small)[1],
+        )
+    ]
+    assert len(small) < 0.75 * len(scatter.svg_text(figure, True))
+    assert found[0].shape == found[1].shape
+    np.testing.assert_array_equal(found[0][..., 3] > 128, found[1][..., 3] > 128)
+    inside = found[0][..., 3] == 255
+    assert np.abs(found[0] - found[1])[inside].mean() < 10  # of 255
 
 
 def test_words_stay_words_in_a_font_that_every_reader_has():
