@@ -10,7 +10,11 @@ from flatvol_jax.study.analysis.names import OPTIMIZERS
 from flatvol_jax.study.posterior.summary import network_table, size_table
 from flatvol_jax.study.report import style
 
-RANDOM = {"random": "a random network that fits S", "vote": "vote of such", "guessed": "guessed"}
+RANDOM = {
+    "random": "a random network that fits S",
+    "vote": "majority of such",
+    "guessed": "guess and check",
+}
 
 
 def posterior_figure(frame: pd.DataFrame) -> Figure | None:
@@ -57,12 +61,12 @@ def posterior_figure(frame: pd.DataFrame) -> Figure | None:
         for axis in (curves, bounds):  # an interval over few draws is wider than all percentages
             low, high = axis.get_ylim()
             axis.set_ylim(max(low, 0), min(high, 100))
-        titles = ("learning curves", "what training adds", "evidence a digit", "the bound")
+        titles = ("learning curves", "what training adds", "the evidence of S", "the bound")
         for axis, title in zip((curves, gaps, volumes, bounds), titles, strict=True):
             axis.set_title(title, loc="left")
             if handles := axis.get_legend_handles_labels()[0]:
-                below = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.2)}
-                axis.legend(frameon=False, fontsize=6, ncols=min(3, len(handles)), **below)
+                below = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.2), "columnspacing": 1}
+                axis.legend(frameon=False, fontsize=6, ncols=min(2, len(handles)), **below)
     return figure
 
 

@@ -24,8 +24,8 @@ ERRORS = (("error on E1", col.TEST_ERROR), ("error on E2", col.SECOND_TEST_ERROR
 SHORT = ("optimizer", "draw", "|A|", "sample", "error on E1", "error on E2")
 NOTE = (
     "log V by EP unless it says otherwise; ± is one standard error of the sampling, given the "
-    "kernel. The run's arrays, and with them its certificate of log V, are in the sweep's folder "
-    "under this run's name."
+    "kernel. The network's arrays are in the sweep's folder under its run's name; python -m "
+    "experiments.certify makes, of labels and inputs, a certificate of log V that others can check."
 )
 _NOT_SHOWN = (col.CEILING.name,)
 
