@@ -106,8 +106,10 @@ def test_the_second_panel_is_the_table(boolean, figure):
     ):
         np.testing.assert_allclose(lines[f"direct, {words}"], table[column][COLUMNS[:4]])
         np.testing.assert_allclose(lines[f"EP, {words}"], table[column][["EP"]])
-    title = figure.axes[1].get_title(loc="left")
-    assert title == "29 functions\nleft out: 1 without a value at every width"
+    assert (
+        scatter.words_of(figure.axes[1])
+        == "29 functions\nleft out: 1 without a value at every width"
+    )
 
 
 @pytest.mark.parametrize(

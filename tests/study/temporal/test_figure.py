@@ -182,10 +182,9 @@ def test_what_cannot_be_drawn_is_not(temporal_frame):
     before = frame[frame["measure.epochs.zero_error"].isna()].assign(
         **{"measure.epochs.event": None}
     )
-    _, flat, _ = panels(temporal_figure(before))[0]
+    _, flat, _ = panels(temporal_figure(before), scaled=False)[0]
     assert list(line(flat, BLUE)[0]) == [0, 1, 2, 3]
-    *_, around = all_axes(temporal_figure(before))[0]
-    assert "1 network, 0 with zero error" in scatter.words_of(around)
+    assert "1 network, 0 with zero error" in scatter.words_of(flat)
 
 
 def test_directions_have_names():
