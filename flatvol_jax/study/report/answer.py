@@ -132,9 +132,7 @@ def _clause(found: Mapping[Column, Row], reading: str) -> str:
     parts = []
     if tracks:
         parts.append(_tracking(tracks))
-    if fails and tracks:
-        parts.append(f"{joined(fails)} {_plural(fails, 'does', 'do')} not")
-    elif fails:
+    if fails:
         verb = _plural(fails, "correlates", "correlate")
         limit = verdicts.CORRELATES_BEYOND
         parts.append(f"{joined(fails)} {verb} with it by less than {limit}, if at all")
