@@ -66,7 +66,9 @@ def network_places(
     kept = selection.usable(runs, x.name, selection.error_column(runs)[0])[0].index
     rows = pd.Series(np.arange(len(frame)), frame.index).loc[kept]
     axis = figure.axes[0]
-    points = np.ma.filled(np.ma.asarray(axis.collections[0].get_offsets(), float), np.nan)
+    points: np.ndarray = np.ma.filled(
+        np.ma.asarray(axis.collections[0].get_offsets(), float), np.nan
+    )
     across, up = (axis.transData.transform(points) / figure.bbox.size).T
     places = zip(PARTS * across, PARTS * (1 - up), rows, strict=True)
     return [[round(a), round(b), int(row)] for a, b, row in places if np.isfinite(a + b)]

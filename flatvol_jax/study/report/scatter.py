@@ -108,7 +108,8 @@ def svg_text(figure: Figure, transparent: bool = False, text: bool = False) -> s
         transparent: whether its paper is left out.
         text: whether words stay words, in a font of the reader's, or become outlines.
     """
-    buffer, fonts = io.StringIO(), {"svg.fonttype": "none" if text else "path"}
+    buffer = io.StringIO()
+    fonts: dict[Any, Any] = {"svg.fonttype": "none" if text else "path"}
     with style.applied(), matplotlib.rc_context(fonts):
         figure.savefig(
             buffer, format="svg", dpi=200, transparent=transparent, metadata={"Date": None}

@@ -1,5 +1,7 @@
 """The spectral density of the Hessian of one network for each size of A."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from etils import epath
@@ -115,7 +117,7 @@ def _draw(axis: Axes, row: dict, arrays: dict, top: np.ndarray, width: float) ->
     names = [str(row[name]) for name in (OPTIMIZER,) if name in row]
     title = ", ".join([*names, f"|A| = {row[ATTACK_SIZE]}"])
     axis.set_title(title, loc="left", fontsize=7)
-    place = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.12)}
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.12)}
     axis.legend(fontsize=6, frameon=False, ncols=2, handlelength=1.2, **place)
 
 
