@@ -16,6 +16,7 @@ from flatvol_jax.study.report.scatter import Look, attack_size_norm, colour_bar,
 
 LEAST = 1e-4  # a running maximum closer to its end than this share of its rise has arrived
 SETTLED = 0.01  # the share of the rise that the last tenth may still add
+LOOK = Look(line=48)
 DASHED = f"dashed: {SETTLED:.0%}, what the last tenth of a converged ascent may add"
 
 
@@ -117,4 +118,4 @@ def _draw(axis: Axes, frame: pd.DataFrame, search: Search, shares: dict) -> None
     note = f"{failed} of {done + failed} did not converge"
     if hidden := len(shares) - len(drawn):
         note += f"; {hidden} did not rise, not drawn"
-    write_title(axis, [f"{search.label}, {len(drawn)} networks", note, DASHED], Look())
+    write_title(axis, [f"{search.label}, {len(drawn)} networks", note, DASHED], LOOK)
