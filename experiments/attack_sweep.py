@@ -6,7 +6,7 @@ from etils import epath
 from experiments.flag_help import define_config, parse_flags
 from experiments.running import all_done, define_sharing, long_work, report_context, save_pictures
 from flatvol_jax import study
-from flatvol_jax.study import analysis, engine, measures, sweep
+from flatvol_jax.study import analysis, engine, measures, report, sweep
 
 CONFIG = define_config("configs/mnist_fcn.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
@@ -40,6 +40,7 @@ def main(_) -> None:
     print(f"records: {workdir / 'records.jsonl'}")
     print("\n".join(drawn))
     print(f"report:  {workdir / 'report.html'}")
+    print("\n".join(report.answer.answer_lines(claims, config["scale"])))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from configs import reproduce
 from experiments.flag_help import parse_flags
 from experiments.running import long_work, report_context
 from flatvol_jax import paper
+from flatvol_jax.study import engine
 
 SCALE = flags.DEFINE_enum("scale", "cpu", reproduce.SCALES, "Which sizes.")
 WORKDIR = flags.DEFINE_string("workdir", None, "A folder a study; default runs/SCALE.")
@@ -57,7 +58,10 @@ def _do(job: reproduce.Job, workdir: epath.Path, heading: str) -> tuple[str, boo
         return "reused", True
     if not RUN.value:
         found, planned = paper.networks_so_far(config, folder)
-        return (f"{found} of {planned} networks so far", True) if found else ("no records", False)
+        if found:
+            return f"{found} of {planned} networks so far", True
+        there = engine.record_files.record_files(folder)
+        return "records of other settings, left out" if there else "no records", False
     if job.data:
         try:
             fv.data.prepared.prepared_folder(job.data, DATA_DIR.value)

@@ -25,7 +25,7 @@ class System(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """One panel; `y` is None for the accuracy, `overtrain` in epochs after zero error."""
+    """One panel; `y` is None for the error, `overtrain` in epochs after zero error."""
 
     system: System
     x: col.Column
@@ -68,7 +68,7 @@ def _columns(system: System, *axes: tuple[col.Column, col.Column | None]):
 def _overtraining_layout(optimizer: str, measure: col.Column) -> Layout:
     axes = (measure, None), (col.LOG_VOLUME, None), (col.LOG_VOLUME, measure)
     rows = _rows([System("mnist_fcn_overtrain", optimizer)], *axes)
-    return Layout(f"{measure.axis_label}, volume and accuracy upon overtraining", rows, True)
+    return Layout(f"{measure.axis_label}, volume and error upon overtraining", rows, True)
 
 
 def _hessian_rows(optimizer: str):
@@ -87,13 +87,13 @@ _LARGER = [System("mnist_fcn_10k", name) for name in ("sgd", "adam")]
 _BOTH = (col.LOG_VOLUME, None), (col.SHARPNESS, None)
 
 FIGURES = {
-    "3": Layout("volume, sharpness and accuracy, SGD", _rows(_SGD, *_BOTH)),
+    "3": Layout("volume, sharpness and error, SGD", _rows(_SGD, *_BOTH)),
     "4": Layout(
-        "volume, sharpness and accuracy, other optimizers",
+        "volume, sharpness and error, other optimizers",
         _rows([_ENTROPY_SGD, *_ADAM[:2]], *_BOTH),
     ),
     "S3": Layout(
-        "Hessian measures, accuracy and sharpness", _hessian_rows("sgd") + _hessian_rows("adam")
+        "Hessian measures, error and sharpness", _hessian_rows("sgd") + _hessian_rows("adam")
     ),
     "S6": Layout(
         "sharpness and volume",
@@ -110,11 +110,11 @@ FIGURES = {
     "S14": _overtraining_layout("adam", col.SPECTRAL_NORM),
     "S15": _overtraining_layout("adam", col.LOG_PRODUCT),
     "S16": Layout(
-        "sharpness, volume and accuracy, ResNet with Adam", _columns(_ADAM[2], *_BOTH[::-1])
+        "sharpness, volume and error, ResNet with Adam", _columns(_ADAM[2], *_BOTH[::-1])
     ),
-    "S17": Layout("volume, sharpness and accuracy, four optimizers", _rows(_OTHERS, *_BOTH)),
+    "S17": Layout("volume, sharpness and error, four optimizers", _rows(_OTHERS, *_BOTH)),
     "S18": Layout(
-        "volume, sharpness and accuracy, 10,000 training digits",
+        "volume, sharpness and error, 10,000 training digits",
         tuple(
             row
             for system in _LARGER

@@ -123,7 +123,7 @@ def fact_lines(sweeps: Mapping[System, pd.DataFrame], left_out: tuple[str, ...] 
         elif not np.isfinite(col.numbers(rows, col.SECOND_TEST_SIZE)).any():
             disjoint = rows.get("hp.data.draws", rows[col.SCALE]).eq("disjoint").any()
             note = ", the data set's test split" if disjoint else ", all data that are left"
-        facts.append(f"accuracy and error on {error}{note}")
+        facts.append(f"error on {error}{note}")
         key = SYSTEMS[system.experiment], ", ".join(facts)
         lines.setdefault(key, []).append(OPTIMIZERS[system.optimizer])
     return [f"{name} ({', '.join(who)}): {facts}." for (name, facts), who in lines.items()]

@@ -1,21 +1,20 @@
 """The paper as one page: every figure and table, every claim judged, where all of it is from."""
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from etils import epath
-from matplotlib.figure import Figure
 
 from flatvol_jax.paper import sensitivity
 from flatvol_jax.paper._provenance import Provenance
 from flatvol_jax.paper.claims.claim import PaperClaim
-from flatvol_jax.paper.claims.paper_claims import overview, span
-from flatvol_jax.paper.claims.sentences import SENTENCES
+from flatvol_jax.paper.claims.paper_claims import Overview, overview, span
+from flatvol_jax.paper.claims.sentences import QUESTIONS, SENTENCES
 from flatvol_jax.paper.pictures import PaperPicture
 from flatvol_jax.paper.table_1 import Row
-from flatvol_jax.study.report import page
+from flatvol_jax.study.report import answer, forest, page
 from flatvol_jax.study.report.formatting import DASH, number
 
 SUMMARY = (
@@ -27,7 +26,7 @@ SUMMARY = (
 def write_paper_report(
     path: epath.PathLike,
     claims: Sequence[PaperClaim],
-    summary: Figure | None,
+    summary: pd.DataFrame | None,
     pictures: Sequence[PaperPicture],
     table_1: Sequence[Row],
     sensitivities: pd.DataFrame,
@@ -41,7 +40,7 @@ def write_paper_report(
     Args:
         path: of the .html file, written atomically.
         claims: `reproduction.paper_claims`.
-        summary: the answer in one picture, None without sweeps.
+        summary: the claims table that answers in one picture, None without sweeps.
         pictures: `paper_pictures`, in the paper's order.
         table_1: `reproduction.table_1`.
         sensitivities: `reproduction.sensitivity_table`.
@@ -60,15 +59,11 @@ def write_paper_report(
         path,
         "paper/report.html.j2",
         {"title": "Why flatness correlates with generalisation: every figure and claim", **context},
-        overview=overview(claims),
         sentences=SENTENCES,
-        claims=[
-            (key, list(group))
-            for key, group in itertools.groupby(claims, key=lambda claim: claim.sentence)
-        ],
+        questions=list(_questions(claims)),
+        counts={name: _counts(claims, name) for name in ("paper", "within")},
         halves=halves,
-        summary=None if summary is None else page.inline_figure(summary, "summary", SUMMARY),
-        summary_text=SUMMARY,
+        **_answer(summary, context.get("scale")),
         pictures=[_picture(i, picture, sources) for i, picture in enumerate(pictures)],
         table_1=[_table_1_row(row) for row in table_1],
         sensitivities=_pivots(sensitivities),
@@ -78,6 +73,41 @@ def write_paper_report(
         networks=sum(source["networks"] for source in sources.values()),
         span=span,
     )
+
+
+def _answer(summary: pd.DataFrame | None, scale: str | None) -> dict[str, Any]:
+    """Return the answer in sentences and its picture; empty without sweeps."""
+    if summary is None:
+        return {"answers": [], "forest": [], "forest_labels": []}
+    return {
+        "answers": answer.answer_sentences(summary, scale),
+        "forest": [
+            page.inline_figure(figure, f"summary{i}", f"{SUMMARY}: {label}")
+            for i, (label, figure) in enumerate(forest.forest_panels(summary))
+        ],
+        "forest_labels": forest.legend_labels(summary),
+    }
+
+
+def _questions(
+    claims: Sequence[PaperClaim],
+) -> Iterator[tuple[str, list[tuple[Overview, list[PaperClaim]]]]]:
+    """Yield each question with the sentences that have claims: in a line, and claim by claim."""
+    lines = {line.key: line for line in overview(claims)}
+    for question, keys in QUESTIONS.items():
+        found = [
+            (lines[key], [claim for claim in claims if claim.sentence == key])
+            for key in keys
+            if key in lines
+        ]
+        if found:
+            yield question, found
+
+
+def _counts(claims: Sequence[PaperClaim], reading: str) -> list[tuple[str, int]]:
+    """Count the verdicts of one reading, most frequent first."""
+    found = [claim.readings[reading].verdict for claim in claims if reading in claim.readings]
+    return Counter(found).most_common()
 
 
 def _picture(i: int, picture: PaperPicture, sources: Mapping[str, Any]) -> dict[str, Any]:

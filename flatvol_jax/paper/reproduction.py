@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 from etils import epath
-from matplotlib.figure import Figure
 
 from flatvol_jax.paper._provenance import Provenance, provenance
 from flatvol_jax.paper.claims.boolean import boolean_claims
@@ -30,6 +29,7 @@ from flatvol_jax.study.analysis.experiment_tables import (
 )
 from flatvol_jax.study.analysis.names import SYSTEMS
 from flatvol_jax.study.engine.records import load_records, load_sweeps
+from flatvol_jax.study.report.answer import answer_lines
 from flatvol_jax.study.report.forest import forest_figure
 from flatvol_jax.study.report.scatter import png_bytes
 
@@ -74,7 +74,7 @@ def write_reproduction(
             f"{root}: got no records at scale {scale!r}, wanted those of at least one study of "
             "configs/reproduce.py. Run it without --norun, or name another --workdir or --scale."
         )
-    summary = _summary_figure(tables)
+    summary = _summary_claims(tables)
     pictures = list(paper_pictures(frame, scale))
     sensitivities = sensitivity_table(pd.concat([frame, *_first_protocol(root)]))
     write_paper_report(
@@ -93,9 +93,10 @@ def write_reproduction(
     files.write_text(root / "claims.md", claims_markdown(claims))
     files.write_text(root / "sensitivity.csv", sensitivities.to_csv(index=False))
     if summary is not None:
-        files.write_bytes(root / "figures" / "summary.png", png_bytes(summary))
+        files.write_bytes(root / "figures" / "summary.png", png_bytes(forest_figure(summary)))
     _save(pictures, root / "figures")
     return [
+        *(answer_lines(summary, scale) if summary is not None else ()),
         *overview_lines(claims),
         f"claims:      {root / 'claims.csv'}, claims.md",
         f"sensitivity: {root / 'sensitivity.csv'}",
@@ -137,11 +138,11 @@ def _experiment(source: Provenance) -> str | None:
     return source.settings.get("experiment")
 
 
-def _summary_figure(tables: Sequence[ExperimentTables]) -> Figure | None:
-    """Draw the forest of the experiment with most optimizers."""
+def _summary_claims(tables: Sequence[ExperimentTables]) -> pd.DataFrame | None:
+    """Return the claims table of the experiment with most optimizers."""
     at_zero = [one for one in tables if one.overtrain == 0]
     widest = max(at_zero, key=lambda one: one.claims["optimizer"].nunique(), default=None)
-    return None if widest is None else forest_figure(widest.claims)
+    return None if widest is None else widest.claims
 
 
 def _save(pictures: list[PaperPicture], folder: epath.Path) -> None:

@@ -1,5 +1,6 @@
 """The paper's scatter figures, drawn from the records of sweeps, and their numbers as a table."""
 
+import itertools
 import string
 import textwrap
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from flatvol_jax.study.analysis.columns import (
 from flatvol_jax.study.report import scatter, style
 
 PORTRAIT, LANDSCAPE, NARROW = 7.1, 10.2, 1.7  # inches: of a page, of a panel among many
+LEAST = 5.0  # inches: a figure of one panel has room for the bottom line
 ROW_HEIGHT, BAR_HEIGHT = 2.3, 0.5  # inches, with titles and labels
 MARGIN = 0.2  # inches, on the right
 FONT, LINE_HEIGHT, CHARACTER = 6, 1.35, 0.56  # points; the other two in units of it
@@ -35,10 +37,8 @@ TABLE = [
     *("within", "within_low", "within_high", "pooled", "pooled_low", "pooled_high"),
     *("draws", "n", "not_drawn", "left_out"),
 ]
-RULE = (
-    "Spearman's correlations, with the error where the accuracy is drawn (a rising cloud has a "
-    "negative one); 95% intervals."
-)
+RULE = "ρ: Spearman's correlation of the two axes of a panel, with 95% intervals."
+ACROSS = 3  # panels in a row where the records have one of each row of the paper
 
 
 def paper_figure(
@@ -46,7 +46,8 @@ def paper_figure(
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw a figure of the paper; return it and the numbers of its panels.
 
-    A panel without records says so, and which command makes them.
+    Only panels with records are drawn, under the paper's letters; the line at the bottom names the
+    others.
 
     Args:
         frame: records of any sweeps, as `engine.records.load_sweeps` reads them.
@@ -67,74 +68,91 @@ def paper_figure(
     sweeps = {system: records.sweep(frame, system, scale) for system in layout.systems}
     if layout.overtrained:
         layout = layout.at(records.overtrained_epochs(sweeps))
-    panels = [panel for row in layout.rows for panel in row]
-    headings = [f"({_letter(i)}) {panel.system.name}" for i, panel in enumerate(panels)]
-    if layout.overtrained:
-        for i, panel in enumerate(layout.rows[0]):
-            lines = records.overtrained_lines(sweeps[panel.system], panel.overtrain)
-            headings[i] = "\n".join([*lines, "", headings[i]])
+    lettered = _lettered(layout)
     norms, bar = _colours(sweeps)
-    rows: list[dict[str, Any]] = []
+    drawn = _with_records(lettered, sweeps)
+    caption = _caption(lettered, drawn, sweeps)
+    axes: list[Axes] = []
+    found: dict[str, dict[str, Any]] = {}
     with style.applied(), matplotlib.rc_context(SIZES):
-        figure, axes, look = _new_figure(layout, headings, _caption(panels, sweeps))
-        for axis, heading, panel in zip(axes, headings, panels, strict=True):
+        figure, axes, look = _new_figure(drawn, caption)
+        panels = [pair for row in drawn for pair in row]
+        for axis, (letter, panel) in zip(axes, panels, strict=True):
             runs = sweeps[panel.system]
-            runs = runs[runs[OVERTRAIN] == panel.overtrain]
-            row = _draw(axis, heading, panel, runs, norms.get(panel.system), look, scale)
-            rows.append({"letter": _letter(len(rows)), **row})
-        _join_rows(axes, panels)
+            found[letter] = _draw(axis, letter, panel, runs, norms[panel.system], look)
+        _join_rows(axes, [panel for _, panel in panels])
         if bar:
             scatter.norm_bar(figure, axes, *bar, location="bottom", shrink=0.5, aspect=45)
+    rows = [
+        {"letter": letter, **(found.get(letter) or _without_records(panel, scale))}
+        for row in lettered
+        for letter, panel in row
+    ]
     return figure, pd.DataFrame(rows, columns=TABLE)
 
 
+def _lettered(layout: Layout) -> list[list[tuple[str, Panel]]]:
+    """Return the rows of a figure with the paper's letters."""
+    letters = map(_letter, itertools.count())
+    return [[(next(letters), panel) for panel in row] for row in layout.rows]
+
+
+def _with_records(
+    rows: list[list[tuple[str, Panel]]], sweeps: Mapping[System, pd.DataFrame]
+) -> list[list[tuple[str, Panel]]]:
+    """Return the rows of panels that have records; rows of one panel each are put side by side."""
+    kept = [[pair for pair in row if len(sweeps[pair[1].system])] for row in rows]
+    kept = [row for row in kept if row]
+    if kept != rows and all(len(row) == 1 for row in kept):
+        single = [pair for row in kept for pair in row]
+        return [single[i : i + ACROSS] for i in range(0, len(single), ACROSS)]
+    return kept
+
+
 def _new_figure(
-    layout: Layout, headings: list[str], caption: list[str]
+    rows: list[list[tuple[str, Panel]]], caption: list[str]
 ) -> tuple[Figure, list[Axes], scatter.Look]:
-    """Return an empty figure with its bottom line, its axes by letter, their look."""
-    lines, columns = len(layout.rows), max(map(len, layout.rows))
+    """Return an empty figure with its bottom line, its axes in order, their look."""
+    lines, columns = max(len(rows), 1), max(map(len, rows), default=1)
     page = PORTRAIT if columns < 4 else max(LANDSCAPE, NARROW * columns)
-    width = min(style.COLUMN_WIDTH * columns, page)
+    width = max(min(style.COLUMN_WIDTH * columns, page), LEAST)
     look = scatter.Look(
         FONT, _characters(width / columns), points=7, ticks=int(2.4 * width / columns)
     )
     text = "\n".join(textwrap.fill(line, _characters(width)) for line in caption)
-    further = text.count("\n") + 1 + max(heading.count("\n") for heading in headings)
-    row = max(ROW_HEIGHT, 0.8 * width / columns)
-    height = lines * row + BAR_HEIGHT + further * FONT * LINE_HEIGHT / 72
+    row = max(ROW_HEIGHT, 0.8 * width / columns) * bool(rows)
+    height = lines * row + BAR_HEIGHT + (text.count("\n") + 1) * FONT * LINE_HEIGHT / 72
     figure = style.new_figure(columns, lines)
     figure.set_size_inches(width, height)
-    # A title may be longer than its panel is wide: room for that of the last column.
+    # Notes may be longer than their panel is wide: room for those of the last column.
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine), "style.new_figure asks for it"
     engine.set(rect=(0, 0, 1 - MARGIN / width, 1))
     figure.supxlabel(text, x=0.01, ha="left", fontsize=FONT, linespacing=LINE_HEIGHT)
     grid = figure.add_gridspec(lines, columns)
-    places = [(i, j) for i, row in enumerate(layout.rows) for j in range(len(row))]
+    places = [(i, j) for i, row in enumerate(rows) for j in range(len(row))]
     return figure, [figure.add_subplot(grid[place]) for place in places], look
 
 
 def _draw(
     axis: Axes,
-    heading: str,
+    letter: str,
     panel: Panel,
     runs: pd.DataFrame,
-    norm: Normalize | None,
+    norm: Normalize,
     look: scatter.Look,
-    scale: str | None,
 ) -> dict[str, Any]:
     """Draw a panel; return its row of the table."""
-    row = {**panel.system._asdict(), "scale": None, "overtrain": panel.overtrain}
+    heading, notes = f"({letter}) {panel.system.name}", []
+    if _is_overtrained(panel):
+        when, *notes = records.overtrained_lines(runs, panel.overtrain)
+        heading = f"({letter}) {when}"
+    runs = runs[runs[OVERTRAIN] == panel.overtrain]
+    place = {**panel.system._asdict(), "scale": None, "overtrain": panel.overtrain}
     if not len(runs):
-        where = "" if scale is None else f" at scale {scale}"
-        command = panel.system.command(scale)
-        text = f"no records of {panel.system.name}{where}\n\n{command}"
-        scatter.write_title(axis, [heading], look)
-        scatter.write_inside(axis, text, look)
-        y = "error" if panel.y is None else panel.y.name
-        counts = dict.fromkeys(("draws", "n", "not_drawn"), 0)
-        return row | {"x": panel.x.name, "y": y, **counts, "left_out": f"no records: {command}"}
-    assert norm is not None, "a system with runs has a range of |A|"
+        scatter.write_title(axis, [heading, *notes], look)
+        scatter.write_inside(axis, f"no records {panel.overtrain} epochs after zero error", look)
+        return _without_records(panel, None)
     found = scatter.draw_panel(
         axis,
         runs,
@@ -144,8 +162,22 @@ def _draw(
         norm=norm,
         look=look,
         empty=_not_measured(panel, runs),
+        notes=notes,
     )
-    return row | {"scale": runs[SCALE].iloc[0]} | _table_cells(found)
+    return place | {"scale": runs[SCALE].iloc[0]} | _table_cells(found)
+
+
+def _is_overtrained(panel: Panel) -> bool:
+    return panel.system.experiment.endswith("_overtrain")
+
+
+def _without_records(panel: Panel, scale: str | None) -> dict[str, Any]:
+    """Return the row of the table of a panel that is not drawn."""
+    place = {**panel.system._asdict(), "scale": None, "overtrain": panel.overtrain}
+    y = "error" if panel.y is None else panel.y.name
+    counts = dict.fromkeys(("draws", "n", "not_drawn"), 0)
+    missing = f"no records: {panel.system.command(scale)}"
+    return place | {"x": panel.x.name, "y": y, **counts, "left_out": missing}
 
 
 def _table_cells(numbers: scatter.PanelNumbers) -> dict[str, Any]:
@@ -187,13 +219,28 @@ def _colours(
     return norms, (Normalize(0, share), "attack set size |A| / |S|")
 
 
-def _caption(panels: list[Panel], sweeps: Mapping[System, pd.DataFrame]) -> list[str]:
-    products = any(LOG_PRODUCT in (panel.x, panel.y) for panel in panels)
-    return [*records.fact_lines(sweeps, () if products else (records.PRODUCT_COUNT,)), RULE]
+def _caption(
+    rows: list[list[tuple[str, Panel]]],
+    drawn: list[list[tuple[str, Panel]]],
+    sweeps: Mapping[System, pd.DataFrame],
+) -> list[str]:
+    """Write the bottom line: what the sweeps are, what ρ is, which panels have no records."""
+    shown = [pair for row in drawn for pair in row]
+    products = any(LOG_PRODUCT in (panel.x, panel.y) for _, panel in shown)
+    lines = records.fact_lines(sweeps, () if products else (records.PRODUCT_COUNT,))
+    missing: dict[str, list[str]] = {}
+    for letter, panel in (pair for row in rows for pair in row if pair not in shown):
+        missing.setdefault(panel.system.name, []).append(letter)
+    names = "; ".join(f"({', '.join(letters)}) {name}" for name, letters in missing.items())
+    return [
+        *lines,
+        *([RULE] if shown else []),
+        *([f"Not drawn, no records: {names}."] * bool(names)),
+    ]
 
 
 def _join_rows(axes: list[Axes], panels: list[Panel]) -> None:
-    """Give each row one range of accuracies an experiment, and no label twice in succession."""
+    """Give each row one range of errors an experiment, and no label twice in succession."""
     shared: dict[tuple[int, str], list[Axes]] = {}
     row, label = -1, ""
     for axis, panel in zip(axes, panels, strict=True):

@@ -16,7 +16,12 @@ OVERTRAINED = "mnist_fcn_overtrain"
 
 
 def title(axis):
-    return axis.get_title(loc="left")
+    return scatter.words_of(axis)
+
+
+def panels_of(figure):
+    """The panels by the paper's letters."""
+    return {words[1]: axis for axis in figure.axes if (words := title(axis)).startswith("(")}
 
 
 def caption(figure):
@@ -75,7 +80,7 @@ def test_table_is_what_the_statistics_say(sgd):
         for reason, count in left_out.items():
             assert f"{count}: {reason}" in row["left_out"]
         count = f"n = {len(runs)} ({len(sgd) - len(runs)} left out), 3 draws"
-        assert title(figure.axes["abcdef".index(row["letter"])]).split("\n")[1] == count
+        assert count in title(panels_of(figure)[row["letter"]]).split("\n")
 
 
 def test_correlations_of_ranks_that_are_known(sgd):
@@ -102,22 +107,29 @@ def test_correlations_of_ranks_that_are_known(sgd):
         ("S18", ["mnist_fcn_10k sgd|" * 3, "mnist_fcn_10k adam|" * 3]),
     ],
 )
-def test_panels_stand_where_the_paper_has_them(sgd, name, rows):
-    wanted = [
-        (i, j, system)
-        for i, row in enumerate(rows)
-        for j, system in enumerate(row.rstrip("|").split("|"))
-    ]
-    figure, table = paper_figure(sgd, name)
-    letters = "abcdefghijkl"[: len(wanted)]
-    assert "".join(table["letter"]) == letters
-    for (i, j, system), letter, axis, row in zip(
-        wanted, letters, figure.axes, table.itertuples(), strict=False
-    ):
-        place = axis.get_subplotspec()
+def test_panels_stand_where_the_paper_has_them(sgd, three_draws, name, rows):
+    wanted = [row.rstrip("|").split("|") for row in rows]
+    systems = dict.fromkeys(system for row in wanted for system in row)
+    frame = pd.concat([as_sweep(three_draws, *system.split(" ")) for system in systems])
+    figure, table = paper_figure(frame, name)
+    letters = "abcdefghijkl"[: sum(map(len, wanted))]
+    assert "".join(table["letter"]) == letters == "".join(panels_of(figure))
+    places = [(i, j) for i, row in enumerate(wanted) for j in range(len(row))]
+    for (i, j), row in zip(places, table.itertuples(), strict=True):
+        place = panels_of(figure)[row.letter].get_subplotspec()
         assert (place.rowspan.start, place.colspan.start) == (i, j)
-        assert f"({letter}) " in title(axis)
-        assert f"{row.experiment} {row.optimizer}" == system
+        assert f"{row.experiment} {row.optimizer}" == wanted[i][j]
+    assert "Not drawn" not in caption(figure)
+
+
+def test_panels_without_records_are_named_and_the_others_stand_side_by_side(sgd):
+    figure, table = paper_figure(sgd, "3")
+    assert list(panels_of(figure)) == ["a", "d"]
+    places = [axis.get_subplotspec() for axis in panels_of(figure).values()]
+    assert [(p.rowspan.start, p.colspan.start) for p in places] == [(0, 0), (0, 1)]
+    said = " ".join(caption(figure).split())
+    assert "records: (b, e) FCN on CIFAR-10, SGD; (c, f) ResNet on CIFAR-10, SGD." in said
+    assert "".join(table["letter"]) == "abcdef"
 
 
 def test_measures_stand_where_the_paper_has_them(sgd):
@@ -132,25 +144,23 @@ def test_measures_stand_where_the_paper_has_them(sgd):
     assert list(table["y"]) == ["error", "error", SHARPNESS] * 2
 
 
-def test_a_panel_without_records_says_which_command_makes_them(sgd):
+def test_the_table_says_which_command_makes_what_is_missing(sgd):
     figure, table = paper_figure(sgd, "4")
     assert (table["n"] == 0).all()
     assert table["within"].isna().all()
-    text = figure.axes[5].texts[0].get_text()
     command = "python -m experiments.attack_sweep --config=configs/cifar_fcn.py:adam"
-    assert " ".join(text.split()) == f"no records of FCN on CIFAR-10, Adam {command}"
     assert table["left_out"][5] == f"no records: {command}"
-    assert title(figure.axes[5]) == "(f) FCN on CIFAR-10, Adam"
-    assert len(figure.axes) == 6  # no colour bar: there is nothing to colour
+    assert figure.axes == []  # no panel, and no colour bar: there is nothing to colour
+    assert "(c, f) FCN on CIFAR-10, Adam" in " ".join(caption(figure).split())
 
 
 def test_a_measure_that_no_run_has_says_which_command_adds_it(sgd):
     figure, table = paper_figure(sgd.drop(columns="measure.hessian.log_product"), "S3")
-    text = " ".join(figure.axes[4].texts[0].get_text().split())
+    text = " ".join(figure.axes[4].texts[-1].get_text().split())
     assert text.startswith("not measured: measure.hessian.log_product python -m")
     assert text.endswith("--config=configs/mnist_fcn.py:cpu --config.measures.hessian.on=True")
     assert f"{sgd['is.zero_error'].sum()}: no value of" in table["left_out"][4]
-    assert not figure.axes[3].texts
+    assert "not measured" not in "".join(text.get_text() for text in figure.axes[3].texts)
 
 
 def test_two_sweeps_of_a_system_are_never_mixed(sgd, three_draws):
@@ -162,7 +172,6 @@ def test_two_sweeps_of_a_system_are_never_mixed(sgd, three_draws):
     assert table["scale"][0] == "paper"
     assert table["n"][0] == paper_figure(paper, "3")[1]["n"][0]
     assert "scale paper, 3 draws, mnist5k, |S| = 500, |E1| = 77" in caption(figure)
-    assert "SGD at scale paper" in " ".join(figure.axes[1].texts[0].get_text().split())
     again = sgd.assign(**{"meta.workdir": "runs/again"})
     with pytest.raises(ValueError, match=r"cpu in runs/again.*--workdir=runs/mnist_fcn_sgd_cpu"):
         paper_figure(pd.concat([sgd, again]), "3", scale="cpu")
@@ -199,7 +208,7 @@ def test_values_without_a_logarithm_count_in_the_ranks_only(sgd):
     frame.loc[used.index[:2], SHARPNESS] = 0.0
     figure, table = paper_figure(frame, "3")
     assert (table["n"][3], table["not_drawn"][3]) == (len(used), 2)
-    assert "2 at or below 0 not drawn" in title(figure.axes[3])
+    assert "2 at or below 0 not drawn" in title(panels_of(figure)["d"])
     assert table["not_drawn"][0] == 0
 
 
@@ -211,16 +220,18 @@ def test_a_column_for_every_epoch_of_the_records(overtrained):
     assert list(table["y"]) == [ERROR] * 6 + [SHARPNESS] * 3
     fitted = int((overtrained["is.zero_error"] & (overtrained["overtrain"] == 200)).sum())
     assert list(table["n"][:3]) == [fitted, fitted - 2, fitted]
-    tops = [title(axis).split("\n")[:4] for axis in figure.axes[:3]]
-    assert tops[0][0] == "at zero error"
-    assert tops[1] == [
-        "100 epochs after zero error",
+    words = [title(axis).split("\n") for axis in figure.axes[:3]]
+    assert [lines[0] for lines in words] == [
+        "(a) at zero error",
+        "(b) 100 epochs after zero error",
+        "(c) 200 epochs after zero error",
+    ]
+    assert words[1][-3:] == [
         "labels changed of 1500:",
         "median 2, at most 31",
         f"zero error lost in 2 of {fitted} runs",
     ]
-    assert tops[2][2:] == ["median 5, at most 5", f"zero error lost in 0 of {fitted} runs"]
-    assert title(figure.axes[4]).startswith("(e) FCN on MNIST, Adam\n")
+    assert words[2][-2:] == ["median 5, at most 5", f"zero error lost in 0 of {fitted} runs"]
 
 
 def test_without_overtraining_there_is_the_column_of_zero_error(sgd):
@@ -245,18 +256,18 @@ def test_bottom_line_says_the_size_of_what_is_shown(sgd, three_draws):
     figure, table = paper_figure(frame, "3")
     lines = " ".join(caption(figure).split())
     assert "FCN on MNIST (SGD): scale cpu, 3 draws, mnist5k, |S| = 500, |E1| = 1000, " in lines
-    assert "|E1| = 1000, accuracy and error on E2, all data that are left." in lines
+    assert "|E1| = 1000, error on E2, all data that are left." in lines
     assert (
         "ResNet on CIFAR-10 (SGD): scale cpu, 3 draws, cifar10, 18 layers, |S| = 1000, "
-        "|E1| = 200, |E2| = 0, accuracy and error on E1, which log V has seen." in lines
+        "|E1| = 200, |E2| = 0, error on E1, which log V has seen." in lines
     )
     assert list(table["y"]) == [ERROR, "error", "measure.error.test"] * 2
-    assert "on E1" in figure.axes[2].get_ylabel()
+    assert "on E1" in panels_of(figure)["c"].get_ylabel()
 
 
 def test_size_of_e2_is_said_where_it_is_set(sgd):
     figure, _ = paper_figure(sgd.assign(**{"hp.data.second_test_size": 3000}), "3")
-    assert "|E2| = 3000, accuracy and error on E2." in " ".join(caption(figure).split())
+    assert "|E2| = 3000, error on E2." in " ".join(caption(figure).split())
 
 
 def test_size_of_the_product_is_said_where_it_is_drawn(sgd):
@@ -283,7 +294,7 @@ def test_one_bar_for_the_colours_of_all_panels(sgd, three_draws):
     np.testing.assert_array_equal(mnist.to_rgba(250.0), cifar.to_rgba(2500.0))
 
 
-def test_accuracies_of_one_experiment_share_their_range(sgd, three_draws):
+def test_errors_of_one_experiment_share_their_range(sgd, three_draws):
     shifted = three_draws[ERROR] / 2
     frame = pd.concat(
         [
@@ -340,5 +351,6 @@ def test_every_figure_is_drawn_from_few_records(overtrained):
     few = overtrained[overtrained["hp.attack_size"] <= 50]
     for name in FIGURES:
         figure, table = paper_figure(few, name)
-        bars = int(table["scale"].notna().any())
-        assert len(figure.axes) == len(table) + bars
+        drawn = len(panels_of(figure))
+        assert drawn >= table["scale"].notna().sum()
+        assert len(figure.axes) == drawn + (drawn > 0)

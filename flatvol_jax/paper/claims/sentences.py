@@ -79,3 +79,18 @@ SENTENCES = {
         "3", (), "share of networks whose bound is below 0.5"),
 }
 # fmt: on
+
+# What a reader asks, and the sentences that answer it; each sentence answers one question.
+QUESTIONS = {
+    "Do volume and sharpness track generalisation?": ("volume", "sharpness", "looser", "larger"),
+    "Does the optimizer matter?": ("breaks", "gd", "intact", "resnet"),
+    "Is sharpness what the Hessian says?": ("hessian",),
+    "What do training and rescaling do to them?": (
+        *("fall", "overtraining", "stays", "correlations"),
+        *("spike", "returns", "continues"),
+    ),
+    "What of small systems, whose functions can be counted?": (
+        *("boolean", "constants", "bands", "sampler"),
+    ),
+    "Does the volume bound the error?": ("bound",),
+}

@@ -1,7 +1,6 @@
 """How far each measure moves while one network is rescaled and its function stays."""
 
 import itertools
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis.selection import require
 from flatvol_jax.study.audit.table import CHANGES, NOT_SEEN, STAYS, audit_table, ratios
 from flatvol_jax.study.report import style
+from flatvol_jax.study.report.scatter import Look, write_title
 
 NAMES = {"layer": "layer {} scaled by α", "unit": "units of layer {} scaled by αᶻ, z in [−1, 1]"}
 # Their lines lie on those of λ max and of the trace; the table has them.
@@ -21,6 +21,7 @@ COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a4b00", "#882255"),
     *("#332288", "#999933", "#44aa99"),
 )
+LOOK = Look(font=6.5, line=60)
 MARKERS = "osD^vXP<>"
 VOLUME = col.LOG_VOLUME.name
 THICK: dict[str, Any] = {"color": "black", "linewidth": 2.6, "zorder": 1.8}
@@ -31,7 +32,7 @@ def symmetry_audit_figure(frame: pd.DataFrame) -> Figure:
     """Draw each measure over its value as trained against α, a panel a symmetry and layer.
 
     Coloured lines are the measures that change, each in one colour in all panels. Those that stay
-    to 1e-3, or within the error of their estimate, are the grey band, named above the panel.
+    to 1e-3, or within the error of their estimate, are the grey band, named below the panel.
     log V(f) is the thick black line, as a ratio of logarithms. The log product is drawn as the
     geometric mean eigenvalue; for "unit", α^z with z in [-1, 1] scales each unit. Permutations
     have no α and stand in the table only.
@@ -108,18 +109,19 @@ def _draw(axis: Axes, frame, symmetry: str, layer: int, rows: pd.DataFrame, look
     axis.set_yscale("log")
     axis.set_xlabel("α")
     axis.xaxis.set_tick_params(labelbottom=True)
-    axis.set_title(_title(frame[own], symmetry, layer, quiet), loc="left", fontsize=6.5)
+    write_title(axis, _title(frame[own], symmetry, layer, quiet), LOOK)
 
 
-def _title(runs: pd.DataFrame, symmetry: str, layer: int, quiet: dict) -> str:
+def _title(runs: pd.DataFrame, symmetry: str, layer: int, quiet: dict) -> list[str]:
+    """Write the title of a panel and what stands below it."""
     lines = [NAMES[symmetry].format(layer)]
     yes, no = (col.flagged(runs, col.UNCHANGED, value).sum() for value in (True, False))
     if yes + no:
         lines.append(f"function unchanged at {yes} of {yes + no} α")
     for names, what in zip(quiet.values(), ("grey, constant", "grey, within error"), strict=True):
         if names:
-            lines += textwrap.wrap(f"{what}: {', '.join(names)}", 60)
-    return "\n".join(lines)
+            lines.append(f"{what}: {', '.join(names)}")
+    return lines
 
 
 def _legend(figure: Figure, table: pd.DataFrame, looks: dict, columns: int) -> None:

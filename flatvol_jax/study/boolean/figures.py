@@ -26,6 +26,11 @@ COMPLEXITY = col.Column(
     "measure.complexity.lempel_ziv", "Lempel-Ziv complexity (bits)", unit="bits"
 )
 
+STRIPES = (
+    "stripes: functions that differ by the order of their inputs, or by the sign of all labels, "
+    "have the same V(f)"
+)
+
 Panel = tuple[col.Column, col.Column]  # x and y
 # Of the parity of the number of labels in the minority: name, colour.
 EVEN, ODD = ("minority even", "#0072b2"), ("minority odd", "#d55e00")
@@ -140,19 +145,24 @@ def _figure(frame: pd.DataFrame, *panels: Panel) -> Figure | None:
         axes = figure.subplots(len(epochs), len(panels), squeeze=False, sharey="row")
         for line, epoch in zip(axes, epochs, strict=True):
             for axis, panel in zip(line, panels, strict=True):
-                _panel(axis, at_epoch(rows, epoch), panel, epoch if len(epochs) > 1 else None)
+                stripes = axis is axes[-1, 0] and VOLUME in panel
+                when = epoch if len(epochs) > 1 else None
+                _panel(axis, at_epoch(rows, epoch), panel, when, [STRIPES] * stripes)
         _legend(figure, rows)
     return figure
 
 
-def _panel(axis: Axes, rows: pd.DataFrame, panel: Panel, epoch: float | None) -> None:
+def _panel(
+    axis: Axes, rows: pd.DataFrame, panel: Panel, epoch: float | None, notes: list[str]
+) -> None:
     reason = _reasons(rows, *panel)
     used = rows[reason == ""]
     _draw(axis, used, *panel)
     lines = _title(used, panel, reason[reason != ""].value_counts())
+    title = f"{len(used)} functions"
     if epoch is not None:
-        lines = [f"{epoch:g} epochs after zero error", *lines]
-    write_title(axis, lines, LOOK)
+        title += f", {epoch:g} epochs after zero error" if epoch else ", at zero error"
+    write_title(axis, [title, *lines, *notes], LOOK)
 
 
 def _draw(axis: Axes, rows: pd.DataFrame, x: col.Column, y: col.Column) -> None:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flatvol_jax.study.analysis.columns import OPTIMIZER, Column
+from flatvol_jax.study.analysis.names import OPTIMIZERS
 from flatvol_jax.study.boolean.figures import part
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.formatting import measured, number
@@ -30,14 +31,15 @@ REFERENCES: dict[str, tuple[Column, str, dict[str, Any]]] = {
     ),
 }
 LOOK = Look(font=6, line=68)
+STRIPES = "rows of points at the bottom: functions that the optimizer found once, twice, ..."
 
 
 def posterior_figure(frame: pd.DataFrame) -> Figure | None:
     """Draw log10 P_optimizer(f|S) against log10 P_B(f|S): a column an optimizer, a row a target.
 
     P_B = V(f) / V(S) from direct samples (filled) and from the NNGP (open); bars are one standard
-    error; the line is P_optimizer = P_B. The titles have the slope of the fit in logarithms and
-    the total variation between both distributions beside its null, that between two samples of
+    error; the line is P_optimizer = P_B. Below each panel stand the slope of the fit in logarithms
+    and the total variation between both distributions beside its null, that between two samples of
     P_B of equal sizes (95% range).
 
     Args:
@@ -66,10 +68,11 @@ def posterior_figure(frame: pd.DataFrame) -> Figure | None:
             for axis, optimizer in zip(line, optimizers, strict=True):
                 key = (*target, optimizer)
                 _draw(axis, rows[(rows[KEYS] == list(key)).all(axis=1)])
-                write_title(axis, _lines(key, table), LOOK)
+                note = [STRIPES] * (axis is axes[-1, 0])
+                write_title(axis, [*_lines(key, table), *note], LOOK)
                 handles |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
             line[0].set_ylabel(FOUND.axis_label)
-        for axis in axes[-1]:
+        for axis in axes.ravel():
             axis.set_xlabel("log₁₀ P_B(f | S)")
         columns = len(handles) if len(optimizers) > 1 else 1
         style.legend(figure, list(handles.values()), columns)
@@ -149,13 +152,18 @@ def _draw(axis: Axes, rows: pd.DataFrame) -> None:
     axis.xaxis.set_tick_params(labelbottom=True)
 
 
+def _heading(key: tuple[str, ...]) -> str:
+    system, target, optimizer = key
+    return f"{OPTIMIZERS.get(optimizer, optimizer)} on a part of {target} ({system})"
+
+
 def _lines(key: tuple[str, ...], table: pd.DataFrame) -> list[str]:
-    """Write the title of a panel."""
+    """Write the title of a panel and what stands below it."""
     rows = [row for row in table.itertuples() if (row.system, row.target, row.optimizer) == key]
     if not rows:
-        return [", ".join(key)]
+        return [_heading(key)]
     reached, seeds = number(rows[0].zero_error, 6), number(rows[0].seeds, 6)
-    lines = [f"{', '.join(key)}: {reached} of {seeds} seeds at zero error"]
+    lines = [_heading(key), f"{reached} of {seeds} seeds at zero error"]
     for row in rows:
         if pd.notna(row.name):
             slope = measured(row.slope, row.slope_se)

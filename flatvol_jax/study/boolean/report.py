@@ -9,6 +9,7 @@ from etils import epath
 from flatvol_jax.study.analysis.columns import ASCENT, SHARPNESS, SPECTRAL_NORM, numbers
 from flatvol_jax.study.boolean import figures
 from flatvol_jax.study.boolean.posterior_figure import posterior_figure, posterior_table
+from flatvol_jax.study.boolean.summary import boolean_sentence
 from flatvol_jax.study.boolean.width_figure import ep_volumes, width_figure, width_table
 from flatvol_jax.study.engine.plan import flatten
 from flatvol_jax.study.report import page
@@ -56,6 +57,7 @@ def write_boolean_report(
         {"title": "Boolean functions", **context},
         notes=list(context.get("notes") or []),
         config=list(flatten(context.get("config") or {})),
+        sentence=boolean_sentence(frame),
         functions=len(functions),
         with_minima=int((numbers(functions, figures.MINIMA) > 0).sum()),
         pictures={

@@ -6,7 +6,17 @@ from scipy.stats import chi2
 
 from flatvol_jax.study.analysis import statistics
 from flatvol_jax.study.analysis.columns import LOG_VOLUME, OVERTRAIN, PART, SHARPNESS, numbers
-from flatvol_jax.study.boolean.figures import ESTIMATE, FUNCTION, MINORITY, VOLUME
+from flatvol_jax.study.boolean.figures import (
+    ESTIMATE,
+    FUNCTION,
+    MINORITY,
+    VOLUME,
+    at_epoch,
+    epochs_of,
+    part,
+)
+from flatvol_jax.study.boolean.posterior_figure import posterior_table
+from flatvol_jax.study.report.formatting import correlation
 
 
 def boolean_summary(frame: pd.DataFrame) -> list[str]:
@@ -18,6 +28,40 @@ def boolean_summary(frame: pd.DataFrame) -> list[str]:
         *_theory_lines(first),
         *[_flatness_line(rows, epoch) for epoch, rows in functions.groupby(OVERTRAIN)],
     ]
+
+
+def boolean_sentence(frame: pd.DataFrame) -> str:
+    """Say in a sentence how volume and sharpness go together, and how an optimizer samples.
+
+    Args:
+        frame: records, the rows of all parts.
+    """
+    functions, parts = part(frame, "function"), []
+    by_epoch = [(epoch, at_epoch(functions, epoch)) for epoch in epochs_of(functions)]
+    correlations = [
+        (epoch, len(rows), statistics.plain_estimate(VOLUME.values(rows), SHARPNESS.values(rows)))
+        for epoch, rows in by_epoch
+        if (np.isfinite(VOLUME.values(rows)) & np.isfinite(SHARPNESS.values(rows))).sum() > 2
+    ]
+    if correlations:
+        texts = [
+            f"{correlation(rho)} {f'after {epoch:g} more epochs' if epoch else 'at zero error'}"
+            for epoch, _, rho in correlations
+        ]
+        parts.append(
+            f"over {correlations[0][1]} functions Spearman's ρ of volume and sharpness is "
+            f"{', '.join(texts)}"
+        )
+    table = posterior_table(frame)
+    if len(table) and "variation" in table:
+        known = table[table["variation"].notna() & table["high"].notna()]
+        apart = int((known["variation"] > known["high"]).sum())
+        parts.append(
+            f"in {apart} of {len(known)} comparisons an optimizer's functions are further from the "
+            "posterior than samples of the posterior are"
+        )
+    text = "; ".join(parts) or f"the records have {len(functions)} functions and no minima of them"
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def constants_share(functions: pd.DataFrame, samples: int) -> tuple[float, float]:

@@ -49,6 +49,7 @@ def width_figure(frame: pd.DataFrame) -> Figure | None:
         write_title(left, [f"the {min(SHOWN, len(differences))} most frequent functions"], LOOK)
         out = f"left out: {out} without a value at every width"
         write_title(right, [f"{len(differences)} functions", out], LOOK)
+        style.legend(figure, right.get_legend_handles_labels()[0], 2)
         for axis in (left, right):
             axis.set_xscale("log")
             axis.set_xticks(list(places.values()), list(places))
@@ -202,4 +203,3 @@ def _draw_table(axis: Axes, table: pd.DataFrame, places: dict[str, float]) -> No
             )
     axis.set_ylim(bottom=0)
     axis.set_ylabel("root mean square difference (log₁₀)")
-    axis.legend(frameon=False, fontsize=7, loc="upper left")

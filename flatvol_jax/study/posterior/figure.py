@@ -10,7 +10,11 @@ from flatvol_jax.study.analysis.names import OPTIMIZERS
 from flatvol_jax.study.posterior.summary import network_table, size_table
 from flatvol_jax.study.report import style
 
-RANDOM = {"random": "a random network that fits S", "vote": "vote of such", "guessed": "guessed"}
+RANDOM = {
+    "random": "a random network that fits S",
+    "vote": "majority of such",
+    "guessed": "guess and check",
+}
 
 
 def posterior_figure(frame: pd.DataFrame) -> Figure | None:
@@ -25,8 +29,8 @@ def posterior_figure(frame: pd.DataFrame) -> Figure | None:
         names = RANDOM | {name: OPTIMIZERS[name] for name in OPTIMIZERS if name in table}
         for name, colour in zip(names, _colours(len(names)), strict=True):
             marker = "x" if name == "guessed" else "o"
-            _line(curves, table, name, names[name], colour, scale=100, marker=marker)
-        curves.set_ylabel("accuracy on E (%)")
+            _line(curves, _errors(table, name), name, names[name], colour, 100, marker)
+        curves.set_ylabel("error on E (%)")
         kinds = list(networks.groupby(["depth", "factor"])) if len(networks) else []
         for ((depth, factor), own), colour in zip(kinds, _colours(len(kinds)), strict=True):
             label = f"depth {depth}, width × {factor:.3g}"
@@ -57,10 +61,19 @@ def posterior_figure(frame: pd.DataFrame) -> Figure | None:
         for axis in (curves, bounds):  # an interval over few draws is wider than all percentages
             low, high = axis.get_ylim()
             axis.set_ylim(max(low, 0), min(high, 100))
-        for axis in (curves, gaps, bounds):
-            if axis.get_legend_handles_labels()[0]:
-                axis.legend(frameon=False, fontsize=6)
+        titles = ("learning curves", "what training adds", "the evidence of S", "the bound")
+        for axis, title in zip((curves, gaps, volumes, bounds), titles, strict=True):
+            axis.set_title(title, loc="left")
+            if handles := axis.get_legend_handles_labels()[0]:
+                below = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.2), "columnspacing": 1}
+                axis.legend(frameon=False, fontsize=6, ncols=min(2, len(handles)), **below)
     return figure
+
+
+def _errors(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the table with one minus a fraction of right answers, the ends of its interval too."""
+    low, high = f"{name}_low", f"{name}_high"
+    return table.assign(**{name: 1 - table[name], low: 1 - table[high], high: 1 - table[low]})
 
 
 def _line(

@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 
 from flatvol_jax.runtime import files
 from flatvol_jax.study.analysis import verdicts
-from flatvol_jax.study.report import formatting, scatter, style, tables
+from flatvol_jax.study.report import compact_svg, formatting, scatter, style, tables
 
 FILTERS = (
     *("number", "correlation", "interval", "signed", "signed_interval"),
     *("p_value", "percent", "duration", "cell"),
 )
 CLOUD = 50  # so many points are smaller as a picture
+LEAST_PIXELS = 86  # an inch of a figure of several panels, so that its words can be read
 
 
 def write_page(
@@ -47,10 +48,11 @@ def render_page(template: str, context: Mapping[str, Any], **content: Any) -> st
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(formatting, name) for name in FILTERS}
+    environment.filters["slug"] = slug
     shared = ("table", "verdict", "estimate", "both_readings")
     environment.globals |= {name: getattr(tables, name) for name in shared}
     environment.globals |= {"least_draws": verdicts.LEAST_DRAWS, "scales": verdicts.SCALES}
-    return environment.get_template(template).render(
+    text = environment.get_template(template).render(
         title=context.get("title") or "flatvol_jax",
         **{name: context.get(name) for name in ("command", "commit", "scale", "wall_seconds")},
         versions=dict(context.get("versions") or {}),
@@ -58,6 +60,18 @@ def render_page(template: str, context: Mapping[str, Any], **content: Any) -> st
         rules_hash=verdicts.rules_hash(),
         **content,
     )
+    return text.replace("<!--contents-->", _contents(text), 1)
+
+
+def _contents(text: str) -> str:
+    """Return a link to each section of a page that has an id and a heading."""
+    found = re.findall(r'<section id="([^"]+)">\s*<h2>(.*?)</h2>', text, re.DOTALL)
+    return "\n".join(f'<a href="#{name}">{heading}</a>' for name, heading in found)
+
+
+def slug(heading: str) -> str:
+    """Return a heading as an id: small letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
 
 
 def inline_figure(figure: Figure, prefix: str, label: str) -> markupsafe.Markup:
@@ -74,17 +88,21 @@ def inline_figure(figure: Figure, prefix: str, label: str) -> markupsafe.Markup:
     ]
     for artist in clouds:
         artist.set_rasterized(True)
-    svg = scatter.svg_text(figure, transparent=True)
+    svg = compact_svg.compact_svg(scatter.svg_text(figure, transparent=True, text=True))
     for artist in clouds:  # the figure is as it was
         artist.set_rasterized(False)
-    return inline_svg(svg, prefix, label)
+    wide = figure.get_figwidth() > style.COLUMN_WIDTH
+    return inline_svg(svg, prefix, label, LEAST_PIXELS * figure.get_figwidth() if wide else 0)
 
 
-def inline_svg(svg: str, prefix: str, label: str) -> markupsafe.Markup:
-    """Return SVG for the middle of a page: its own ids, ink of the page's colour, no fixed size."""
+def inline_svg(svg: str, prefix: str, label: str, least: float = 0) -> markupsafe.Markup:
+    """Return SVG for the middle of a page: its own ids, ink of the page's colour, no fixed size.
+
+    It is at least `least` pixels wide: what holds it scrolls where the page is narrower.
+    """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = svg.replace(style.INK, "currentColor").replace(style.GRID, "var(--grid)")
     label = markupsafe.escape(label)
-    return markupsafe.Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
+    width = f' style="min-width: {least:.0f}px"' if least else ""
+    return markupsafe.Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"{width}', 1))

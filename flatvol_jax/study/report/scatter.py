@@ -2,8 +2,10 @@
 
 import io
 import textwrap
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from etils import epath
@@ -16,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from flatvol_jax.runtime import files
 from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import selection, statistics
+from flatvol_jax.study.analysis.names import OPTIMIZERS
 from flatvol_jax.study.report import style
 
 
@@ -44,13 +47,14 @@ class PanelNumbers(NamedTuple):
 
 
 PANELS = (col.LOG_VOLUME, col.SHARPNESS)
+NOTES = "notes"  # names the text below a panel
 
 
 def attack_sweep_figure(frame: pd.DataFrame) -> Figure:
     """Draw fig. 3 (a) and (d): one row an optimizer, volume on the left, sharpness on the right.
 
-    The accuracy is on E2 (on E1 where E2 is empty), as in the primary statistic, and the
-    correlations above each panel are with the error, so a rising cloud has a negative one.
+    The error is that on E2 (on E1 where E2 is empty), as in the primary statistic, and the
+    correlations below each panel are with it.
 
     Args:
         frame: records, one row a network.
@@ -96,10 +100,17 @@ def png_bytes(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def svg_text(figure: Figure, transparent: bool = False) -> str:
-    """Return the figure as SVG text without a date, so that equal figures are equal files."""
+def svg_text(figure: Figure, transparent: bool = False, text: bool = False) -> str:
+    """Return the figure as SVG text without a date, so that equal figures are equal files.
+
+    Args:
+        figure: what is drawn.
+        transparent: whether its paper is left out.
+        text: whether words stay words, in a font of the reader's, or become outlines.
+    """
     buffer = io.StringIO()
-    with style.applied():
+    fonts: dict[Any, Any] = {"svg.fonttype": "none" if text else "path"}
+    with style.applied(), matplotlib.rc_context(fonts):
         figure.savefig(
             buffer, format="svg", dpi=200, transparent=transparent, metadata={"Date": None}
         )
@@ -117,26 +128,28 @@ def draw_panel(
     look: Look = Look(),
     empty: str | None = None,
     bars: bool = False,
+    notes: Sequence[str] = (),
 ) -> PanelNumbers:
-    """Draw the usable runs as points, with a title that has n and both correlations.
+    """Draw the usable runs as points; below the panel stand n and both correlations.
 
     Args:
         axis: where to draw.
         frame: records of one optimizer and one epoch, one row a network.
         x: what stands on the x axis.
-        y: the same of the y axis; None for the accuracy, where correlations are with the error.
-        heading: first lines of the title.
+        y: the same of the y axis; None for the error.
+        heading: the title.
         norm: |A| to the range of the colours.
         look: sizes.
         empty: stands in the panel where no run is usable; None for the reasons.
         bars: whether to draw standard errors where the records have them.
+        notes: stand below the numbers.
     """
     error, error_name = selection.error_column(frame)
     named = x.name, error if y is None else y.name
     runs, left_out = selection.usable(frame, *named)
     values, across = x.drawn(runs)
-    accuracies = 100 * (1 - col.numbers(runs, error)), np.full(len(runs), np.nan)
-    heights, up = accuracies if y is None else y.drawn(runs)
+    errors = 100 * col.numbers(runs, error), np.full(len(runs), np.nan)
+    heights, up = errors if y is None else y.drawn(runs)
     if bars:
         style.error_bars(axis, (values, across), (heights, up), width=0.5, alpha=0.5)
     axis.scatter(
@@ -153,7 +166,7 @@ def draw_panel(
     )
     axis.xaxis.set_major_locator(MaxNLocator(look.ticks))
     axis.set_xlabel(x.axis_label)
-    axis.set_ylabel(f"accuracy on {error_name} (%)" if y is None else y.axis_label)
+    axis.set_ylabel(f"error on {error_name} (%)" if y is None else y.axis_label)
     found = PanelNumbers(
         *named,
         len(runs),
@@ -162,17 +175,41 @@ def draw_panel(
         statistics.correlation(runs, *named),
         statistics.correlation(runs, *named, statistics.POOLED),
     )
-    write_title(axis, [heading, *_lines(found)], look)
+    write_title(axis, [heading, *_lines(found), *notes], look)
     if not len(runs):
         reasons = [f"{count}: {reason}" for reason, count in left_out.items()]
         write_inside(axis, empty or "\n".join(["no usable runs", *reasons]), look)
     return found
 
 
-def write_title(axis: Axes, lines: list[str], look: Look) -> None:
-    """Write `lines` above the panel, long ones wrapped."""
-    text = _wrapped("\n".join(lines), look.line)
-    axis.set_title(text, loc="left", fontsize=look.font, linespacing=1.35)
+def write_title(axis: Axes, lines: Sequence[str], look: Look) -> None:
+    """Write the first of `lines` above the panel, the others below it, long ones wrapped."""
+    title, *notes = lines
+    axis.set_title(_wrapped(title, look.line), loc="left", fontsize=look.font, linespacing=1.35)
+    write_notes(axis, notes, look)
+
+
+def write_notes(axis: Axes, lines: Sequence[str], look: Look) -> None:
+    """Write `lines` below the panel and the label of its x axis."""
+    if lines:
+        axis.annotate(
+            _wrapped("\n".join(lines), look.line),
+            (0, 0),
+            (0, -3),
+            xycoords=("axes fraction", axis.xaxis.label),
+            textcoords="offset points",
+            va="top",
+            fontsize=look.font,
+            linespacing=1.35,
+            annotation_clip=False,
+            label=NOTES,
+        )
+
+
+def words_of(axis: Axes) -> str:
+    """Return the title of a panel and the notes below it, a line each."""
+    notes = [text.get_text() for text in axis.texts if text.get_label() == NOTES]
+    return "\n".join([axis.get_title(loc="left"), *notes])
 
 
 def write_inside(axis: Axes, text: str, look: Look) -> None:
@@ -180,7 +217,7 @@ def write_inside(axis: Axes, text: str, look: Look) -> None:
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(True)
     where: dict[str, Any] = {"ha": "center", "va": "center", "transform": axis.transAxes}
-    axis.text(0.5, 0.5, _wrapped(text, look.line - 8), fontsize=look.font - 1, **where)
+    axis.text(0.5, 0.5, _wrapped(text, look.line - 8), fontsize=look.font, **where)
 
 
 def _wrapped(text: str, width: int) -> str:
@@ -208,19 +245,19 @@ def norm_bar(figure: Figure, axes: list[Axes], norm: Normalize, label: str, **pl
     bar.outline.set_linewidth(0.4)
 
 
-def heading_of(runs: pd.DataFrame, other: str = "the error") -> str:
-    """Say whose correlations stand above a panel, and with what."""
-    return f"{', '.join(selection.optimizer_names(runs))}: Spearman ρ with {other}, 95% intervals"
+def heading_of(runs: pd.DataFrame) -> str:
+    """Name the optimizers of a panel."""
+    return ", ".join(OPTIMIZERS.get(name, name) for name in selection.optimizer_names(runs))
 
 
 def _lines(found: PanelNumbers) -> list[str]:
-    """Write the title of a panel below its heading."""
+    """Write what stands below a panel."""
     left_out = sum(found.left_out.values())
     return [
+        f"ρ pooled over |A|: {_interval(found.pooled)}",
+        f"ρ within |A|: {_interval(found.within)}",
         f"n = {found.runs} ({left_out} left out){_basis_text(found.within)}",
         *([f"{found.hidden} at or below 0 not drawn"] if found.hidden else []),
-        f"pooled: {_interval(found.pooled)}",
-        f"within |A|: {_interval(found.within)}",
     ]
 
 

@@ -14,7 +14,7 @@ from flatvol_jax.study.analysis.experiment_tables import (
 )
 from flatvol_jax.study.analysis.optimizer_table import SGD
 from flatvol_jax.study.analysis.verdicts import UNCHANGED_WITHIN
-from flatvol_jax.study.report import forest, page
+from flatvol_jax.study.report import answer, forest, page
 
 
 def write_comparison(
@@ -34,23 +34,23 @@ def write_comparison(
         path,
         "study/sweep/comparison.html.j2",
         {"title": "Optimizers compared", **context},
-        experiments=[_experiment(name, tables) for name in names],
+        experiments=[_experiment(name, tables, context.get("scale")) for name in names],
         margin=UNCHANGED_WITHIN,
         reference=SGD,
     )
 
 
-def _experiment(name: str, tables: Sequence[ExperimentTables]) -> dict[str, Any]:
+def _experiment(name: str, tables: Sequence[ExperimentTables], scale: str | None) -> dict[str, Any]:
     epochs = {i: one for i, one in enumerate(tables) if one.experiment == name}
     frames = pd.concat([one.frame for one in epochs.values()], ignore_index=True)
     return {
         "name": name,
-        "epochs": [_epoch(one, f"forest{i}") for i, one in epochs.items()],
+        "epochs": [_epoch(one, f"forest{i}", scale) for i, one in epochs.items()],
         "movement": function_movement_table(frames),
     }
 
 
-def _epoch(tables: ExperimentTables, prefix: str) -> dict[str, Any]:
+def _epoch(tables: ExperimentTables, prefix: str, scale: str | None) -> dict[str, Any]:
     claims, differences = tables.claims, tables.differences
     levels = differences["levels"].astype(str) + " of " + differences["levels_run"].astype(str)
     differences = differences.assign(of_levels=levels)
@@ -59,7 +59,7 @@ def _epoch(tables: ExperimentTables, prefix: str) -> dict[str, Any]:
     optimizers = list(dict.fromkeys(claims["optimizer"]))
     reached = zero_error_table(tables.frame)
     sizes = reached.columns.tolist()
-    label = f"{tables.experiment}: correlations of log V and of sharpness with the error"
+    label = f"{tables.experiment}: correlations with the error"
     return {
         "overtrain": tables.overtrain,
         "error": claims["error"].iloc[0],
@@ -76,7 +76,12 @@ def _epoch(tables: ExperimentTables, prefix: str) -> dict[str, Any]:
         "correlations": _by_optimizer(claims),
         "measures": list(_by_measure(claims)),
         "columns": [("measure", "measure"), *((name, name, "both") for name in optimizers)],
-        "figure": page.inline_figure(forest.forest_figure(claims), prefix, label),
+        "answers": answer.answer_sentences(claims, scale),
+        "forest": [
+            page.inline_figure(figure, f"{prefix}-{i}", f"{label}: {name}")
+            for i, (name, figure) in enumerate(forest.forest_panels(claims))
+        ],
+        "forest_labels": forest.legend_labels(claims),
         "sizes": [("optimizer", "optimizer"), *((f"{size}", size, "plain") for size in sizes)],
         "reached": reached.rename_axis("optimizer").reset_index(),
     }

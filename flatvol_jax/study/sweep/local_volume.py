@@ -18,7 +18,7 @@ LOOK = scatter.Look(ticks=5)
 
 
 class Cell(NamedTuple):
-    """A panel: x against the accuracy (y None), or log V(f) on the x axis against a measure."""
+    """A panel: x against the error (y None), or log V(f) on the x axis against a measure."""
 
     runs: pd.DataFrame
     x: col.Column
@@ -26,10 +26,10 @@ class Cell(NamedTuple):
 
 
 def local_volume_figure(frame: pd.DataFrame) -> Figure | None:
-    """Draw every volume-like measure against the accuracy, and the local ones against log V(f).
+    """Draw every volume-like measure against the error, and the local ones against log V(f).
 
     All panels of an optimizer show the same networks: those usable for every measure that any
-    run is usable for. The line above the panels says how many they are and why the others are
+    run is usable for. The line below the panels says how many they are and why the others are
     not there. Bars are one standard error where the records have one.
 
     Args:
@@ -63,13 +63,12 @@ def local_volume_figure(frame: pd.DataFrame) -> Figure | None:
         for axis in axes[len(cells) :]:
             axis.remove()
         scatter.colour_bar(figure, axes[: len(cells)].tolist(), frame)
-        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=7)
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7)
     return figure
 
 
 def _draw(axis: Axes, cell: Cell, frame: pd.DataFrame) -> None:
-    other = "the error" if cell.y is None else "log V(f)"
-    heading, norm = scatter.heading_of(cell.runs, other), scatter.attack_size_norm(frame)
+    heading, norm = scatter.heading_of(cell.runs), scatter.attack_size_norm(frame)
     scatter.draw_panel(
         axis, cell.runs, cell.x, cell.y, heading=heading, norm=norm, look=LOOK, bars=True
     )

@@ -12,10 +12,12 @@ from matplotlib.figure import Figure
 from flatvol_jax.study.analysis.columns import ASCENT, ATTACK_SIZE, SHARPNESS, flagged, numbers
 from flatvol_jax.study.engine.records import load_arrays
 from flatvol_jax.study.report import style
-from flatvol_jax.study.report.scatter import attack_size_norm, colour_bar
+from flatvol_jax.study.report.scatter import Look, attack_size_norm, colour_bar, write_title
 
 LEAST = 1e-4  # a running maximum closer to its end than this share of its rise has arrived
 SETTLED = 0.01  # the share of the rise that the last tenth may still add
+LOOK = Look(line=48)
+DASHED = f"dashed: {SETTLED:.0%}, what the last tenth of a converged ascent may add"
 
 
 class Search(NamedTuple):
@@ -113,7 +115,7 @@ def _draw(axis: Axes, frame: pd.DataFrame, search: Search, shares: dict) -> None
     axis.set_ylim(LEAST, 1.5)
     axis.set_xlabel(f"{search.steps} of the ascent")
     done, failed = (flagged(frame, search.status, value).sum() for value in (True, False))
-    title = f"{search.label}, {len(drawn)} networks\n{failed} of {done + failed} did not converge"
+    note = f"{failed} of {done + failed} did not converge"
     if hidden := len(shares) - len(drawn):
-        title += f"; {hidden} did not rise, not drawn"
-    axis.set_title(title, loc="left", fontsize=7, linespacing=1.35)
+        note += f"; {hidden} did not rise, not drawn"
+    write_title(axis, [f"{search.label}, {len(drawn)} networks", note, DASHED], LOOK)

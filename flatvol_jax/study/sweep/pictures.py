@@ -20,7 +20,7 @@ def sweep_pictures(frame: pd.DataFrame, workdir: epath.PathLike) -> list[Picture
     volumes = "log V(f), basin volume, learning coefficient and sharpness side by side"
     effort = "the largest loss found against the effort (fig. S4)"
     return drawn_pictures(
-        ("attack_sweep", "log V(f) and sharpness against accuracy", attack_sweep_figure(frame)),
+        ("attack_sweep", "log V(f) and sharpness against the error", attack_sweep_figure(frame)),
         ("maximisation", effort, maximisation_figure(frame, workdir)),
         ("spectrum", "spectral density of the Hessian", spectrum_figure(frame, workdir)),
         ("local_volume", volumes, local_volume_figure(frame)),

@@ -1,10 +1,12 @@
 """One self-contained report.html: what was run, the figure, verdicts, tables, the rules."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 from etils import epath
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from flatvol_jax.study.analysis import columns as col
@@ -13,7 +15,7 @@ from flatvol_jax.study.analysis.claims import claims_table
 from flatvol_jax.study.analysis.optimizer_table import halves_table
 from flatvol_jax.study.analysis.selection import optimizer_names
 from flatvol_jax.study.engine.plan import flatten
-from flatvol_jax.study.report import page, scatter
+from flatvol_jax.study.report import answer, forest, network_points, page, scatter
 from flatvol_jax.study.sweep.comparison import judged_rows
 from flatvol_jax.study.sweep.protocol import protocol_note
 
@@ -59,6 +61,7 @@ def write_report(
     scale = context.get("scale")
     claims = claims_table(frame, scale, seed) if claims is None else claims
     primary = claims[claims["family"] == "primary"]
+    frame = frame.reset_index(drop=True)
     by = [name for name in (col.OPTIMIZER, col.DRAW, col.ATTACK_SIZE, col.SAMPLE) if name in frame]
     page.write_page(
         path,
@@ -69,10 +72,15 @@ def write_report(
         draws=frame[col.DRAW].nunique(),
         sizes=sorted(frame[col.ATTACK_SIZE].unique().tolist()),
         error=claims["error"].iloc[0],
-        panels=[
-            page.inline_figure(figure, f"panel{i}", label)
-            for i, (label, figure) in enumerate(_panels(frame))
+        answers=answer.answer_sentences(claims, scale),
+        decisions=answer.decision_lines(claims, scale),
+        forest=[
+            page.inline_figure(figure, f"forest{i}", f"correlations with the error: {label}")
+            for i, (label, figure) in enumerate(forest.forest_panels(claims))
         ],
+        forest_labels=forest.legend_labels(claims),
+        panels=list(_panels(frame)),
+        networks_of_points=network_points.network_cards(frame),
         claims=primary.to_dict("records"),
         family=comparison.family_size(primary["confidence"].iloc[0]),
         judged=list(judged_rows(claims)),
@@ -98,9 +106,13 @@ def write_report(
     )
 
 
-def _panels(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
+def _panels(frame: pd.DataFrame) -> Iterator[tuple[Markup, str]]:
+    """Yield each panel of the figure, and as JSON where its networks stand."""
     for optimizer in optimizer_names(frame):
         runs = frame[frame[col.OPTIMIZER] == optimizer]
-        for panel in scatter.PANELS:
-            label = f"{optimizer}: {panel.axis_label} against generalisation accuracy"
-            yield label, scatter.panel_figure(runs, panel)
+        for x in scatter.PANELS:
+            figure = scatter.panel_figure(runs, x)
+            label = f"{optimizer}: {x.axis_label} against the error"
+            svg = page.inline_figure(figure, page.slug(f"panel {optimizer} {x.label}"), label)
+            places = network_points.network_places(figure, frame, runs, x)
+            yield svg, json.dumps(places, separators=(",", ":"))

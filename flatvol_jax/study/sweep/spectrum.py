@@ -1,5 +1,7 @@
 """The spectral density of the Hessian of one network for each size of A."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from etils import epath
@@ -115,7 +117,8 @@ def _draw(axis: Axes, row: dict, arrays: dict, top: np.ndarray, width: float) ->
     names = [str(row[name]) for name in (OPTIMIZER,) if name in row]
     title = ", ".join([*names, f"|A| = {row[ATTACK_SIZE]}"])
     axis.set_title(title, loc="left", fontsize=7)
-    axis.legend(fontsize=6, frameon=False, loc="upper right", handlelength=1.2)
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1.1)}
+    axis.legend(fontsize=6, frameon=False, handlelength=1.2, **place)
 
 
 def _share(row: dict, sign: str, relation: str) -> str:

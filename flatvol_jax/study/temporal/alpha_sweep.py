@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from flatvol_jax.study.analysis.columns import LN10
 from flatvol_jax.study.report import style
-from flatvol_jax.study.report.scatter import Look, write_title
+from flatvol_jax.study.report.scatter import Look, write_notes, write_title
 from flatvol_jax.study.temporal.summary import branch_table
 
 LEAST_ALPHAS = 5  # fewer are drawn through time, by temporal.py
@@ -59,7 +59,9 @@ def alpha_sweep_figure(frame: pd.DataFrame) -> Figure | None:
         axes = figure.subplots(len(ROWS), len(layers), squeeze=False, sharex=True, sharey="row")
         for axis, layer in zip(axes.T, layers, strict=True):
             _column(axis, scaled[scaled["layer"] == layer], plain)
-            write_title(axis[0], _title(scaled[scaled["layer"] == layer], layer), LOOK)
+            title, *notes = _title(scaled[scaled["layer"] == layer], layer)
+            write_title(axis[0], [title], LOOK)
+            write_notes(axis[-1], notes, LOOK)
         for axis, label in zip(axes[:, 0], ROWS, strict=True):
             axis.set_ylabel(label, fontsize=7)
         _legend(figure)
@@ -98,13 +100,13 @@ def _title(rows: pd.DataFrame, layer: float) -> list[str]:
 
 def _legend(figure: Figure) -> None:
     labels = {
-        "largest": "largest; third row: when log V makes its largest step",
-        "last": "at the end; third row: from when on log V is back within 1%",
+        "largest": "the largest value after scaling; third row: the epoch of log V's largest step",
+        "last": "the value at the end; third row: the epoch from which log V is back within 1%",
     }
     handles = [
         style.handle(label, linestyle="", markersize=4, **LOOKS[look])
         for look, label in labels.items()
     ]
     dashed = {"linewidth": 0.8, "linestyle": "--", "color": style.INK}
-    handles.append(style.handle("the same without scaling", **dashed))
+    handles.append(style.handle("the same network without scaling", **dashed))
     style.legend(figure, handles, size=6.5)

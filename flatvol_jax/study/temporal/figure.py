@@ -9,18 +9,19 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.ticker import MaxNLocator
 
 from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.report import style
 from flatvol_jax.study.report.formatting import number
-from flatvol_jax.study.report.scatter import Look, write_title
+from flatvol_jax.study.report.scatter import Look, write_notes, write_title
 
 SIDE, UNSCALED = "meta.event", "none"
 FLAT, VOLUME, PLAIN = "#0072b2", "#d55e00", style.MIDDLE  # lines: flatness, log V, without scaling
 TRAIN, TEST = style.INK, "#cc79a7"
 AT_ZERO, AT_EVENT = "#009e73", "#c1272d"  # the paper's green and red dashed lines
 MOST_BRANCHES = 4  # more are a sweep over alpha, with a figure of its own
-BEFORE, AFTER = 5, 50  # epochs of the inset on both sides of the event
+BEFORE, AFTER = 5, 50  # epochs of the panel at the bottom on both sides of the event
 LOOK = Look(font=6.5, line=66)
 
 
@@ -34,13 +35,13 @@ class Curve(NamedTuple):
 
 
 def temporal_figure(frame: pd.DataFrame) -> Figure | None:
-    """Draw accuracy, flatness and log10 V against the epoch, a panel a scaling and measure.
+    """Draw errors, flatness and log10 V against the epoch, a panel a scaling and measure.
 
     The blue line is the flatness measure (left axis), the orange one log10 V (right axis):
     Heaviside solid, probit dotted. Dots are sharpness by the ascent of table 1. Grey is the
     network that goes on without scaling. The green dashed line is zero error, the red one the
-    scaling; the inset shows log10 V around it. Of several networks the median is drawn, with a
-    band from the least to the largest, and epochs are counted from zero error.
+    scaling; the panel at the bottom shows log10 V around it. Of several networks the median is
+    drawn, with a band from the least to the largest, and epochs are counted from zero error.
 
     Args:
         frame: records of one temporal study, a row a measured epoch of a branch.
@@ -62,7 +63,7 @@ def temporal_figure(frame: pd.DataFrame) -> Figure | None:
     with style.applied():
         figure = style.new_figure(columns, rows)
         width, height = figure.get_size_inches()
-        figure.set_size_inches(1.15 * width, 1.3 * height)
+        figure.set_size_inches(1.15 * width, (1.75 if branches else 1.4) * height)
         grid = figure.add_gridspec(rows, columns)
         for i, (branch, measure) in enumerate(panels):
             place = grid[divmod(i, columns)]
@@ -106,12 +107,13 @@ def _panel(
     measure: col.Column,
     letter: str,
 ) -> None:
-    inner = place.subgridspec(2, 1, height_ratios=(1, 3))
+    scaled = branch != UNSCALED
+    inner = place.subgridspec(2 + scaled, 1, height_ratios=(1, 3, 1.2)[: 2 + scaled])
     above = figure.add_subplot(inner[0])
     axis = figure.add_subplot(inner[1], sharex=above)
     right = axis.twinx()
     for column, colour in ((col.TRAIN_ERROR, TRAIN), (col.TEST_ERROR, TEST)):
-        _draw(above, _accuracy(frame, branch, column), colour)
+        _draw(above, _curve(frame, branch, 100 * col.numbers(frame, column)), colour)
     _draw(axis, _values(frame, UNSCALED, measure), PLAIN, linewidth=0.7)
     if branch != UNSCALED:
         _draw(axis, _values(frame, branch, measure), FLAT)
@@ -128,36 +130,36 @@ def _panel(
         if branch != UNSCALED:
             part.axvline(event, color=AT_EVENT, linestyle="--", linewidth=0.8)
     above.tick_params(labelbottom=False)
-    above.set_ylabel("accuracy (%)", fontsize=7)
+    above.set_ylabel("error (%)", fontsize=7)
     axis.set_ylabel(measure.axis_label, color=FLAT, fontsize=7)
-    axis.set_xlabel("epoch" if alone else "epochs after zero error")
+    epochs = "epoch" if alone else "epochs after zero error"
+    axis.set_xlabel(epochs)
     right.set_ylabel("log₁₀ V(f), EP", color=VOLUME, fontsize=7)
     right.grid(False)
     right.spines["right"].set_visible(True)
-    if branch != UNSCALED:
-        _inset(right, frame, branch, event)
-    write_title(above, [f"({letter}) {_heading(frame, branch)}", *_facts(frame, branch)], LOOK)
+    write_title(above, [f"({letter}) {_heading(frame, branch)}"], LOOK)
+    if scaled:
+        axis = figure.add_subplot(inner[2])
+        _draw_around(axis, frame, branch, event)
+        axis.set_xlabel(f"{epochs}, around the scaling")
+    write_notes(axis, _facts(frame, branch), LOOK)
 
 
-def _inset(axis: Axes, frame: pd.DataFrame, branch: str, event: float) -> None:
+def _draw_around(axis: Axes, frame: pd.DataFrame, branch: str, event: float) -> None:
+    """Draw log10 V around the scaling, which the whole course hides."""
     curve = _values(frame, branch, col.LOG_VOLUME)
     near = (curve.x >= event - BEFORE) & (curve.x <= event + AFTER)
-    inset = axis.inset_axes((0.7, 0.58, 0.3, 0.34))
-    _draw(inset, Curve(*(part[near] for part in curve)), VOLUME)
-    inset.axvline(event, color=AT_EVENT, linestyle="--", linewidth=0.6)
-    inset.tick_params(labelsize=5, length=2)
-    inset.ticklabel_format(axis="y", useOffset=False)
-    inset.set_title("log₁₀ V around it", fontsize=5.5, pad=2)
+    _draw(axis, Curve(*(part[near] for part in curve)), VOLUME)
+    axis.axvline(event, color=AT_EVENT, linestyle="--", linewidth=0.8)
+    axis.ticklabel_format(axis="y", useOffset=False)
+    axis.yaxis.set_major_locator(MaxNLocator(3))
+    axis.set_ylabel("log₁₀ V(f)", color=VOLUME, fontsize=7)
 
 
 def _draw(axis: Axes, curve: Curve, colour: str, **look) -> None:
     axis.plot(curve.x, curve.middle, color=colour, **({"linewidth": 1} | look))
     if (curve.low < curve.high).any():
         axis.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
-
-
-def _accuracy(frame: pd.DataFrame, branch: str, column: str) -> Curve:
-    return _curve(frame, branch, 100 * (1 - col.numbers(frame, column)))
 
 
 def _values(frame: pd.DataFrame, branch: str, measure: col.Column) -> Curve:
@@ -244,12 +246,12 @@ def _legend(figure: Figure, frame: pd.DataFrame, scaled: bool) -> None:
     def line(colour: str, label: str, linestyle: str = "-", **look) -> Artist:
         return style.handle(label, color=colour, linestyle=linestyle, linewidth=1, **look)
 
-    handles = [line(TRAIN, "accuracy on S"), line(TEST, "accuracy on E1")]
-    handles += [line(FLAT, "flatness"), line(VOLUME, "log₁₀ V, Heaviside")]
+    handles = [line(TRAIN, "error on S"), line(TEST, "error on E1")]
+    handles += [line(FLAT, "flatness (left)"), line(VOLUME, "log₁₀ V, Heaviside (right)")]
     if col.ASCENT.name in frame:
         handles.append(line(FLAT, "SGD ascent (table 1)", "", marker="."))
     if col.PROBIT.name in frame:
-        handles.append(line(VOLUME, "log₁₀ V, probit", ":"))
+        handles.append(line(VOLUME, "log₁₀ V, probit (right)", ":"))
     handles.append(line(AT_ZERO, "zero error", "--"))
     if scaled:
         handles += [line(AT_EVENT, "scaling", "--"), line(PLAIN, "flatness without scaling")]

@@ -12,7 +12,7 @@ from flatvol_jax.study.report import page
 from flatvol_jax.study.report.pictures import Picture, drawn_pictures
 from flatvol_jax.study.temporal.alpha_sweep import alpha_sweep_figure
 from flatvol_jax.study.temporal.figure import scaling_name, temporal_figure
-from flatvol_jax.study.temporal.summary import branch_table, largest_alpha
+from flatvol_jax.study.temporal.summary import branch_table, largest_alpha, temporal_sentence
 
 # The paper's number of a variant of configs/temporal.py.
 FIGURES = {"fig5": "5", "S5": "S5", "S7": "S7", "S8": "S8", "S9": "S9"}
@@ -61,6 +61,7 @@ def write_temporal_report(
         {"title": "Through time", **context},
         config=list(flatten(config)),
         note=config.get("note"),
+        sentence=temporal_sentence(table),
         networks=frame[RUN].nunique(),
         draws=frame[DRAW].nunique(),
         pictures=[

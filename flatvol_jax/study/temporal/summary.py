@@ -68,6 +68,39 @@ def temporal_summary(frame: pd.DataFrame) -> list[str]:
     return lines
 
 
+def temporal_sentence(table: pd.DataFrame) -> str:
+    """Say in a sentence what scaling did to the function, its sharpness and its volume.
+
+    Args:
+        table: `branch_table`.
+    """
+    scaled = table[table["alpha"].notna()] if len(table) else table
+    if not len(scaled):
+        return "No network of these records was rescaled after zero error."
+    networks, count = scaled[col.RUN].nunique(), len(scaled)
+    parts = [
+        f"Of {count} rescalings of {networks} network{'s' * (networks > 1)}, "
+        f"{_count(scaled['kept'].sum())} kept the learned function at every later epoch and "
+        f"{_count(scaled['recovered'].sum())} had it at the end"
+    ]
+    if "sharpness.before" in scaled:
+        ratio = (scaled["sharpness.after"] / scaled["sharpness.before"]).astype(float).dropna()
+        if len(ratio):
+            low, high = (f"{end:.2g}" for end in (ratio.min(), ratio.max()))
+            parts.append(f"right after it sharpness was {low} to {high} times what it had been")
+    if "log_volume.before" in scaled:
+        moved = (scaled["log_volume.last"] / scaled["log_volume.before"] - 1).abs()
+        back = int((moved.astype(float) < RELAXED).sum())
+        parts.append(
+            f"at the end log V was within {RELAXED:.0%} of what it had been in {_count(back)}"
+        )
+    return f"{'; '.join(parts)}."
+
+
+def _count(number: int) -> str:
+    return f"{number}" if number else "none"
+
+
 def _branch(before: pd.Series, branch: pd.DataFrame) -> dict[str, Any]:
     alive = branch[~branch["is.diverged"].astype(bool)]
     differs = alive[col.DIFFERS].to_numpy(float)

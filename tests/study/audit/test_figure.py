@@ -62,7 +62,7 @@ def line(figure, axis, label):
 
 
 def test_one_panel_a_symmetry_and_layer_without_permutations(audit):
-    titles = [axis.get_title(loc="left") for axis in symmetry_audit_figure(audit).axes]
+    titles = [scatter.words_of(axis) for axis in symmetry_audit_figure(audit).axes]
     assert [title.split("\n")[0] for title in titles] == [
         "layer 1 scaled by α",
         "layer 2 scaled by α",
@@ -101,10 +101,10 @@ def test_what_does_not_move_is_grey_and_named(audit):
     layer, *_, unit, _ = symmetry_audit_figure(audit).axes
     for axis, count in ((layer, 6), (unit, 4)):
         assert sum(found.get_color() == FLAT["color"] for found in axis.lines) == count
-    title = layer.get_title(loc="left").replace("\n", " ")
+    title = scatter.words_of(layer).replace("\n", " ")
     assert "grey, constant: adaptive sharpness (worst), relative flatness κ" in title
     assert "grey, within error: adaptive sharpness (mean)" in title
-    assert "κ" not in unit.get_title(loc="left")
+    assert "κ" not in scatter.words_of(unit)
     assert "margin" not in title  # of the function alone
 
 
@@ -122,7 +122,7 @@ def test_missing_columns_and_values_leave_lines_out(audit):
     frame["measure.fisher_rao"] = None
     figure = symmetry_audit_figure(frame)
     assert "Hessian trace" not in legend(figure)
-    title = figure.axes[0].get_title(loc="left")
+    title = scatter.words_of(figure.axes[0])
     assert "unchanged at" not in title
     assert "Fisher-Rao" not in title
     ydata = line(figure, figure.axes[0], "sharpness (best found)").get_ydata()

@@ -60,9 +60,11 @@ def test_titles_have_the_correlations_of_all_and_of_each_parity(boolean, functio
         rows = functions[functions[x].notna() & functions[y].notna()]
         minority = rows["function.minority"]
         even, odd = (rows[(minority > 0) & (minority % 2 == parity)] for parity in (0, 1))
-        title = axis.get_title(loc="left")
+        title = scatter.words_of(axis)
         assert f"Spearman ρ {signed(rows, x, y)}, 2 of them constant" in title
         assert f"even {signed(even, x, y)}; odd {signed(odd, x, y)}" in title
+    first = " ".join(scatter.words_of(draw(boolean).axes[0]).split())
+    assert ("stripes: functions that differ by the order" in first) == (VOLUME in panels[0])
 
 
 def test_titles_say_how_many_are_left_out_and_why(boolean, functions):
@@ -70,12 +72,12 @@ def test_titles_say_how_many_are_left_out_and_why(boolean, functions):
     stuck, untrained = (tried & (functions["measure.minima"] == 0)).sum(), (~tried).sum()
     assert (stuck, untrained) == (24, 60)
     for draw in (figures.volume_sharpness_figure, figures.volume_norm_figure):
-        title = draw(boolean).axes[0].get_title(loc="left")
+        title = scatter.words_of(draw(boolean).axes[0])
         assert f"left out: {untrained} not trained for, {stuck} without a minimum" in title
-    assert "left out: none" in figures.complexity_figure(boolean).axes[0].get_title(loc="left")
+    assert "left out: none" in scatter.words_of(figures.complexity_figure(boolean).axes[0])
     holes = boolean.copy()
     holes.loc[functions.index[:7], VOLUME] = None
-    title = figures.complexity_figure(holes).axes[0].get_title(loc="left")
+    title = scatter.words_of(figures.complexity_figure(holes).axes[0])
     assert f"left out: 7 without {VOLUME}" in " ".join(title.split())
 
 
@@ -105,10 +107,10 @@ def test_a_value_at_or_below_zero_has_a_rank_and_no_place(boolean, functions):
     frame.loc[functions.index[3:6], ASCENT] = -1e-9
     first, second = figures.volume_sharpness_figure(frame).axes
     rows = frame[(frame["meta.part"] == "function") & frame[ASCENT].notna()]
-    title = second.get_title(loc="left")
+    title = scatter.words_of(second)
     assert f"Spearman ρ {signed(rows, VOLUME, ASCENT)}" in title
     assert "3 at or below 0 not drawn" in title
-    assert "not drawn" not in first.get_title(loc="left")
+    assert "not drawn" not in scatter.words_of(first)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -128,7 +130,7 @@ def test_bands_need_the_number_in_the_minority(boolean, functions):
     figure = figures.complexity_figure(boolean.drop(columns="function.minority"))
     others, constants = points(figure.axes[0])
     assert (len(others), len(constants)) == (len(functions), 0)
-    assert "even" not in figure.axes[0].get_title(loc="left")
+    assert "even" not in scatter.words_of(figure.axes[0])
     (text,) = figure.legends[0].get_texts()
     assert text.get_text() == "minority not recorded"
 
@@ -150,7 +152,7 @@ def test_ranks_are_those_of_the_counts_sorted():
     np.testing.assert_allclose(np.interp(every, ranks, probability), counts / 2000)
     assert (ranks[0], ranks[-1]) == (1, 11)
     assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")
-    title = axis.get_title(loc="left")
+    title = scatter.words_of(axis)
     assert "11 functions in 2,000 draws" in title
     assert "seen once: 4, 0.2% of the draws" in title
 
@@ -190,8 +192,8 @@ def test_each_epoch_of_the_minima_has_its_row_of_panels(boolean):
     both = pd.concat([boolean.assign(overtrain=np.where(functions, 0.0, np.nan)), later])
     axes = figures.volume_sharpness_figure(both).axes
     assert len(axes) == 4
-    titles = [axis.get_title(loc="left").splitlines()[0] for axis in axes]
-    assert titles == ["0 epochs after zero error"] * 2 + ["30 epochs after zero error"] * 2
+    titles = [scatter.words_of(axis).splitlines()[0].split(", ")[1] for axis in axes]
+    assert titles == ["at zero error"] * 2 + ["30 epochs after zero error"] * 2
     first, second = (points(axes[i])[0] for i in (0, 2))
     np.testing.assert_allclose(second[:, 1], first[:, 1] - 3)
     assert len(figures.complexity_figure(both).axes) == 1

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from flatvol_jax.study.boolean import posterior_figure as boolean_posterior
+from flatvol_jax.study.report import scatter
 
 FOUND, BAYES = "measure.log_p_optimizer", "measure.log_p_bayes"
 KEYS = ["meta.system", "target.name", "hp.train.optimizer"]
@@ -60,14 +61,21 @@ def test_the_line_is_equality(axes):
         assert line.get_xy1()[0] == line.get_xy1()[1]
 
 
+def heading(key):
+    system, target, optimizer = key
+    name = {"sgd": "SGD", "adam": "Adam"}[optimizer]
+    return f"{name} on a part of {target} ({system})"
+
+
 @pytest.mark.parametrize("key", PANELS)
 def test_titles_are_the_summary(boolean, axes, key):
     (row,) = of(boolean, "posterior_summary", key).to_dict("records")
-    lines = axes[key].get_title(loc="left").split("\n")
-    assert lines[0] == f"{', '.join(key)}: 1987 of 2000 seeds at zero error"
+    lines = scatter.words_of(axes[key]).split("\n")
+    assert lines[0] == heading(key)
+    assert lines[1] == "1987 of 2000 seeds at zero error"
     names = {"nngp": "NNGP"} if key[0] == "mnist" else {"direct": "direct", "nngp": "NNGP"}
-    assert len(lines) == 1 + len(names)
-    for line, (reference, name) in zip(lines[1:], names.items(), strict=True):
+    assert len(lines) >= 2 + len(names)
+    for line, (reference, name) in zip(lines[2:], names.items(), strict=False):
         slope = row[f"measure.slope.{reference}"]
         variation = row[f"measure.total_variation.{reference}"]
         assert line == (
@@ -98,13 +106,14 @@ def test_a_missing_part_a_missing_column_a_missing_panel(boolean):
     gone = of(boolean, "posterior", PANELS[1]).index
     axis = draw(boolean.drop(index=gone)).axes[1]
     assert not axis.containers
-    assert axis.texts[0].get_text() == "no functions"
+    assert "no functions" in [text.get_text() for text in axis.texts]
 
 
 def test_a_title_without_a_summary_is_the_name(boolean):
     figure = boolean_posterior.posterior_figure(boolean[boolean["meta.part"] == "posterior"])
-    titles = [axis.get_title(loc="left") for axis in figure.axes]
-    assert titles == [", ".join(key) for key in PANELS]
+    titles = [scatter.words_of(axis) for axis in figure.axes]
+    assert [title.split("\n")[0] for title in titles] == [heading(key) for key in PANELS]
+    assert "found once, twice, ..." in " ".join("".join(titles).split())
 
 
 def test_only_the_nngp_where_nothing_was_sampled(boolean):

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from flatvol_jax.study.boolean import width_figure as boolean_width
+from flatvol_jax.study.report import scatter
 
 VOLUME, WIDTH = "measure.log_volume.direct", "hp.model.width"
 COLUMNS = ["10", "40", "160", "∞", "EP"]
@@ -86,7 +87,7 @@ def test_lines_are_the_most_frequent_functions(boolean, figure):
         np.testing.assert_allclose(container[0].get_ydata(), d[:4])
         bars = np.array(container[2][0].get_segments())
         np.testing.assert_allclose(np.ptp(bars[:, :, 1], axis=1), 2 * errors.loc[rank][:4])
-    assert "the 12 most frequent functions" in axis.get_title(loc="left")
+    assert "the 12 most frequent functions" in scatter.words_of(axis)
 
 
 def test_the_infinite_network_and_ep_stand_right_of_every_width(figure):
@@ -105,8 +106,10 @@ def test_the_second_panel_is_the_table(boolean, figure):
     ):
         np.testing.assert_allclose(lines[f"direct, {words}"], table[column][COLUMNS[:4]])
         np.testing.assert_allclose(lines[f"EP, {words}"], table[column][["EP"]])
-    title = figure.axes[1].get_title(loc="left")
-    assert title == "29 functions\nleft out: 1 without a value at every width"
+    assert (
+        scatter.words_of(figure.axes[1])
+        == "29 functions\nleft out: 1 without a value at every width"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from flatvol_jax.study.analysis.columns import LOG_VOLUME, SHARPNESS
 from flatvol_jax.study.report import scatter, style
 
 
-def test_points_are_log10_against_accuracy_on_e2(one_draw):
+def test_points_are_log10_against_the_error_on_e2(one_draw):
     frame = one_draw[one_draw["is.zero_error"] & one_draw["is.ep_converged"]]
     figure = scatter.attack_sweep_figure(one_draw)
     volume, sharp = figure.axes[:2]
@@ -17,9 +17,7 @@ def test_points_are_log10_against_accuracy_on_e2(one_draw):
     np.testing.assert_allclose(
         points.get_offsets()[:, 0], frame["measure.log_volume.heaviside"] / np.log(10)
     )
-    np.testing.assert_allclose(
-        points.get_offsets()[:, 1], 100 * (1 - frame["measure.error.second_test"])
-    )
+    np.testing.assert_allclose(points.get_offsets()[:, 1], 100 * frame["measure.error.second_test"])
     np.testing.assert_allclose(points.get_array(), frame["hp.attack_size"])
     frame = one_draw[one_draw["is.zero_error"]]
     np.testing.assert_allclose(
@@ -30,16 +28,16 @@ def test_points_are_log10_against_accuracy_on_e2(one_draw):
 
 
 def test_panel_names_both_correlations_and_who_is_left_out(ten_draws):
-    title = scatter.panel_figure(ten_draws, LOG_VOLUME).axes[0].get_title(loc="left")
+    title = scatter.words_of(scatter.panel_figure(ten_draws, LOG_VOLUME).axes[0])
     usable = (ten_draws["is.zero_error"] & ten_draws["is.ep_converged"]).sum()
     assert f"n = {usable} ({len(ten_draws) - usable} left out)" in title
-    assert "within |A|: −" in title
+    assert "ρ within |A|: −" in title
     assert "10 draws" in title
-    assert "pooled: −" in title
+    assert "ρ pooled over |A|: −" in title
 
 
 def test_one_draw_is_marked_conditional(one_draw):
-    title = scatter.panel_figure(one_draw, LOG_VOLUME).axes[0].get_title(loc="left")
+    title = scatter.words_of(scatter.panel_figure(one_draw, LOG_VOLUME).axes[0])
     assert "this S, E only" in title
 
 
@@ -54,15 +52,15 @@ def test_sharpness_of_zero_is_counted_not_drawn(one_draw):
     frame["is.zero_error"] = True
     frame.loc[0, "measure.sharpness.best"] = 0.0
     axis = scatter.panel_figure(frame, SHARPNESS).axes[0]
-    assert "1 at or below 0 not drawn" in axis.get_title(loc="left")
-    assert f"n = {len(frame)} " in axis.get_title(loc="left")
+    assert "1 at or below 0 not drawn" in scatter.words_of(axis)
+    assert f"n = {len(frame)} " in scatter.words_of(axis)
 
 
 def test_no_usable_run_draws_an_empty_panel(one_draw):
     frame = one_draw.assign(**{"is.zero_error": False})
     axis = scatter.panel_figure(frame, LOG_VOLUME).axes[0]
-    assert "not defined" in axis.get_title(loc="left")
-    text = axis.texts[0].get_text()
+    assert "not defined" in scatter.words_of(axis)
+    text = axis.texts[-1].get_text()
     assert text == f"no usable runs\n{len(frame)}: zero training error not reached"
     assert len(axis.get_xticks()) == len(axis.get_yticks()) == 0
 
@@ -91,7 +89,7 @@ def test_two_measures_stand_against_each_other(one_draw):
     x, y = frame["measure.log_volume.heaviside"], frame["measure.sharpness.best"]
     assert frame["hp.draw"].nunique() == 1
     assert numbers.pooled.estimate == pytest.approx(stats.spearmanr(x, y).statistic)
-    assert axis.get_title(loc="left").startswith("two measures\nn = ")
+    assert scatter.words_of(axis).startswith("two measures\nρ pooled over |A|: ")
 
 
 def test_long_lines_of_a_title_are_wrapped_between_words(one_draw):
@@ -100,7 +98,7 @@ def test_long_lines_of_a_title_are_wrapped_between_words(one_draw):
     norm = scatter.attack_size_norm(one_draw)
     heading = "a heading of many words and 1.25e-3"
     scatter.draw_panel(axis, one_draw, LOG_VOLUME, heading=heading, norm=norm, look=look)
-    title = axis.get_title(loc="left")
+    title = scatter.words_of(axis)
     assert title.startswith("a heading of many\nwords and 1.25e-3\n")
     assert max(map(len, title.split("\n"))) <= 20
 
@@ -127,5 +125,5 @@ def test_drawing_changes_no_global_setting(one_draw):
 def test_one_row_of_panels_an_optimizer(one_draw):
     other = one_draw.assign(**{"hp.train.optimizer": "adam", "run_id": one_draw["run_id"] + "b"})
     figure = scatter.attack_sweep_figure(pd.concat([one_draw, other]))
-    titles = [axis.get_title(loc="left") for axis in figure.axes[:4]]
-    assert [title.split(":")[0] for title in titles] == ["sgd", "sgd", "adam", "adam"]
+    titles = [scatter.words_of(axis) for axis in figure.axes[:4]]
+    assert [title.split("\n")[0] for title in titles] == ["SGD", "SGD", "Adam", "Adam"]

@@ -38,7 +38,7 @@ def offsets(axis):
 def test_points_of_all_six_panels(local):
     figure = local_volume.local_volume_figure(local)
     volume, basin, coefficient, sharp, basin_volume, coefficient_volume = panels(figure)
-    accuracy = 100 * (1 - local["measure.error.second_test"])
+    error = 100 * local["measure.error.second_test"]
     log_volume = local["measure.log_volume.heaviside"] / np.log(10)
     for axis, values in (
         (volume, log_volume),
@@ -48,7 +48,7 @@ def test_points_of_all_six_panels(local):
     ):
         x, y = offsets(axis)
         np.testing.assert_allclose(x, values)
-        np.testing.assert_allclose(y, accuracy)
+        np.testing.assert_allclose(y, error)
         assert "E2" in axis.get_ylabel()
         np.testing.assert_allclose(axis.collections[-1].get_array(), local["hp.attack_size"])
     np.testing.assert_allclose(offsets(basin_volume), [log_volume, 20 * log_volume])
@@ -56,14 +56,10 @@ def test_points_of_all_six_panels(local):
 
 
 def test_titles_have_both_correlations(local):
-    titles = [
-        axis.get_title(loc="left") for axis in panels(local_volume.local_volume_figure(local))
-    ]
-    assert "Spearman ρ with the error" in titles[0]
-    assert "Spearman ρ with log V(f)" in titles[4]
-    assert "pooled: 1.00" in titles[4]  # the same order
+    titles = [scatter.words_of(axis) for axis in panels(local_volume.local_volume_figure(local))]
+    assert "ρ pooled over |A|: 1.00" in titles[4]  # the same order
     within = statistics.correlation(local, COEFFICIENT, "measure.error.second_test")
-    assert f"within |A|: {within.estimate:.2f} [" in titles[2]
+    assert f"ρ within |A|: {within.estimate:.2f} [" in titles[2]
 
 
 def test_bars_are_one_standard_error_where_there_is_one(local):
@@ -90,7 +86,7 @@ def test_all_panels_show_the_same_networks(local):
     frame.loc[4, "measure.sharpness.best"] = np.nan
     figure = local_volume.local_volume_figure(frame)
     assert {len(offsets(axis)[0]) for axis in panels(figure)} == {len(frame) - 5}
-    text = figure.get_suptitle()
+    text = figure.get_supxlabel()
     assert f"the same {len(frame) - 5} of {len(frame)} networks" in text
     assert "3 out: the learning coefficient did not settle" in text
     _, left_out = selection.usable(frame, COEFFICIENT)
@@ -116,8 +112,8 @@ def test_none_without_a_local_measure(one_draw, local):
 def test_each_optimizer_has_its_own_panels(local):
     other = local.assign(**{"hp.train.optimizer": "adam", "run_id": local["run_id"] + "b"})
     axes = panels(local_volume.local_volume_figure(pd.concat([local, other])))
-    names = [axis.get_title(loc="left").split(":")[0] for axis in axes]
-    assert names == ["sgd"] * 6 + ["adam"] * 6
+    names = [scatter.words_of(axis).split("\n")[0] for axis in axes]
+    assert names == ["SGD"] * 6 + ["Adam"] * 6
 
 
 def test_the_same_records_give_the_same_file(local):

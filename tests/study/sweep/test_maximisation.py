@@ -60,8 +60,8 @@ def test_loss_of_the_ascent_comes_before_that_of_the_search(swept):
 
 def test_titles_count_who_did_not_converge(swept):
     sgd, best = maximisation.maximisation_figure(*swept).axes[:2]
-    assert "SGD ascent (table 1), 2 networks\n1 of 3 did not" in sgd.get_title(loc="left")
-    assert "best found, 2 networks\n0 of 3 did not" in best.get_title(loc="left")
+    assert "SGD ascent (table 1), 2 networks\n1 of 3 did not" in scatter.words_of(sgd)
+    assert "best found, 2 networks\n0 of 3 did not" in scatter.words_of(best)
     assert "epochs" in sgd.get_xlabel()
     assert "evaluations" in best.get_xlabel()
     assert "missing" in sgd.get_ylabel()
@@ -73,14 +73,14 @@ def test_a_loss_that_did_not_rise_is_counted_not_drawn(swept):
     frame.loc[1, "measure.loss.train"] = None
     axis = maximisation.maximisation_figure(frame, workdir).axes[0]
     assert curves(axis) == []
-    assert "0 networks" in axis.get_title(loc="left")
-    assert "2 did not rise, not drawn" in axis.get_title(loc="left")
+    assert "0 networks" in scatter.words_of(axis)
+    assert "2 did not rise, not drawn" in scatter.words_of(axis)
 
 
 def test_one_stage_one_panel_no_arrays_no_figure(swept):
     frame, workdir = swept
     figure = maximisation.maximisation_figure(frame.drop(columns="meta.arrays.sharpness"), workdir)
-    assert [axis.get_title(loc="left")[:3] for axis in figure.axes] == ["SGD", ""]  # colour bar
+    assert [scatter.words_of(axis)[:3] for axis in figure.axes] == ["SGD", ""]  # colour bar
     bare = frame.drop(columns=["meta.arrays.sharpness", "meta.arrays.sgd_sharpness"])
     assert maximisation.maximisation_figure(bare, workdir) is None
     assert maximisation.maximisation_figure(frame.tail(1), workdir) is None

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from flatvol_jax.study.report import scatter
 from flatvol_jax.study.temporal.alpha_sweep import alpha_sweep_figure
 from flatvol_jax.study.temporal.summary import branch_table
 
@@ -36,7 +37,8 @@ def test_points_are_the_table_of_branches(frame):
 
 
 def test_titles_count_who_kept_the_function(frame):
-    title = alpha_sweep_figure(frame).axes[0].get_title(loc="left")
+    axes = alpha_sweep_figure(frame).axes
+    title = "\n".join(map(scatter.words_of, axes[:: len(axes) - 1]))
     assert "layer 1, 2 networks, 5 values of α" in title
     assert "kept at every epoch in 6 of 10, there at the end in 10" in " ".join(title.split())
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flatvol_jax.study.report import scatter
 from flatvol_jax.study.temporal import figure as temporal
 from flatvol_jax.study.temporal.figure import branches_of, scaling_name, temporal_figure
 
@@ -15,10 +16,15 @@ def one_measure(frame):
     return frame.drop(columns=["measure.sharpness.best.1e-05", "measure.hessian.spectral_norm"])
 
 
-def panels(figure):
-    """Accuracy, flatness and volume axes of each panel."""
-    axes = figure.axes
-    return [axes[i : i + 3] for i in range(0, len(axes), 3)]
+def panels(figure, scaled=True):
+    """Error, flatness and volume axes of each panel."""
+    return [axes[:3] for axes in all_axes(figure, scaled)]
+
+
+def all_axes(figure, scaled=True):
+    """The same, and of a scaled branch that of the volume around the event."""
+    axes, count = figure.axes, 3 + scaled
+    return [axes[i : i + count] for i in range(0, len(axes), count)]
 
 
 def line(axis, colour, style="-"):
@@ -85,7 +91,7 @@ def test_lines_of_one_network_are_its_records(temporal_frame):
             np.testing.assert_array_equal(x, rows["epoch"])
             np.testing.assert_allclose(y, rows[f"measure.log_volume.{column}"] / np.log(10))
         x, y = line(above, temporal.TRAIN)
-        np.testing.assert_allclose(y, 100 * (1 - rows["measure.error.train"]))
+        np.testing.assert_allclose(y, 100 * rows["measure.error.train"])
         base, later = branch_rows(frame, "none")
         x, y = line(flat, temporal.PLAIN)
         np.testing.assert_array_equal(x, [*base["epoch"], *later["epoch"]])
@@ -98,11 +104,10 @@ def test_dashed_lines_stand_at_zero_error_and_at_the_event(temporal_frame):
     assert flat.get_xlabel() == "epoch"
 
 
-def test_the_inset_is_the_volume_around_the_event(temporal_frame):
+def test_the_panel_at_the_bottom_is_the_volume_around_the_event(temporal_frame):
     frame = one_measure(temporal_frame(epochs=80))
-    for (_, _, volume), name in zip(panels(temporal_figure(frame)), (UP, DOWN), strict=True):
-        (inset,) = volume.child_axes
-        x, y = line(inset, ORANGE)
+    for (*_, around), name in zip(all_axes(temporal_figure(frame)), (UP, DOWN), strict=True):
+        x, y = line(around, ORANGE)
         base, later = branch_rows(frame, name)
         rows = frame.loc[[*base.index, *later.index]]
         rows = rows[(rows["epoch"] >= 4) & (rows["epoch"] <= 59)]
@@ -147,17 +152,19 @@ def test_a_column_a_flatness_measure_larger_boxes_first(temporal_frame):
 def test_without_scaling_there_is_one_line_and_no_event(temporal_frame):
     frame = temporal_frame(alphas=())
     figure = temporal_figure(frame)
-    _, flat, _ = panels(figure)[0]
+    above, flat, _ = panels(figure, scaled=False)[0]
     x, _ = line(flat, BLUE)
     assert list(x) == list(range(22))
     assert temporal.AT_EVENT not in dashed(flat)
-    assert panels(figure)[0][0].get_title(loc="left").startswith("(a) without scaling")
+    assert scatter.words_of(above).startswith("(a) without scaling")
 
 
 def test_titles_say_what_scaling_did(temporal_frame):
     titles = [
-        above.get_title(loc="left")
-        for above, _, _ in panels(temporal_figure(one_measure(temporal_frame(networks=2))))
+        f"{scatter.words_of(above)}\n{scatter.words_of(around)}"
+        for above, _, _, around in all_axes(
+            temporal_figure(one_measure(temporal_frame(networks=2)))
+        )
     ]
     assert titles[0].startswith("(a) W1 × 5.9, W2 / 5.9 (eq. 8)")
     assert titles[1].startswith("(b) W1 / 5.9, W2 × 5.9 (as the public code)")
@@ -175,9 +182,9 @@ def test_what_cannot_be_drawn_is_not(temporal_frame):
     before = frame[frame["measure.epochs.zero_error"].isna()].assign(
         **{"measure.epochs.event": None}
     )
-    above, flat, _ = panels(temporal_figure(before))[0]
+    _, flat, _ = panels(temporal_figure(before), scaled=False)[0]
     assert list(line(flat, BLUE)[0]) == [0, 1, 2, 3]
-    assert "1 network, 0 with zero error" in above.get_title(loc="left")
+    assert "1 network, 0 with zero error" in scatter.words_of(flat)
 
 
 def test_directions_have_names():
