@@ -33,6 +33,7 @@ ROOMS = {
     "study.boolean": "Boolean",
     "study.posterior": "Posterior",
     "study.equal_networks": "Equal networks",
+    "study.predictors": "Predictors",
     "study.audit": "Audit",
     "study.single": "Single network",
     "paper": "Paper",

@@ -106,6 +106,10 @@ ESTIMATE = Column(
     f"{LOG_VOLUME.name}.estimate", "log V, sampling estimate", "estimator", -1, unit="nats")
 PROBIT = Column("measure.log_volume.probit", "log V (probit)", "other link", -1, "ln", unit="nats")
 NULL = Column("measure.log_volume_null.heaviside", "log V, as many errors at random", "null", -1)
+TRAIN_VOLUME = Column(
+    "measure.log_volume.heaviside.train", "log P(S)", "volume of S", -1, "ln", unit="nats")
+GIVEN_TRAIN = Column(
+    "measure.log_volume.heaviside.given_train", "log P(f_E | S)", "primary", -1, "ln", unit="nats")
 COUNTED_VOLUME = Column(
     "measure.log_volume.direct", "log V, counted", "", -1, "ln", "log₁₀ V(f), direct sampling")
 SHARPNESS = Column(
@@ -159,6 +163,8 @@ BESIDE_VOLUME = (PROBIT, NULL, CEILING)
 STATUSES = (
     Status("is.ep_converged", "EP converged", "EP did not converge",
            ("measure.log_volume", "measure.bound")),
+    Status("is.train_volume_converged", "EP converged on S", "EP did not converge on S",
+           (TRAIN_VOLUME.name, GIVEN_TRAIN.name, "measure.bound.architecture")),
     Status("is.correction_reliable.heaviside", "EP's correction reliable (Heaviside)",
            "EP's correction is not reliable", (CORRECTED.name,)),
     Status("is.certified.heaviside", "sampling estimate certified (Heaviside)",

@@ -1,6 +1,6 @@
 """Two groups on the same draws, and many claims at once."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -125,6 +125,29 @@ def difference_of_means(
     reach = float(stats.t.ppf(0.5 + confidence / 2, freedom)) * error
     ends = mean - reach, mean + reach
     return Difference(mean, *ends, confidence, error, int(freedom), draws, undefined)
+
+
+def jackknife_over_draws(
+    statistic: Callable[[np.ndarray], float], draws: int, confidence: float = 0.95
+) -> Difference:
+    """Return a statistic of all draws together, with a Student interval by leaving one out.
+
+    For what cannot be computed of one draw and averaged: a ratio of sums, a minimum.
+
+    Args:
+        statistic: takes the numbers of the draws that are kept, returns a number.
+        draws: how many there are.
+        confidence: of the interval.
+    """
+    everyone = np.arange(draws)
+    estimate = float(statistic(everyone)) if draws else np.nan
+    error = np.nan
+    if draws > 1:
+        left_out = np.array([statistic(np.delete(everyone, draw)) for draw in everyone])
+        error = float(np.sqrt((draws - 1) * left_out.var()))
+    reach = stats.t.ppf(0.5 + confidence / 2, draws - 1) * error if draws > 1 else np.nan
+    ends = float(estimate - reach), float(estimate + reach)
+    return Difference(estimate, *ends, confidence, error, max(draws - 1, 0), draws, 0)
 
 
 def t_test(distance: float, standard_error: float, freedom: int) -> float:

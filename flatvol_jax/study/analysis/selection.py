@@ -19,6 +19,13 @@ def usable(frame: pd.DataFrame, *measures: str) -> tuple[pd.DataFrame, dict[str,
             f"frame: got several rows of run {run!r}, wanted one row a run. Select one epoch "
             "and one transform first: rows of a run are not independent."
         )
+    left = exclusion_reasons(frame, *measures)
+    counts = left[left != ""].value_counts()
+    return frame[left == ""], {str(reason): int(count) for reason, count in counts.items()}
+
+
+def exclusion_reasons(frame: pd.DataFrame, *measures: str) -> pd.Series:
+    """Return why each row does not enter a correlation of `measures`; "" of one that does."""
     left = pd.Series("", index=frame.index, dtype=object)
     left[~col.flagged(frame, col.ZERO_ERROR)] = "zero training error not reached"
     for measure in measures:
@@ -26,8 +33,7 @@ def usable(frame: pd.DataFrame, *measures: str) -> tuple[pd.DataFrame, dict[str,
             if measure.startswith(status.measures):
                 left[(left == "") & col.flagged(frame, status.flag, False)] = status.failure
         left[(left == "") & ~np.isfinite(col.numbers(frame, measure))] = f"no value of {measure}"
-    counts = left[left != ""].value_counts()
-    return frame[left == ""], {str(reason): int(count) for reason, count in counts.items()}
+    return left
 
 
 def error_column(frame: pd.DataFrame) -> tuple[str, str]:

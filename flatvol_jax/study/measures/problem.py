@@ -99,7 +99,7 @@ class Problem:
         second_test_x, second_test_y: E2, which neither f nor K sees; may be empty.
         batch_size: inputs that are evaluated at a time, None for all; memory, not results.
         kernel_key, kernel_samples: of a Monte Carlo kernel; without samples it is analytic.
-        cache: folder for the kernel.
+        cache: folder for the kernel; None keeps none.
         progress: called as progress(done, total) while a kernel is computed.
         batch_norm: which network BatchNorm makes, docs/batch_norm.md. "running": inference mode
             with the running statistics. "batch": with those of S under the network's own
@@ -118,7 +118,7 @@ class Problem:
     batch_size: int | None
     kernel_key: jax.Array
     kernel_samples: Mapping[str, int]
-    cache: epath.Path
+    cache: epath.Path | None
     progress: Callable[[int, int], None] | None = None
     batch_norm: str = "running"
     loss = "cross_entropy"  # no field: of every study; `OwnProblem` has others
@@ -210,7 +210,7 @@ class Problem:
 def make_problem(
     config: StudyConfig | Mapping[str, Any],
     draw_index: int,
-    cache: epath.PathLike,
+    cache: epath.PathLike | None,
     data_dir: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Problem:
@@ -229,7 +229,7 @@ def make_problem(
         batch_size=hp.train.evaluation_batch_size,
         kernel_key=config.key("kernel", draw_index),
         kernel_samples=config.kernel,
-        cache=epath.Path(cache),
+        cache=None if cache is None else epath.Path(cache),
         progress=progress,
         batch_norm=_batch_norm(hp, found["train_x"]),
     )

@@ -20,6 +20,7 @@ from flatvol_jax.volume import (
     METHODS,
     LogVolume,
     log_volume,
+    marginal_likelihood_bound,
     prior_bound,
 )
 
@@ -111,6 +112,28 @@ def measure_log_volume_null(problem: Problem, trained: Trained, key: jax.Array, 
     name = "measure.log_volume_null.heaviside"
     columns = result_columns(name, result, "residual", value="log_volume")
     return columns | {"is.null_converged": bool(result.converged)}
+
+
+@measure("log_volume_train", 1, from_kernel=True)
+def measure_log_volume_train(problem: Problem, trained: Trained, key: jax.Array, settings) -> dict:
+    """Return log P(f_S) of the labels on S alone (Heaviside, EP), and the PAC-Bayes bound of it.
+
+    log V(f) on S+E1 minus it is log P(f_E | S). The two are to be told apart where the kernel or
+    |S| differs between networks. The bound is the marginal-likelihood one, of S without errors.
+    """
+    size = len(problem.train_y)
+    kernel = problem.kernel[:size, :size]
+    result = log_volume(kernel, trained.labels[:size], classes=problem.classes)
+    name = f"{_MEASURE}.heaviside.train"
+    columns = result_columns(name, result, "residual", value="log_volume")
+    columns["is.train_volume_converged"] = bool(result.converged)
+    fits = not wrong_labels(trained.train_output, problem.train_y).any()
+    if size > 1 and fits and np.isfinite(result.log_volume):
+        log_evidence = min(float(result.log_volume), 0.0)  # EP's error may exceed a tiny surprise
+        columns["measure.bound.architecture"] = float(
+            marginal_likelihood_bound(log_evidence, size, DELTA)
+        )
+    return columns
 
 
 @measure("kernel_error", 1, from_kernel=True)

@@ -1,0 +1,163 @@
+"""Simulated networks with planted predictors: what is planted is found and judged."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs.predictors import get_config
+from flatvol_jax.study.analysis.network_pairs import one_factor_pairs
+from flatvol_jax.study.predictors.figure import predictors_figure
+from flatvol_jax.study.predictors.settings import predictors_config
+from flatvol_jax.study.predictors.summary import CLAIMS, claim_table, summarised
+from flatvol_jax.study.predictors.tables import CONTROL, networks_of
+
+VOLUME, SHARPNESS = "measure.log_volume.heaviside.given_train", "measure.sharpness.best"
+WIDTH_ONLY, RANDOM = "measure.hessian.trace", CONTROL.name
+
+
+def records(draws=10, scale="cpu", seed=1):
+    """The error falls with width and |S|, rises with the rate; a late stop changes it by chance.
+
+    log P(f_E | S) knows the error, log P(S) moves with |S| besides; sharpness knows all but the
+    rate, where it goes the wrong way; the Hessian's trace knows the width alone.
+    """
+    random, rows = np.random.default_rng(seed), []
+    settings = predictors_config(get_config("cpu").to_dict()).predictors.settings
+    for draw in range(draws):
+        of_draw = 0.01 * random.normal()
+        for setting in settings:
+            for stop in (0, 200):
+                width, size = np.log2(setting.width), np.log2(setting.train_size)
+                rate = np.log(setting.rate)
+                error = 0.5 + of_draw - 0.02 * width - 0.03 * size + 0.02 * rate
+                error += 0.02 * random.normal()
+                on_train = -0.5 * setting.train_size - 10 * setting.depth
+                rows.append(
+                    {
+                        "run_id": f"{draw}{setting}",
+                        "overtrain": stop,
+                        "hp.draw": draw,
+                        "hp.data.second_test_size": 10_000,
+                        "meta.scale": scale,
+                        "is.zero_error": True,
+                        "measure.error.second_test": error,
+                        "measure.log_volume.heaviside.train": on_train,
+                        "measure.log_volume.heaviside": on_train
+                        - 800 * (error + 0.002 * random.normal()),
+                        SHARPNESS: np.exp(10 * error - 0.6 * rate + 0.02 * random.normal()),
+                        WIDTH_ONLY: -setting.width,
+                        **{f"hp.factor.{k}": v for k, v in dataclasses.asdict(setting).items()},
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return summarised(records())
+
+
+def row_of(summary, column):
+    return summary.measures.set_index("column").loc[column]
+
+
+def test_the_measure_that_knows_the_error_is_best_everywhere(planted):
+    row = row_of(planted, VOLUME)
+    assert row["tau"] > 0.9
+    assert row["granulated"] > 0.9
+    assert row["information"] > 0.7
+    assert row["worst"] < 0.05
+    assert row["worst_high"] < 0.5
+    assert planted.measures["column"].iloc[0] == VOLUME
+    assert planted.sentence.startswith(
+        "Of 960 networks (10 draws of S), log P(f_E | S) orders those that differ in one"
+    )
+    assert planted.sentence.endswith(
+        "(rate 0.3 to 3); log P(f_E | S) is better than a coin in every environment."
+    )
+
+
+def test_the_environment_where_a_measure_goes_the_wrong_way_is_its_worst(planted):
+    row = row_of(planted, SHARPNESS)
+    assert row["environment"].startswith("rate")
+    assert row["worst"] > 0.9
+    assert row["tau"] > 0.25
+    psi = planted.factors.set_index("column").loc[SHARPNESS]
+    assert psi["width"] > 0.9
+    assert psi["rate"] < -0.5
+
+
+def test_what_repeats_one_hyperparameter_has_no_information_beyond_it(planted):
+    row = row_of(planted, WIDTH_ONLY)
+    assert row["information"] == pytest.approx(0, abs=1e-9)
+    assert "width" in row["given"]
+    errors = planted.environments.set_index(["column", "factor"]).loc[WIDTH_ONLY, "error"]
+    assert (errors["width"] < 0.1).all()
+    assert (errors.drop("width").dropna() == 0.5).all()
+    alike = planted.environments.set_index(["column", "factor"]).loc[WIDTH_ONLY, "alike"]
+    assert (alike.drop("width") == 0.5).all()  # with all pairs no environment is left out
+
+
+def test_random_numbers_look_like_chance(planted):
+    row = row_of(planted, RANDOM)
+    assert abs(row["tau"]) < 0.05
+    assert row["information"] < 0.02
+    assert row["granulated_low"] < 0 < row["granulated_high"]
+    assert 0.4 < row["all_pairs"] < 0.6
+
+
+def test_claims_are_judged_by_the_rules(planted):
+    claims = planted.claims.set_index("name")["verdict"]
+    assert len(claims) == CLAIMS
+    assert claims["log P(f_E | S) correlates, all networks (τ)"] == "holds"
+    assert claims["log P(f_E | S) correlates, a hyperparameter at a time (Ψ)"] == "holds"
+    assert claims["log P(f_E | S) beats a coin everywhere"] == "holds"
+    assert claims["sharpness (best found) beats a coin everywhere"] == "does not hold"
+    assert claims["log P(f_E | S) predicts better than sharpness (best found) (Ψ)"] == "holds"
+
+
+def test_few_draws_decide_nothing():
+    networks = networks_of(records(draws=3))
+    pairs = one_factor_pairs(networks.rows, networks.factors)
+    claims = claim_table(networks, pairs, "cpu")
+    assert set(claims["verdict"]) == {"undecided at this scale"}
+
+
+def test_volumes_are_told_apart_and_failures_left_out():
+    frame = records(draws=1)
+    frame.loc[:9, "is.zero_error"] = False
+    frame.loc[10:14, "is.ep_converged"] = False
+    frame.loc[15:19, "is.train_volume_converged"] = False
+    networks = networks_of(frame)
+    assert len(networks.rows) == 86
+    assert networks.left_out == {"zero training error not reached": 10}
+    volume = networks.rows[VOLUME].to_numpy()
+    assert np.isnan(volume[:10]).all()
+    assert np.isfinite(volume[10:]).all()
+    error = networks.rows["error"].to_numpy()
+    np.testing.assert_allclose(volume[10:] / 800, error[10:], atol=0.01)  # points with the error
+    assert networks.factors == (
+        *("width", "depth", "sigma_w", "sigma_b", "train_size", "optimizer", "rate"),
+        *("batch_size", "stop"),
+    )
+
+
+def test_the_picture_has_a_line_a_measure_and_a_column_an_environment(planted):
+    figure = predictors_figure(planted)
+    marks, cells = figure.axes[:2]
+    assert [tick.get_text() for tick in marks.get_yticklabels()] == list(
+        planted.measures["measure"]
+    )
+    values = cells.collections[0].get_array()
+    assert values.shape == (len(planted.measures), planted.environments["environment"].nunique())
+    assert values[0].max() < 0.05
+
+
+def test_records_without_networks_that_fit_are_refused():
+    frame = records(draws=1)
+    with pytest.raises(ValueError, match="got 0 networks that fit S"):
+        summarised(frame.assign(**{"is.zero_error": False}))
+    with pytest.raises(ValueError, match=r"no column hp\.factor\.width"):
+        summarised(frame.drop(columns="hp.factor.width"))
