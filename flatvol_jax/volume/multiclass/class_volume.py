@@ -193,7 +193,8 @@ class ClassEP:
         ones = np.ones(self._differences)
         if jax.default_backend() == "cpu":
             prior, marginals = difference_variances(problem), partial(algebra.marginals, problem)
-            ep = iterated_on_host(prior, marginals, ones, start, *limits)
+            rough = partial(algebra.rough_marginals, problem)
+            ep = iterated_on_host(prior, marginals, ones, start, *limits, rough)
         else:
             ep = expectation_propagation(
                 jax.tree.map(jnp.asarray, problem), ones, start, *limits, CLASSES
