@@ -16,7 +16,7 @@ from flatvol_jax.study.analysis.columns import SCALE, WORKDIR
 from flatvol_jax.study.engine.records import load_records
 from flatvol_jax.study.sweep.maximisation import maximisation_figure
 
-PAPER = ("1", "2", "3", "4", "5", *(f"S{number}" for number in range(1, 19)))
+PAPER = ("1", "2", "3", "4", "5", *(f"S{number}" for number in range(1, 19)), "C1")
 ORDER = tuple(name for name in PAPER if name in ("1", "S4") or name in {**FIGURES, **STUDIES})
 ASCENT = "how far the maximisation of the loss is from its end"
 
@@ -25,7 +25,7 @@ class PaperPicture(NamedTuple):
     """One drawing of one of the paper's figures.
 
     Attributes:
-        name: the paper's number.
+        name: the paper's number, or C1.
         shows: what it shows.
         figure: None where there are no records.
         folders: workdirs of the records.

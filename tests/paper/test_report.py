@@ -102,7 +102,7 @@ def html_text(words):
 def test_all_figures_of_the_paper_come_once_and_in_its_order(records, text):
     pictures = list(paper_pictures(records, "cpu"))
     assert tuple(picture.name for picture in pictures) == ORDER
-    every = ("1", "2", "3", "4", "5", *(f"S{i}" for i in range(1, 19)))
+    every = ("1", "2", "3", "4", "5", *(f"S{i}" for i in range(1, 19)), "C1")
     known = {"1", "S4", *FIGURES, *STUDIES}
     assert tuple(name for name in every if name in known) == ORDER
     if is_there("boolean") and is_there("temporal"):
