@@ -150,9 +150,9 @@ def ep_matrices(classes: int, noise: bool = True) -> float:
     """Return the number of n² float64 that EP holds at once beside the kernel it is given.
 
     The correlations, and those that they are made of where the link has noise; C matrices, their
-    sum, and what a product takes.
+    sum, and what a product takes; the correlations in float32.
     """
-    return classes + 3.2 + noise
+    return classes + 3.7 + noise
 
 
 class ClassEP:
