@@ -186,10 +186,9 @@ class Problem:
 
     @property
     def shared_tolerance(self) -> float:
-        """Return the tolerance of EP, nats, where no setting says it: start, null, jackknife.
+        """Return the tolerance of EP, nats, at the true labels and of the null.
 
-        With C classes an iteration takes C times as long, log V differs by nats, and EP's own
-        error is larger than either.
+        With C classes an iteration takes C times as long, and functions differ by nats.
         """
         return 1e-10 if self.classes is None else CLASS_TOLERANCE
 

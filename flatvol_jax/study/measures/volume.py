@@ -123,13 +123,8 @@ def measure_kernel_error(problem: Problem, trained: Trained, key: jax.Array, set
     """Return what the Monte Carlo kernel's error does to log V(f) (EP), by a jackknife."""
 
     def value(kernel):
-        found = log_volume(
-            kernel,
-            trained.labels,
-            start=problem.true_cavities("heaviside"),
-            tolerance=problem.shared_tolerance,
-            classes=problem.classes,
-        )
+        start = problem.true_cavities("heaviside")
+        found = log_volume(kernel, trained.labels, start=start, classes=problem.classes)
         return found.log_volume
 
     found = jackknife(problem.kernel_estimate, value)
