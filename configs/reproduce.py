@@ -10,7 +10,7 @@ import importlib.util
 from typing import NamedTuple
 
 import flatvol_jax as fv
-from configs import base, sensitivity
+from configs import base, sensitivity, ten_classes
 
 SCALES = ("smoke", "cpu", "paper")
 THROUGH_TIME = ("fig5", "S5", "S7", "S8", "S9", "draws", "alpha_sweep")
@@ -59,6 +59,8 @@ def jobs(scale: str) -> list[Job]:
         # One draw at the paper's size, which leaves no E2.
         found += [_sweep("cifar_fcn", "single", optimizer, "cifar10") for optimizer in both]
     if scale != "smoke":
+        ten = (("mnist_fcn", "mnist"), ("cifar_fcn", "cifar10"), ("cifar_resnet", "cifar10"))
+        found += [_ten_classes(config, scale, data) for config, data in ten]
         # Figure S4 wants the course of every ascent, which only a small sweep keeps in results/.
         found.append(Job("attack_sweep", "mnist_fcn_ascent", "", "mnist_fcn_ascent"))
     # A study whose config is not there is skipped, as `paper.registry` skips its experiment.
@@ -69,6 +71,12 @@ def _sweep(config: str, scale: str, optimizer: str, data: str = "") -> Job:
     words = [word for word in (scale, optimizer) if word not in ("paper", "sgd")]
     suffix = "" if optimizer == "sgd" else f"_{optimizer}"
     return Job("attack_sweep", config, ",".join(words), f"{config}_{scale}{suffix}", data)
+
+
+def _ten_classes(config: str, scale: str, data: str) -> Job:
+    words = f"{scale},{ten_classes.WORD}"
+    folder = f"{config}_{ten_classes.WORD}_{scale}"
+    return Job("attack_sweep", config, words, folder, data)
 
 
 def _temporal(scale: str) -> list[Job]:

@@ -15,7 +15,7 @@ from experiments.flag_help import parse_flags
 from flatvol_jax import paper, runtime
 from flatvol_jax.study import engine, report
 
-FIGURE = flags.DEFINE_string("figure", "all", "2 to 5 or S1 to S18, but S4; or all.")
+FIGURE = flags.DEFINE_string("figure", "all", "2 to 5 or S1 to S18, but S4; C1; or all.")
 WORKDIR = flags.DEFINE_string("workdir", "runs", "Folder of a sweep, or of folders of sweeps.")
 SCALE = flags.DEFINE_string("scale", None, "Which sweep, where a system has one at several scales.")
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from flatvol_jax.study.analysis import columns as col
-from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
+from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS, TEN_CLASSES
 
 
 class System(NamedTuple):
@@ -20,8 +20,11 @@ class System(NamedTuple):
     def command(self, scale: str | None = None) -> str:
         """Return what makes its records; a config left alone runs the paper's scale and SGD."""
         words = [word for word in (scale, self.optimizer) if word not in (None, "paper", "sgd")]
+        config = self.experiment.removesuffix(TEN_CLASSES)
+        if config != self.experiment:  # whose own scale is "cpu"
+            words = ["paper"] * (scale == "paper") + words + [TEN_CLASSES.removeprefix("_")]
         variant = ":" + ",".join(words) if words else ""
-        return f"python -m experiments.attack_sweep --config=configs/{self.experiment}.py{variant}"
+        return f"python -m experiments.attack_sweep --config=configs/{config}.py{variant}"
 
 
 class Panel(NamedTuple):
@@ -83,9 +86,11 @@ _SGD = [System(name, "sgd") for name in ("mnist_fcn", "cifar_fcn", "cifar_resnet
 _ADAM = [system._replace(optimizer="adam") for system in _SGD]
 _ENTROPY_SGD = System("mnist_fcn", "entropy_sgd")
 _OTHERS = [System("mnist_fcn", name) for name in ("gd", "adagrad", "momentum", "rmsprop")]
+_CLASSES = [System("mnist_fcn", "sgd"), System(f"mnist_fcn{TEN_CLASSES}", "sgd")]
 _LARGER = [System("mnist_fcn_10k", name) for name in ("sgd", "adam")]
 _BOTH = (col.LOG_VOLUME, None), (col.SHARPNESS, None)
 
+# By the paper's number; C1 is not in the paper.
 FIGURES = {
     "3": Layout("volume, sharpness and error, SGD", _rows(_SGD, *_BOTH)),
     "4": Layout(
@@ -120,5 +125,9 @@ FIGURES = {
             for system in _LARGER
             for row in _columns(system, *_BOTH, (col.LOG_VOLUME, col.SHARPNESS))
         ),
+    ),
+    "C1": Layout(
+        "volume, sharpness and accuracy, two groups of classes and all ten (not in the paper)",
+        _rows(_CLASSES, *_BOTH),
     ),
 }

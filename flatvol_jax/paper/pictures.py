@@ -17,7 +17,10 @@ from flatvol_jax.study.engine.records import load_records
 from flatvol_jax.study.sweep.maximisation import maximisation_figure
 
 PAPER = ("1", "2", "3", "4", "5", *(f"S{number}" for number in range(1, 19)))
-ORDER = tuple(name for name in PAPER if name in ("1", "S4") or name in {**FIGURES, **STUDIES})
+NOT_PAPER = "C1"  # ten classes beside two; only where there are records of both
+ORDER = tuple(
+    name for name in (*PAPER, NOT_PAPER) if name in ("1", "S4") or name in {**FIGURES, **STUDIES}
+)
 ASCENT = "how far the maximisation of the loss is from its end"
 
 
@@ -25,7 +28,7 @@ class PaperPicture(NamedTuple):
     """One drawing of one of the paper's figures.
 
     Attributes:
-        name: the paper's number.
+        name: the paper's number, or C1.
         shows: what it shows.
         figure: None where there are no records.
         folders: workdirs of the records.
@@ -40,7 +43,9 @@ class PaperPicture(NamedTuple):
 
 
 def paper_pictures(frame: pd.DataFrame, scale: str) -> Iterator[PaperPicture]:
-    """Yield all figures in the paper's order; a study that several folders have is drawn for each.
+    """Yield all figures in the paper's order, then that of ten classes where it has records.
+
+    A study that several folders have is drawn for each.
 
     Args:
         frame: records of any studies, as `engine.records.load_sweeps` reads them.
@@ -52,7 +57,9 @@ def paper_pictures(frame: pd.DataFrame, scale: str) -> Iterator[PaperPicture]:
         elif name == "S4":
             yield _ascent_picture(frame)
         elif name in FIGURES:
-            yield _sweeps_picture(frame, name, scale)
+            picture = _sweeps_picture(frame, name, scale)
+            if not (name == NOT_PAPER and picture.missing):
+                yield picture
         else:
             yield from _study_pictures(frame, name, scale)
 

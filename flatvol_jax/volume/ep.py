@@ -27,7 +27,8 @@ _LEAST_DAMPING = 1e-3
 _LARGEST_GROWTH = 100.0  # of the distance between iterates, in a step that is not taken back
 # Least site precision times prior variance. Below it 1 - diag(B^-1) has lost its digits; log Z
 # is stationary in the sites, so the floor changes it by about its square.
-_FLOOR = 1e-8
+FLOOR = 1e-8
+ROUGH_FLOOR = 1e-3  # the same where 1 - diag(B^-1) is computed in float32
 
 
 @prints_its_fields
@@ -170,11 +171,19 @@ def needs_update(
     return continues & (state.iterations < max_iterations)
 
 
-def cavity_sites(prior_variance: Float[AnyArray, " n"], state: Iterate) -> Sites:
-    """Return the sites of the cavities at the state's point, signed by the labels."""
+def cavity_sites(
+    prior_variance: Float[AnyArray, " n"], state: Iterate, floor: float = FLOOR
+) -> Sites:
+    """Return the sites of the cavities at the state's point, signed by the labels.
+
+    Args:
+        prior_variance: of each output, (n,).
+        state: between two updates.
+        floor: the least site precision times prior variance.
+    """
     cavity = _unpacked(state.point, prior_variance)
     site = tilt(cavity.mean, cavity.variance)
-    return Sites(jnp.maximum(site.precision, _FLOOR / prior_variance), site.shift)
+    return Sites(jnp.maximum(site.precision, floor / prior_variance), site.shift)
 
 
 def next_iterate(

@@ -18,6 +18,8 @@ from scipy.linalg.lapack import dpotrf, dtrtri
 from flatvol_jax.runtime.arrays import AnyArray
 from flatvol_jax.volume.ep import (
     EP,
+    FLOOR,
+    ROUGH_FLOOR,
     Cavities,
     Iterate,
     Marginals,
@@ -28,6 +30,10 @@ from flatvol_jax.volume.ep import (
     needs_update,
     next_iterate,
 )
+
+_ROUGH_TOLERANCE = 1e-2  # nats, on the residual of updates of few digits
+_USEFUL = 10.0  # nats, the residual up to which they have found a better start
+_PATIENCE = 2  # of them in a row that do not lower the residual
 
 
 def on_cpu(array: jax.Array) -> bool:
@@ -65,8 +71,13 @@ def iterated_on_host(
     start: Cavities,
     tolerance: float,
     max_iterations: int,
+    rough_marginals: Callable[[Sites], Marginals] | None = None,
 ) -> EP:
     """Return EP's fixed point for any algebra on the host.
+
+    Where there are rough marginals the first updates are made of them, until the residual is
+    `_ROUGH_TOLERANCE` or no longer falls; the result is that of the others, which go on from
+    there, or begin anew where the rough ones lead nowhere.
 
     Args:
         prior_variance: of each output, (n,).
@@ -76,15 +87,44 @@ def iterated_on_host(
         start: cavities to start from.
         tolerance: nats, on the residual.
         max_iterations: of the algebra's calls.
+        rough_marginals: the same of fewer digits, for less.
     """
+    before = 0
+    if rough_marginals is not None:
+        rough = _rough_ep(prior_variance, rough_marginals, labels, start, max_iterations - 1)
+        before = int(rough.iterations)
+        if rough.residual <= _USEFUL:
+            start = rough.cavities
     state, continues = _initial_iterate(labels, start)
     while continues:
-        sites = _cavity_sites(prior_variance, state)
+        sites = _cavity_sites(prior_variance, state, FLOOR)
         found = marginals(sites)
         state, continues = _next_iterate(
-            prior_variance, labels, state, sites, found, tolerance, max_iterations
+            prior_variance, labels, state, sites, found, tolerance, max_iterations - before
         )
-    return ep_result(labels, state, tolerance)
+    result = ep_result(labels, state, tolerance)
+    return result._replace(iterations=result.iterations + before)
+
+
+def _rough_ep(
+    prior_variance: Float[np.ndarray, " n"],
+    rough_marginals: Callable[[Sites], Marginals],
+    labels: Float[np.ndarray, " n"],
+    start: Cavities,
+    max_iterations: int,
+) -> EP:
+    """Return EP by marginals of few digits, as near its fixed point as they lead."""
+    state, _ = _initial_iterate(labels, start)
+    continues, since = max_iterations > 0, 0
+    while continues and since < _PATIENCE:
+        before = float(state.sweep.residual)
+        sites = _cavity_sites(prior_variance, state, ROUGH_FLOOR)
+        found = rough_marginals(sites)
+        state, continues = _next_iterate(
+            prior_variance, labels, state, sites, found, _ROUGH_TOLERANCE, max_iterations
+        )
+        since = 0 if float(state.sweep.residual) < before else since + 1
+    return ep_result(labels, state, _ROUGH_TOLERANCE)
 
 
 def lapack_marginals(
@@ -118,9 +158,9 @@ def _initial_iterate(labels, start: Cavities) -> tuple[Iterate, jax.Array]:
     return initial_iterate(labels, start), jnp.array(True)
 
 
-@jax.jit
-def _cavity_sites(prior_variance, state: Iterate) -> Sites:
-    return cavity_sites(prior_variance, state)
+@partial(jax.jit, static_argnames="floor")
+def _cavity_sites(prior_variance, state: Iterate, floor: float) -> Sites:
+    return cavity_sites(prior_variance, state, floor)
 
 
 @partial(jax.jit, static_argnames="max_iterations")

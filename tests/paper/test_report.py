@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from known_sweeps import known_sweep
 
+from flatvol_jax.paper import pictures as pictures_module
 from flatvol_jax.paper._provenance import Provenance
 from flatvol_jax.paper.claims.paper_claims import claims_markdown, paper_claims
 from flatvol_jax.paper.layout import FIGURES
-from flatvol_jax.paper.pictures import ORDER, paper_pictures
+from flatvol_jax.paper.pictures import NOT_PAPER, ORDER, paper_pictures
 from flatvol_jax.paper.registry import is_there
 from flatvol_jax.paper.report import write_paper_report
 from flatvol_jax.paper.schematic import NAMES, REGIONS, schematic_figure
@@ -101,14 +102,26 @@ def html_text(words):
 
 def test_all_figures_of_the_paper_come_once_and_in_its_order(records, text):
     pictures = list(paper_pictures(records, "cpu"))
-    assert tuple(picture.name for picture in pictures) == ORDER
-    every = ("1", "2", "3", "4", "5", *(f"S{i}" for i in range(1, 19)))
+    assert (*(picture.name for picture in pictures), NOT_PAPER) == ORDER  # no ten classes here
+    every = ("1", "2", "3", "4", "5", *(f"S{i}" for i in range(1, 19)), NOT_PAPER)
     known = {"1", "S4", *FIGURES, *STUDIES}
     assert tuple(name for name in every if name in known) == ORDER
     if is_there("boolean") and is_there("temporal"):
         assert every == ORDER
     for name in ORDER:
-        assert f'id="figure-{name}"' in text
+        assert (f'id="figure-{name}"' in text) == (name != NOT_PAPER)
+
+
+def test_ten_classes_stand_beside_two_where_both_have_records(records, monkeypatch):
+    monkeypatch.setattr(pictures_module, "ORDER", (NOT_PAPER,))
+    ten = records[records["meta.experiment"] == "mnist_fcn"]
+    ten = ten[ten["hp.train.optimizer"] == "sgd"].assign(
+        **{"meta.experiment": "mnist_fcn_classes10", "meta.workdir": "runs/mnist_fcn_classes10_cpu"}
+    )
+    (picture,) = paper_pictures(pd.concat([records, ten]), "cpu")
+    assert picture.folders == ("runs/mnist_fcn_cpu_sgd", "runs/mnist_fcn_classes10_cpu")
+    titles = [axis.get_title(loc="left") for axis in picture.figure.axes]
+    assert sum("ten classes" in title for title in titles) == 2
 
 
 def test_what_is_missing_names_a_command_that_exists(records):

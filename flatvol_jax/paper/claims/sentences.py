@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 
 class Sentence(NamedTuple):
-    """What the paper says, where, in which of its figures, and the number that decides it."""
+    """What the paper says, where, in which of its figures, and the number that decides it.
+
+    The place is empty where the paper does not say it.
+    """
 
     text: str
     place: str
@@ -77,6 +80,15 @@ SENTENCES = {
     "bound": Sentence(
         "The volume bounds the error (eq. 4).",
         "3", (), "share of networks whose bound is below 0.5"),
+    "volume_ten": Sentence(
+        "With ten classes (not in the paper) volume correlates with generalisation.",
+        "", ("C1",), "ρ of log V and the error"),
+    "sharpness_ten": Sentence(
+        "With ten classes (not in the paper) sharpness correlates with generalisation for SGD.",
+        "", ("C1",), "ρ of sharpness and the error"),
+    "looser_ten": Sentence(
+        "With ten classes (not in the paper) sharpness correlates more loosely than volume does.",
+        "", ("C1",), "strength of log V minus that of sharpness"),
 }
 # fmt: on
 

@@ -18,7 +18,7 @@ from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import comparison, selection, statistics, verdicts
 from flatvol_jax.study.analysis.claims import ceilings
 from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
-from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS
+from flatvol_jax.study.analysis.names import OPTIMIZERS, SYSTEMS, TEN_CLASSES
 from flatvol_jax.study.analysis.optimizer_table import EVERYWHERE, NOT_BROKEN, SGD
 from flatvol_jax.study.analysis.statistics import POOLED, READINGS, WITHIN
 from flatvol_jax.study.analysis.verdicts import BREAKS, UNCHANGED
@@ -32,6 +32,8 @@ BESIDE = {
     col.LOG_VOLUME: ("other link", "ceiling", "estimator", "increment", "baseline"),
     col.SHARPNESS: ("flatness", "baseline"),
 }
+# The sentences of ten classes, which the paper does not have, beside its own.
+OF_TEN = {"volume": "volume_ten", "sharpness": "sharpness_ten", "looser": "looser_ten"}
 BESIDE_SGD = {col.LOG_VOLUME: ("other link", "estimator"), col.SHARPNESS: ("flatness", "invariant")}
 Row = Mapping[str, Any]
 
@@ -41,7 +43,8 @@ def sweep_claims(tables: Sequence[ExperimentTables], scale: str | None) -> list[
 
     Each has two readings. The primary claims (correlates, breaks, unchanged) are those of
     `experiment_tables`, with its intervals, which hold together for an experiment in each reading;
-    those of each further sentence hold together with each other.
+    those of each further sentence hold together with each other. Sweeps of ten classes are judged
+    alone, by sentences of their own: they change no family of the paper's claims.
 
     Args:
         tables: of the sweeps at one scale, those of later epochs are left out.
@@ -51,7 +54,13 @@ def sweep_claims(tables: Sequence[ExperimentTables], scale: str | None) -> list[
     # The overtrained networks at zero error are the plain sweep's once more, fewer of them.
     sweeps = [sweep for sweep in at_zero if sweep.experiment != OVERTRAINED] or at_zero
     sweeps = sorted(sweeps, key=lambda sweep: list(SYSTEMS).index(sweep.experiment))
+    ten = [sweep for sweep in sweeps if sweep.experiment.endswith(TEN_CLASSES)]
+    sweeps = [sweep for sweep in sweeps if not sweep.experiment.endswith(TEN_CLASSES)]
     by_name = {sweep.experiment: sweep for sweep in sweeps}
+    of_ten = [
+        *(claim for sweep in ten for claim in _correlation_claims(sweep)),
+        *_weaker_sharpness_claims(ten, scale),
+    ]
     return [
         *(claim for sweep in sweeps for claim in _correlation_claims(sweep)),
         *_weaker_sharpness_claims(sweeps, scale),
@@ -59,6 +68,7 @@ def sweep_claims(tables: Sequence[ExperimentTables], scale: str | None) -> list[
         *_resnet_claims(by_name, scale),
         *_hessian_claims(sweeps, scale),
         *_larger_set_claims(by_name, scale),
+        *(claim._replace(sentence=OF_TEN[claim.sentence]) for claim in of_ten),
     ]
 
 

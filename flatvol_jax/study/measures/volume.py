@@ -107,8 +107,13 @@ def measure_log_volume_null(problem: Problem, trained: Trained, key: jax.Array, 
         step = jax.random.randint(jax.random.fold_in(key, 1), moved.shape, 1, classes, "int32")
         others = (problem.test_y + np.asarray(step)) % classes
     labels = np.concatenate([problem.train_y, np.where(moved, others, problem.test_y)])
-    start = problem.true_cavities("heaviside")
-    result = log_volume(problem.kernel, labels, start=start, classes=classes)
+    result = log_volume(
+        problem.kernel,
+        labels,
+        start=problem.true_cavities("heaviside"),
+        tolerance=problem.shared_tolerance,
+        classes=classes,
+    )
     name = "measure.log_volume_null.heaviside"
     columns = result_columns(name, result, "residual", value="log_volume")
     return columns | {"is.null_converged": bool(result.converged)}

@@ -153,9 +153,9 @@ def ep_matrices(classes: int, noise: bool = True) -> float:
     """Return the number of n² float64 that EP holds at once beside the kernel it is given.
 
     The correlations, and those that they are made of where the link has noise; C matrices, their
-    sum, and what a product takes.
+    sum, and what a product takes; the correlations in float32.
     """
-    return classes + 3.2 + noise
+    return classes + 3.7 + noise
 
 
 class ClassEP:
@@ -196,7 +196,8 @@ class ClassEP:
         ones = np.ones(self._differences)
         if jax.default_backend() == "cpu":
             prior, marginals = difference_variances(problem), partial(algebra.marginals, problem)
-            ep = iterated_on_host(prior, marginals, ones, start, *limits)
+            rough = partial(algebra.rough_marginals, problem)
+            ep = iterated_on_host(prior, marginals, ones, start, *limits, rough)
         else:
             ep = expectation_propagation(
                 jax.tree.map(jnp.asarray, problem), ones, start, *limits, CLASSES

@@ -90,6 +90,19 @@ def test_the_authors_link_stands_first_in_the_pooled_reading():
     assert claim.within.probit is None
 
 
+def test_ten_classes_are_judged_beside_the_papers_claims_and_leave_them_as_they_are():
+    two = known_sweep("sgd", -0.9, 0.9)
+    ten = known_sweep("sgd", -0.9, 0.0, experiment="mnist_fcn_classes10")
+    alone, both = claims_of(two), claims_of(two, ten)
+    assert {key: both[key] for key in alone} == alone
+    assert both.keys() - alone.keys() == {"volume_ten", "sharpness_ten", "looser_ten"}
+    verdicts = {key: both[key][0].within.verdict for key in both.keys() - alone.keys()}
+    assert verdicts == {"volume_ten": HOLDS, "sharpness_ten": FAILS, "looser_ten": HOLDS}
+    assert both["volume_ten"][0].subject == "FCN on MNIST, ten classes, SGD"
+    for reading in both["volume_ten"][0].readings.values():
+        assert "as many errors at random" in reading.null.label
+
+
 def test_looser_is_the_mean_over_draws_of_the_difference_of_strengths():
     frame = known_sweep("sgd", -0.8, 0.2, noise=0.1)
     (claim,) = claims_of(frame)["looser"]

@@ -25,7 +25,7 @@ def config():
     config.ensemble = 2
     for name in ("sgd_sharpness", "hessian"):
         config.measures[name].on = False
-    config.measures.log_volume.links = ("heaviside",)
+    config.measures.log_volume.update(links=("heaviside",), estimator="ep_corrected")
     return config.to_dict()
 
 

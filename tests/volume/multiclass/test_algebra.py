@@ -37,8 +37,11 @@ CASES = {
 }
 
 
-def at_fixed_point(labels):
-    """The problem, its dense covariance, the algebra and EP, in a float64 scope."""
+def at_fixed_point(labels, rough=None):
+    """The problem, its dense covariance, the algebra and EP, in a float64 scope.
+
+    `rough` makes of the algebra what computes the first updates.
+    """
     problem = class_problem(KERNEL, labels, C)
     covariance, algebra = difference_covariance(problem), HostClasses(KERNEL, C)
     ep = iterated_on_host(
@@ -48,6 +51,7 @@ def at_fixed_point(labels):
         starting_cavities(problem, None),
         1e-10,
         200,
+        rough and rough(problem, algebra),
     )
     return problem, covariance, algebra, to_host(ep)
 
@@ -94,6 +98,49 @@ def test_log_z_is_that_of_the_dense_reduction(labels):
     assert int(ep.iterations) == int(dense.iterations)
 
 
+def in_single(problem, algebra):
+    return lambda sites: algebra.rough_marginals(problem, sites)
+
+
+def leading_nowhere(problem, algebra):
+    return lambda sites: algebra.marginals(problem, sites)._replace(mean=np.nan * sites.shift)
+
+
+@pytest.mark.parametrize("rough", [in_single, leading_nowhere])
+def test_first_updates_of_few_digits_lead_to_the_same_fixed_point(rough):
+    calls = []
+
+    def counted(problem, algebra):
+        marginals = rough(problem, algebra)
+        return lambda sites: calls.append(0) or marginals(sites)
+
+    with jax.enable_x64(True):
+        exact, found = at_fixed_point(LABELS)[-1], at_fixed_point(LABELS, counted)[-1]
+    assert bool(found.converged)
+    np.testing.assert_allclose(found.log_volume, exact.log_volume, atol=1e-9)
+    np.testing.assert_allclose(found.increments, exact.increments, atol=1e-4)
+    of_full_precision = int(found.iterations) - len(calls)
+    assert len(calls) >= 2
+    if rough is in_single:
+        assert of_full_precision <= int(exact.iterations) - 3
+    else:  # they begin anew
+        assert of_full_precision == int(exact.iterations)
+
+
+def test_rough_marginals_have_the_digits_that_they_say():
+    problem = class_problem(KERNEL, LABELS, C)
+    size = len(problem.points)
+    precision = 10 ** RANDOM.uniform(-3, 1, size)
+    sites = Sites(precision, precision**0.5 * RANDOM.normal(size=size))
+    algebra = HostClasses(KERNEL, C)
+    rough, exact = algebra.rough_marginals(problem, sites), algebra.marginals(problem, sites)
+    assert rough.mean.dtype == np.float64
+    np.testing.assert_allclose(rough.mean, exact.mean, atol=1e-4)
+    np.testing.assert_allclose(rough.uncertainty, exact.uncertainty, atol=3e-6)
+    np.testing.assert_allclose(rough.half_log_determinant, exact.half_log_determinant, rtol=1e-5)
+    assert np.abs(rough.uncertainty - exact.uncertainty).max() > 1e-9  # it was float32
+
+
 def test_covariance_and_correction_are_the_dense_ones():
     with jax.enable_x64(True):
         problem, covariance, algebra, ep = at_fixed_point(LABELS)
@@ -101,12 +148,14 @@ def test_covariance_and_correction_are_the_dense_ones():
         rotations = moments.weighted_rotations(problem, ep, pieces)
         found = moments.class_posterior(problem, ep, pieces, rotations)
         correction = moments.class_correction(problem, ep, rotations)
+        single = moments.class_correction(problem, ep, rotations, np.float32)
         dense = gaussian_posterior(covariance, *ep.sites)
         expected = second_order_correction(dense.covariance, np.ones(len(covariance)), ep.cavities)
     np.testing.assert_allclose(found.covariance, dense.covariance, atol=1e-12)
     np.testing.assert_allclose(found.mean, dense.mean, atol=1e-11)
     np.testing.assert_allclose(found.log_normaliser, dense.log_normaliser, rtol=1e-12)
     np.testing.assert_allclose(correction[:2], expected[:2], rtol=1e-8)
+    np.testing.assert_allclose(single[:2], expected[:2], rtol=1e-5)
 
 
 def test_increments_are_orthants_under_the_other_labels():
