@@ -95,6 +95,7 @@ SENTENCES = {
 # What a reader asks, and the sentences that answer it; each sentence answers one question.
 QUESTIONS = {
     "Do volume and sharpness track generalisation?": ("volume", "sharpness", "looser", "larger"),
+    "Do they with ten classes?": ("volume_ten", "sharpness_ten", "looser_ten"),
     "Does the optimizer matter?": ("breaks", "gd", "intact", "resnet"),
     "Is sharpness what the Hessian says?": ("hessian",),
     "What do training and rescaling do to them?": (
