@@ -1,24 +1,34 @@
-"""What the site has beside docs/: the README as its home, the files around it, the rooms' pages.
+"""Write the pages of the site into a folder, which `zensical build` turns into the site.
 
-Pages of docs/ link to the rest of the repository by relative paths, right on a code host. On the
-site a link to something that is a page here leads there, any other is left as its words.
+    python docs/site_pages.py          # into build/pages, the docs_dir of mkdocs.yml
+
+The pages are those of docs/, the README as the home page, the files around it, the notebooks with
+their stored outputs, and a page of the reference for each room. Pages link to the rest of the
+repository by relative paths, right on a code host. On the site a link to something that is a page
+here leads there, a picture or a table is copied, any other link is left as its words.
 """
 
 import ast
+import base64
+import json
+import posixpath
 import re
+import shutil
+import sys
 from pathlib import Path
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-
 ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "build" / "pages"
 PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
-    "tutorials/README.md": "tutorials.md",
+    "results/README.md": "results.md",
+    "results/first_protocol/README.md": "first_protocol.md",
     "flatvol_jax/study/VERDICTS.md": "rules.md",
+    "tutorials/README.md": "tutorials/index.md",
 }
+"""What lies outside docs/, and the page that it becomes."""
 ROOMS = {
     "data": "Data",
     "models": "Models",
@@ -39,20 +49,39 @@ ROOMS = {
     "paper": "Paper",
 }
 """The rooms that have a page in the reference, with its title."""
+COPIED = (".png", ".svg", ".csv")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
+CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that lie outside docs/ and the pictures of the home page."""
-    for source, page in PAGES.items():
-        text = (ROOT / source).read_text()
-        files.append(File.generated(config, page, content=_links(text, Path(source).parent)))
+def write_pages(folder: Path = FOLDER) -> None:
+    """Write all pages and the pictures that they show, and nothing else, into `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for source, page in all_pages().items():
+        path = folder / page
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if source.endswith(".ipynb"):
+            path.write_text(site_links(notebook_page(ROOT / source, path), source, page, folder))
+        else:
+            path.write_text(site_links((ROOT / source).read_text(), source, page, folder))
     for room, title in ROOMS.items():
-        page = f"api/{room.replace('.', '_')}.md"
-        files.append(File.generated(config, page, content=room_page(room, title)))
-    for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text()):
-        files.append(File.generated(config, picture, abs_src_path=str(ROOT / picture)))
-    return files
+        (folder / f"api/{room.replace('.', '_')}.md").write_text(room_page(room, title))
+
+
+def all_pages() -> dict[str, str]:
+    """Return the page of each file that has one: its path in the repository, and on the site."""
+    docs = {
+        f"docs/{path.relative_to(ROOT / 'docs').as_posix()}": path.relative_to(
+            ROOT / "docs"
+        ).as_posix()
+        for path in sorted((ROOT / "docs").rglob("*.md"))
+    }
+    notebooks = {
+        f"tutorials/{path.name}": f"tutorials/{path.stem}.md"
+        for path in sorted((ROOT / "tutorials").glob("*.ipynb"))
+    }
+    there = {source: page for source, page in PAGES.items() if (ROOT / source).exists()}
+    return {**docs, **notebooks, **there}
 
 
 def room_page(room: str, title: str) -> str:
@@ -73,31 +102,64 @@ def room_page(room: str, title: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def on_page_markdown(markdown: str, page, **_) -> str:
-    """Rewrite the links of a page of docs/."""
-    if page.file.generated_by is not None:
-        return markdown
-    return _links(markdown, Path("docs") / Path(page.file.src_uri).parent)
+def notebook_page(notebook: Path, page: Path) -> str:
+    """Return a notebook as a page, its outputs below its cells; pictures are written beside it."""
+    parts = []
+    for number, cell in enumerate(json.loads(notebook.read_text())["cells"]):
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            if "image/png" in data:
+                picture = page.with_name(f"{page.stem}_{number}.png")
+                picture.write_bytes(base64.b64decode(data["image/png"]))
+                parts.append(f"![what the cell above draws]({picture.name})")
+            elif "text/html" in data:
+                parts.append("".join(data["text/html"]))
+            else:
+                text = "".join(output.get("text", data.get("text/plain", "")))
+                parts.append(f"```text\n{text.rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
-def _links(text: str, folder: Path) -> str:
-    """Links of a file in `folder` of the repository, as the site has them."""
+def site_links(text: str, source: str, page: str, folder: Path) -> str:
+    """Return the text of a file of the repository with its links as the site has them.
+
+    `source` is the file's path in the repository, `page` its path on the site. Pictures that the
+    text shows are copied into `folder`.
+    """
+    pages = all_pages()
 
     def rewritten(match: re.Match) -> str:
         mark, words, target, anchor = match.groups()
-        if mark or re.match(r"[a-z]+:", target):
-            return match[0]
-        path = _normal(folder / target)
-        if path in PAGES:
-            return f"[{words}](/{PAGES[path]}{anchor or ''})"
-        if path.startswith("docs/") and path.endswith(".md"):
-            return f"[{words}](/{path.removeprefix('docs/')}{anchor or ''})"
-        if path == "tutorials":
-            return f"[{words}](/tutorials.md)"
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+        missing = (mark or path.endswith(COPIED)) and not (ROOT / path).exists()
+        if re.match(r"[a-z]+:", target) or missing:
+            return match[0]  # an address, or a picture that was written beside the page
+        if mark or path.endswith(COPIED):
+            copy = path.removeprefix("docs/")
+            (folder / copy).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / path, folder / copy)
+            return f"{mark}[{words}]({_relative(copy, page)})"
+        path = f"{path}/README.md" if f"{path}/README.md" in pages else path
+        path = path.removesuffix(".py") + ".ipynb" if path.startswith("tutorials/") else path
+        path = path.replace("README.md.ipynb", "README.md")
+        if path in pages:
+            return f"[{words}]({_relative(pages[path], page)}{anchor or ''})"
         return words
 
-    return LINK.sub(rewritten, text)
+    pieces = CODE.split(text)
+    return "".join(
+        piece if number % 2 else LINK.sub(rewritten, piece) for number, piece in enumerate(pieces)
+    )
 
 
-def _normal(path: Path) -> str:
-    return (ROOT / path).resolve().relative_to(ROOT).as_posix()
+def _relative(path: str, page: str) -> str:
+    return posixpath.relpath(path, posixpath.dirname(page) or ".")
+
+
+if __name__ == "__main__":
+    write_pages(*map(Path, sys.argv[1:]))

@@ -29,10 +29,12 @@ def test_dir_of_the_package_is_its_calls_its_rooms_and_its_version():
     assert all(callable(getattr(fv, name)) for name in CALLS)
 
 
-def test_the_version_is_that_of_setup_cfg():
+def test_the_version_is_written_once_and_setup_cfg_reads_it():
     setup = configparser.ConfigParser()
     setup.read(SETUP)
-    assert fv.__version__ == setup["metadata"]["version"]
+    assert setup["metadata"]["version"] == "attr: flatvol_jax._version.__version__"
+    written = (SETUP.parent / "flatvol_jax" / "_version.py").read_text()
+    assert f'__version__ = "{fv.__version__}"' in written
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -1,9 +1,6 @@
 import re
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -21,27 +18,6 @@ def test_the_ten_lines_of_the_readme_run():
     assert volume.converged
     assert volume.status == "certified given this kernel"
     assert volume.standard_error > 0
-
-
-@pytest.mark.tutorial
-def test_the_cells_of_the_notebook_page_run():
-    names = run_cells("docs/notebook.md", 6)
-    assert names["found"].status == "certified given this kernel"
-    assert set(np.unique(names["f"])) <= {-1, 1}
-
-
-@pytest.mark.tutorial
-def test_the_cells_of_the_page_on_your_own_network_run():
-    names = run_cells("docs/own_network.md", 5)
-    assert names["found"].leave_one_out.shape == (200,)
-    assert np.isfinite(names["found"].standard_error)
-
-
-@pytest.mark.tutorial
-def test_the_cells_of_the_page_on_your_own_data_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    names = run_cells("docs/own_data.md", 3)
-    assert not names["found"].failed
 
 
 def test_the_table_of_claims_is_that_of_the_records():

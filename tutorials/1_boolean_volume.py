@@ -11,13 +11,15 @@
 # %% [markdown]
 # # 1. The volume of your first function
 #
-# Draw the parameters of a network at random and look at which function it is. Some functions come up
-# all the time, most never do. The share of parameter space that maps to a function $f$,
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/flatvol_jax/blob/main/tutorials/1_boolean_volume.ipynb)
 #
-# $$V(f) = \int \mathbb{1}[\text{the network with parameters } w \text{ is } f]\, P(w)\, dw,$$
+# Draw the parameters of a network at random and look at which function it is. Some functions come up
+# all the time, most never do. The share of parameter space that maps to a function f,
+#
+#     V(f) = ∫ 1[the network with parameters w is f] P(w) dw,
 #
 # is its **volume**. Here it can simply be counted: a network with seven Boolean inputs is a function of
-# $2^7 = 128$ inputs, a string of 128 labels. At the end you compute the same volume without drawing a
+# 2^7 = 128 inputs, a string of 128 labels. At the end you compute the same volume without drawing a
 # single network.
 
 # %%
@@ -25,8 +27,9 @@
 import subprocess
 import sys
 
-REPOSITORY = ""  # the address that you clone the project from
+REPOSITORY = "https://github.com/OWNER/flatvol_jax"  # where you clone the project from
 if "google.colab" in sys.modules:
+    assert "/OWNER/" not in REPOSITORY, "put the address of the project into REPOSITORY"
     subprocess.run(["git", "clone", "--depth=1", REPOSITORY, "flatvol_jax"], check=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, "-e", "flatvol_jax"], check=True)
@@ -68,7 +71,7 @@ assert {int(f.sum()) for f in sample.functions[:2]} == {-128, 128}
 # ## Compute
 #
 # A wide network's outputs are Gaussian, with a kernel that is known in closed form, the NNGP kernel
-# $K$. Then $V(f)$ is the probability that a Gaussian vector has the signs of $f$. No networks any more:
+# K. Then V(f) is the probability that a Gaussian vector has the signs of f. No networks any more:
 # expectation propagation (EP) approximates it, and sampling that is guided by EP gives an unbiased estimate
 # with an error bar.
 
@@ -116,7 +119,7 @@ axis.spines[["top", "right"]].set_visible(False)
 # %% [markdown]
 # ## What it is good for
 #
-# On real data a function has far too small a volume to be counted, some $e^{-300}$, and the same two lines
+# On real data a function has far too small a volume to be counted, some e^-300, and the same two lines
 # compute it: tutorial 2. Volumes fall steeply with the rank:
 
 # %%

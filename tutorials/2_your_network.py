@@ -11,6 +11,8 @@
 # %% [markdown]
 # # 2. Measure your own network
 #
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/flatvol_jax/blob/main/tutorials/2_your_network.ipynb)
+#
 # You have a network with one logit out, in Flax, Equinox, Haiku or PyTorch, and arrays that it was trained on. This
 # notebook gives you a table: log V(f) with an error bar, the sharpness of the minimum with its parts, the spectrum of
 # the Hessian, measures that rescaling leaves alone, and what simpler quantities would have said.
@@ -20,8 +22,9 @@
 import subprocess
 import sys
 
-REPOSITORY = ""  # the address that you clone the project from
+REPOSITORY = "https://github.com/OWNER/flatvol_jax"  # where you clone the project from
 if "google.colab" in sys.modules:
+    assert "/OWNER/" not in REPOSITORY, "put the address of the project into REPOSITORY"
     subprocess.run(["git", "clone", "--depth=1", REPOSITORY, "flatvol_jax"], check=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, "-e", "flatvol_jax"], check=True)

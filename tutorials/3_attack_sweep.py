@@ -11,6 +11,8 @@
 # %% [markdown]
 # # 3. An attack-set sweep
 #
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/flatvol_jax/blob/main/tutorials/3_attack_sweep.ipynb)
+#
 # How do you get networks that all fit S and generalise differently? Train some of them on wrongly labelled data
 # as well, the **attack set** A. The larger A, the worse they do on unseen data. This notebook trains such a
 # sweep, small, and asks which quantity tracks the error.
@@ -20,8 +22,9 @@
 import subprocess
 import sys
 
-REPOSITORY = ""  # the address that you clone the project from
+REPOSITORY = "https://github.com/OWNER/flatvol_jax"  # where you clone the project from
 if "google.colab" in sys.modules:
+    assert "/OWNER/" not in REPOSITORY, "put the address of the project into REPOSITORY"
     subprocess.run(["git", "clone", "--depth=1", REPOSITORY, "flatvol_jax"], check=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, "-e", "flatvol_jax"], check=True)
@@ -29,22 +32,20 @@ if "google.colab" in sys.modules:
     sys.path.insert(0, "flatvol_jax")
 
 # %%
-# `configs` lies in the repository, above this folder, and is not installed.
-from pathlib import Path
-
-here = Path(globals().get("__file__", "notebook")).resolve().parent
-for folder in (here, *here.parents):
-    if (folder / "configs" / "mnist_fcn.py").exists():
-        sys.path.insert(0, str(folder))
-        break
-
-# %%
+# %matplotlib inline
 import tempfile
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import flatvol_jax as fv
+
+# The configs are files of the repository and are not installed; the folder that you are in does not matter.
+ROOT = Path(fv.__file__).parents[1]
+assert (ROOT / "configs").exists(), "install the library from a clone: pip install -e FOLDER"
+sys.path.insert(0, str(ROOT))
+
 from configs import mnist_fcn
 from flatvol_jax.study.report.scatter import attack_sweep_figure
 from flatvol_jax.study.sweep import run_attack_sweep
@@ -60,7 +61,8 @@ config.measures.log_volume.update(estimator="ep", links=("heaviside",))
 for name in ("sgd_sharpness", "hessian"):
     config.measures[name].on = False
 workdir = tempfile.mkdtemp()
-run_attack_sweep(config.to_dict(), workdir)
+finished = run_attack_sweep(config.to_dict(), workdir)
+print(len(finished), "networks")
 
 # %% [markdown]
 # The workdir tells the whole story, and the same call goes on where it was stopped. Records open in pandas:

@@ -11,6 +11,8 @@
 # %% [markdown]
 # # 4. Bring weights from PyTorch
 #
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/flatvol_jax/blob/main/tutorials/4_pytorch_weights.ipynb)
+#
 # Trained elsewhere, measured here. PyTorch is not needed in this environment: weights travel as plain arrays.
 #
 # In the environment that has PyTorch, for `nn.Sequential(Linear(784, 40), ReLU(), Linear(40, 40), ReLU(), Linear(40, 1))`:
@@ -26,8 +28,9 @@
 import subprocess
 import sys
 
-REPOSITORY = ""  # the address that you clone the project from
+REPOSITORY = "https://github.com/OWNER/flatvol_jax"  # where you clone the project from
 if "google.colab" in sys.modules:
+    assert "/OWNER/" not in REPOSITORY, "put the address of the project into REPOSITORY"
     subprocess.run(["git", "clone", "--depth=1", REPOSITORY, "flatvol_jax"], check=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, "-e", "flatvol_jax"], check=True)

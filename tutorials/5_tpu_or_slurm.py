@@ -11,6 +11,8 @@
 # %% [markdown]
 # # 5. A sweep on a cluster, step by step
 #
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/flatvol_jax/blob/main/tutorials/5_tpu_or_slurm.ipynb)
+#
 # The commands on a cluster are those of your laptop. A sweep is cut into units that are written whole; whoever is
 # killed loses at most the unit in flight, and the same command goes on. This notebook plays a cluster with two jobs.
 
@@ -19,8 +21,9 @@
 import subprocess
 import sys
 
-REPOSITORY = ""  # the address that you clone the project from
+REPOSITORY = "https://github.com/OWNER/flatvol_jax"  # where you clone the project from
 if "google.colab" in sys.modules:
+    assert "/OWNER/" not in REPOSITORY, "put the address of the project into REPOSITORY"
     subprocess.run(["git", "clone", "--depth=1", REPOSITORY, "flatvol_jax"], check=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, "-e", "flatvol_jax"], check=True)
@@ -38,7 +41,8 @@ from pathlib import Path
 
 import flatvol_jax as fv
 
-ROOT = Path(fv.__file__).parents[1]
+ROOT = Path(fv.__file__).parents[1]  # the clone that the library was installed from
+assert (ROOT / "experiments").exists(), "install the library from a clone: pip install -e FOLDER"
 WORKDIR = Path(tempfile.mkdtemp()) / "sweep"
 COMMAND = [
     sys.executable,

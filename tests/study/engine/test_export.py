@@ -39,7 +39,7 @@ def test_parquet_keeps_numbers_flags_nulls_and_lists(workdir, tmp_path):
 def test_csv_has_lists_as_json(workdir, tmp_path):
     folder, rows = workdir
     export_records(folder, tmp_path / "out.csv")
-    found = pd.read_csv(tmp_path / "out.csv")
+    found = pd.read_csv(tmp_path / "out.csv", float_precision="round_trip")
     assert json.loads(found["hp.model.width"][0]) == [40, 40]
     np.testing.assert_array_equal(found[SHARPNESS], [row[SHARPNESS] for row in rows])
 
