@@ -33,7 +33,7 @@ def write_paper_report(
     through_time: pd.DataFrame,
     studies: Sequence[tuple[Provenance, str, str]],
     context: Mapping[str, Any],
-    halves: Sequence[tuple[str, pd.DataFrame]] = (),
+    sweeps: Sequence[tuple[str, pd.DataFrame, pd.DataFrame]] = (),
 ) -> None:
     """Write the report, one HTML file that loads nothing.
 
@@ -49,7 +49,7 @@ def write_paper_report(
             it ("reused", "run in 3 min 5 s", ...).
         context: `command`, `commit`, `versions` (name -> version), `wall_seconds`, `scale`,
             `title`; `not_run`, pairs of a command and the reason.
-        halves: of each sweep at zero error its name and `halves_table`.
+        sweeps: of each system at zero error its name, `halves_table` and `attack_size_table`.
     """
     sources = {
         source.folder: {**source._asdict(), "command": command, "fate": fate}
@@ -62,7 +62,7 @@ def write_paper_report(
         sentences=SENTENCES,
         questions=list(_questions(claims)),
         counts={name: _counts(claims, name) for name in ("paper", "within")},
-        halves=halves,
+        sweeps=sweeps,
         **_answer(summary, context.get("scale")),
         pictures=[_picture(i, picture, sources) for i, picture in enumerate(pictures)],
         table_1=[_table_1_row(row) for row in table_1],

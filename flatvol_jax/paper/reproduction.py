@@ -21,6 +21,7 @@ from flatvol_jax.paper.report import write_paper_report
 from flatvol_jax.paper.sensitivity import PREFIX, sensitivity_table, temporal_table
 from flatvol_jax.paper.table_1 import table_1
 from flatvol_jax.runtime import files
+from flatvol_jax.study.analysis.attack_size_table import attack_size_table
 from flatvol_jax.study.analysis.columns import EXPERIMENT, SCALE, WORKDIR
 from flatvol_jax.study.analysis.experiment_tables import (
     ExperimentTables,
@@ -87,7 +88,11 @@ def write_reproduction(
         temporal_table([(source.config, found) for source, found in through_time]),
         [(source, *studies[source.folder]) for source, _ in sources],
         {**context, "scale": scale},
-        [(SYSTEMS[one.experiment], one.halves) for one in tables if one.overtrain == 0],
+        [
+            (SYSTEMS[one.experiment], one.halves, attack_size_table(one.frame))
+            for one in tables
+            if one.overtrain == 0
+        ],
     )
     files.write_text(root / "claims.csv", claims_frame(claims).to_csv(index=False))
     files.write_text(root / "claims.md", claims_markdown(claims))

@@ -133,6 +133,8 @@ BASIN_VOLUME = Column(
 LEARNING_COEFFICIENT = Column(
     "measure.learning_coefficient", "learning coefficient", "local volume",
     axis="learning coefficient (SGLD)")
+NN_DISAGREEMENT = Column(
+    "measure.baseline.nn_disagreement", "disagreement with 1-NN", "baseline")
 CEILING = Column(TEST_ERROR, "error on E1 (the ceiling)", "ceiling")
 # fmt: on
 MEASURES = (
@@ -149,7 +151,7 @@ MEASURES = (
     BASIN_VOLUME,
     LEARNING_COEFFICIENT,
     Column("measure.baseline.gp_disagreement", "disagreement with GP mean", "baseline"),
-    Column("measure.baseline.nn_disagreement", "disagreement with 1-NN", "baseline"),
+    NN_DISAGREEMENT,
     Column("measure.baseline.label_norm", "y'K⁻¹y", "baseline"),
     Column("measure.baseline.margin", "margin", "baseline", -1),
     Column("measure.baseline.parameter_norm", "parameter norm", "baseline"),

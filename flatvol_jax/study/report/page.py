@@ -48,7 +48,7 @@ def render_page(template: str, context: Mapping[str, Any], **content: Any) -> st
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(formatting, name) for name in FILTERS}
-    environment.filters["slug"] = slug
+    environment.filters |= {"slug": slug, "size_columns": tables.size_columns}
     shared = ("table", "verdict", "estimate", "both_readings")
     environment.globals |= {name: getattr(tables, name) for name in shared}
     environment.globals |= {"least_draws": verdicts.LEAST_DRAWS, "scales": verdicts.SCALES}

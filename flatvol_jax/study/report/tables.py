@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
+from flatvol_jax.study.analysis.attack_size_table import sizes_of
 from flatvol_jax.study.report import formatting
 
 STYLES = ("text", "wrap", "note", "statement", "code")
@@ -46,6 +47,12 @@ def table(
     if any(heading for heading, *_ in columns):
         body = Markup("\n<thead><tr>{}</tr></thead>\n<tbody>{}</tbody>").format(head, body)
     return Markup('<div class="scroll"><table>{}</table></div>').format(body)
+
+
+def size_columns(rows: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Return the columns of an `attack_size_table`."""
+    sizes = ((f"|A| = {size}", size, "estimate") for size in sizes_of(rows))
+    return [("measure", "measure"), *sizes]
 
 
 def verdict(text: Any) -> Markup:

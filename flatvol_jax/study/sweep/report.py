@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import comparison, run_tables
+from flatvol_jax.study.analysis.attack_size_table import attack_size_table
 from flatvol_jax.study.analysis.claims import claims_table
 from flatvol_jax.study.analysis.optimizer_table import halves_table
 from flatvol_jax.study.analysis.selection import optimizer_names
@@ -87,6 +88,7 @@ def write_report(
         halves=halves_table(frame, scale),
         correlations=dict(list(claims.groupby("optimizer", sort=False))),
         one_draw=bool((claims["within_draws"] <= 1).all()),
+        by_size=attack_size_table(frame),
         bounds=run_tables.bound_table(frame),
         volumes=run_tables.volume_table(frame),
         sharpness=run_tables.sharpness_table(frame),
