@@ -3,6 +3,15 @@
 python -m experiments.predictors --config=configs/predictors.py          twenty draws
 python -m experiments.predictors --config=configs/predictors.py:cpu      ten draws, for a verdict
 python -m experiments.predictors --config=configs/predictors.py:smoke    a few minutes, no download
+
+`cpu` should take some 85 minutes of one core and 4 GB; parts of one draw were timed on a busy core.
+Programs are compiled once for all draws, 20 minutes: 20 shapes at 45 s (adaptive sharpness and its
+kin 26, Hessian 8, SGD ascent 4, learning coefficient 4), 48 settings of training at 6. Then a
+network takes some 4 s: EP 0.4, the null 0.5, Hessian 0.6, learning coefficient 1, SGD ascent 0.4,
+scale-invariant measures 0.6, training 0.3, all else 0.2; 960 networks 65 minutes. The basin volume
+is left out there: in 8 of 8 networks of the pilot a single direction decided it.
+--config.measures.basin_volume.on=True adds it to a finished run, in 20 minutes. All 13 settings
+that the pilot trained reached zero error, within 400 epochs; errors on E2 0.14 to 0.20.
 """
 
 from ml_collections import ConfigDict
@@ -52,7 +61,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     for name in ("log_volume_train", "scale_invariant", "basin_volume", "learning_coefficient"):
         config.measures[name].on = True
     config.sweep = {
-        "seed": 2026,
+        "seed": 2033,  # no pilot had it
         "draws": 20,
         "attack_sizes": (0,),  # S is clean
         "samples": 1,  # networks of each setting
@@ -86,8 +95,8 @@ def get_config(variant: str = "paper") -> ConfigDict:
         config.measures.log_volume.estimator = "ep"
         config.measures.log_volume.links = ("heaviside",)  # log P(S) has the same
         config.measures.hessian.k = 10
-        config.measures.basin_volume.directions = 16
-        config.measures.learning_coefficient.update(chains=4, steps=400, burn_in=200, batch_size=64)
+        config.measures.basin_volume.update(on=False, directions=16)
+        config.measures.learning_coefficient.update(chains=2, steps=400, burn_in=200, batch_size=64)
     if scale == "smoke":
         config.hp.data.update(name="mnist5k", leave_out=None, test_size=100)
         config.hp.data.update(train_size=60, second_test_size=1000)

@@ -76,10 +76,15 @@ def _criterion_check(problem: Problem, trained: Trained, criterion: str, cutoff:
         loss = train_loss(problem, state)
         return Partial(_loss_below, loss, float(loss(start)) + cutoff)
     x = float64_inputs(np.concatenate([problem.train_x, problem.test_x]))
-    logits = np.asarray(jax.jit(problem.spec.apply)(start, x, state))
+    logits = np.asarray(_outputs(problem.spec, start, x, state))
     if criterion == "function":
         return Partial(_same_labels(problem.spec), x, state, output_labels(logits))
     return Partial(_divergence_below(problem.spec), x, state, logits, cutoff)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _outputs(spec: Spec, params, x, state) -> jax.Array:
+    return spec.apply(params, x, state)
 
 
 def _loss_below(loss: Callable, limit: jax.Array, params) -> jax.Array:

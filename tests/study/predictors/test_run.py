@@ -53,8 +53,9 @@ def test_every_network_has_a_row_at_both_stops(whole):
     rows, _ = whole
     assert len(rows) == 2 * 3 * 2  # draws, settings, stops
     for row in rows:
-        assert row["is.zero_error"]
         assert row["overtrain"] in (0, 5)
+        assert row["is.zero_error"] == (row["measure.error.train"] == 0)
+        assert row["is.zero_error"] or row["overtrain"]  # zero error need not last
         assert row["hp.factor.train_size"] in (12, 20)
         assert row["hp.train.batch_size"] == row["hp.factor.batch_size"]
         assert row["hp.train.learning_rate"] == pytest.approx(0.1)
@@ -63,12 +64,15 @@ def test_every_network_has_a_row_at_both_stops(whole):
         on_train = row["measure.log_volume.heaviside.train"]
         assert row["measure.log_volume.heaviside"] < on_train < 0
         bound = marginal_likelihood_bound(on_train, row["hp.factor.train_size"], 0.05)
-        assert row["measure.bound.architecture"] == pytest.approx(float(bound))
+        if row["is.zero_error"]:
+            assert row["measure.bound.architecture"] == pytest.approx(float(bound))
+        else:
+            assert "measure.bound.architecture" not in row
     late = {row["run_id"]: row for row in rows if row["overtrain"]}
     for row in rows:
         if not row["overtrain"]:
             assert late[row["run_id"]]["epoch"] == row["epoch"] + 5
-            assert late[row["run_id"]]["measure.loss.train"] < row["measure.loss.train"]
+            assert late[row["run_id"]]["measure.loss.train"] != row["measure.loss.train"]
 
 
 def test_log_p_of_s_is_that_of_the_first_examples_and_of_the_networks_own_kernel(whole):
@@ -84,8 +88,9 @@ def test_log_p_of_s_is_that_of_the_first_examples_and_of_the_networks_own_kernel
     found = {
         row["measure.log_volume.heaviside.train"]
         for row in rows
-        if row["hp.draw"] == 1 and row["hp.factor.train_size"] == 12
+        if row["hp.draw"] == 1 and row["hp.factor.train_size"] == 12 and row["is.zero_error"]
     }
+    assert found
     assert list(found) == pytest.approx([wanted] * len(found), abs=1e-6)
 
 
