@@ -33,7 +33,7 @@ from flatvol_jax.volume.ep import (
 
 _ROUGH_TOLERANCE = 1e-2  # nats, on the residual of updates of few digits
 _USEFUL = 10.0  # nats, the residual up to which they have found a better start
-_PATIENCE = 2  # of them in a row that do not lower the residual
+_PATIENCE = 2  # of them in a row that do not halve the residual: it is their rounding
 
 
 def on_cpu(array: jax.Array) -> bool:
@@ -76,7 +76,7 @@ def iterated_on_host(
     """Return EP's fixed point for any algebra on the host.
 
     Where there are rough marginals the first updates are made of them, until the residual is
-    `_ROUGH_TOLERANCE` or no longer falls; the result is that of the others, which go on from
+    `_ROUGH_TOLERANCE` or is no longer halved; the result is that of the others, which go on from
     there, or begin anew where the rough ones lead nowhere.
 
     Args:
@@ -123,7 +123,7 @@ def _rough_ep(
         state, continues = _next_iterate(
             prior_variance, labels, state, sites, found, _ROUGH_TOLERANCE, max_iterations
         )
-        since = 0 if float(state.sweep.residual) < before else since + 1
+        since = 0 if float(state.sweep.residual) < 0.5 * before else since + 1
     return ep_result(labels, state, _ROUGH_TOLERANCE)
 
 
