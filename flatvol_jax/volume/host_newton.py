@@ -26,6 +26,7 @@ from flatvol_jax.volume.ep import Marginals, Sites, new_cavities, packed, point_
 
 _ACCURACY = 1e-3  # of the linear equations, relative to their right-hand side
 _PRODUCTS = 40  # at most, of a step
+_FURTHEST = 5.0  # change of a coordinate; of order one each, few outputs would else run away
 
 NewtonStep = Callable[[np.ndarray, np.ndarray, Sites, Marginals], np.ndarray]
 """point, residual g(x) - x, sites, marginals -> the next point."""
@@ -41,6 +42,8 @@ def newton_step(
 ) -> Float[np.ndarray, " points"]:
     """Return x + (I - ∂g/∂x)^-1 (g(x) - x), the equations solved by GMRES to a thousandth.
 
+    No coordinate changes by more than 5.
+
     Args:
         prior_variance: of each output, (n,).
         point: x, (2n,), as `ep.Iterate` has it.
@@ -53,7 +56,7 @@ def newton_step(
     size = len(point)
     equations = LinearOperator((size, size), lambda v: v.ravel() - product(v.ravel()), dtype=float)
     step, _ = gmres(equations, residual, rtol=_ACCURACY, restart=_PRODUCTS, maxiter=1)
-    return point + step
+    return point + np.clip(step, -_FURTHEST, _FURTHEST)
 
 
 def jacobian_product(
