@@ -6,6 +6,8 @@ import platform
 from pathlib import Path
 
 _CPU_INFO = Path("/proc/cpuinfo")
+# Dozens of small programs make a first call; JAX by itself keeps those that take a second.
+_LEAST_SECONDS = 0.05
 
 
 def keep_compiled_programs(folder: str | os.PathLike | None = None) -> str:
@@ -30,8 +32,7 @@ def keep_compiled_programs(folder: str | os.PathLike | None = None) -> str:
         return str(there)
     chosen = str(default_folder() if folder is None else Path(folder).expanduser().resolve())
     jax.config.update("jax_compilation_cache_dir", chosen)
-    # Dozens of small programs make a first call; by default only those of a second are kept.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if there != chosen:
         _forget_the_folder_before()
@@ -54,6 +55,8 @@ def _processor() -> str:
 
 def _forget_the_folder_before() -> None:
     """Make JAX read its settings anew: it looks at them once, when it first compiles."""
-    from jax.experimental.compilation_cache import compilation_cache
-
+    try:
+        from jax.experimental.compilation_cache import compilation_cache
+    except ImportError:  # then a folder that is set before the first compilation counts
+        return
     compilation_cache.reset_cache()
