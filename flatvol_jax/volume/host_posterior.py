@@ -8,6 +8,7 @@ from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dlauum, dpotrf, dtrtri
 
 from flatvol_jax.runtime.arrays import AnyArray
+from flatvol_jax.runtime.precision import float64_types
 from flatvol_jax.volume.host_ep import on_cpu
 from flatvol_jax.volume.posterior import Posterior, gaussian_posterior
 from flatvol_jax.volume.triangles import mirror_upper
@@ -38,7 +39,8 @@ def gaussian_posterior_on_host(
     kernel, precision, shift = (np.asarray(array) for array in (kernel, precision, shift))
     soft = np.flatnonzero(precision * np.diagonal(kernel) < _SOFT)
     if len(soft) > _MOST_SOFT * len(kernel):
-        return Posterior(*map(np.asarray, gaussian_posterior(kernel, precision, shift)))
+        with float64_types():
+            return Posterior(*map(np.asarray, gaussian_posterior(kernel, precision, shift)))
     root = np.sqrt(precision)
     scaled = kernel * root
     scaled *= root[:, None]
