@@ -8,6 +8,7 @@ solve has a dense right-hand side. Where factorisations are what costs, the poin
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +61,7 @@ def expectation_propagation_on_host(
     outputs have the compiled iteration's points, up to rounding.
     """
     kernel, labels = np.asarray(kernel), np.asarray(labels, np.float64)
-    inverse = None
+    inverse: Any = None
 
     def marginals(sites):
         nonlocal inverse

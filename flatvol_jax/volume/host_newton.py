@@ -12,6 +12,7 @@ float64.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -122,7 +123,7 @@ def _derivatives(
     return _partials(sites_of, halves), _partials(point_of, (mean, uncertainty, *sites))
 
 
-def _partials(function: Callable[..., Array], arguments: tuple[Array, ...]) -> Array:
+def _partials(function: Callable[..., Array], arguments: tuple[Any, ...]) -> Array:
     """Return ∂f_o/∂a_i of a function that acts on each output alone, (o, i, n)."""
     ones = jnp.ones_like(arguments[0])
     columns = []

@@ -1,7 +1,7 @@
 """Sequential importance sampling of P(y), twisted by Gaussian sites: the jittable core."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -243,7 +243,8 @@ def _visit_block(
     tau, nu = (
         jax.lax.dynamic_slice(vector, (first + begin,), (_BLOCK,)) for vector in (precision, shift)
     )
-    centres = jax.lax.dynamic_slice(cloud.centres, (0, begin), (total, _BLOCK))
+    means: Any = cloud.centres
+    centres = jax.lax.dynamic_slice(means, (0, begin), (total, _BLOCK))
     visited = jax.lax.dynamic_slice(cloud.noise, (0, first), (total, size))
     base = (centres + visited @ rows.T).T
 

@@ -152,8 +152,9 @@ def signed_factor(
 
     A NumPy array is factorised by LAPACK.
     """
-    run = signed_factor_on_host if isinstance(covariance, np.ndarray) else _device_signed_factor
-    return run(covariance, labels, order)
+    if isinstance(covariance, np.ndarray):
+        return signed_factor_on_host(covariance, np.asarray(labels), order)
+    return _device_signed_factor(covariance, labels, order)
 
 
 @jax.jit
