@@ -25,15 +25,15 @@ def keep_compiled_programs(folder: str | os.PathLike | None = None) -> str:
     Returns:
         The folder.
     """
-    import jax
+    from flatvol_jax.runtime.precision import jax_config  # JAX, which a --help does without
 
-    there = jax.config.jax_compilation_cache_dir
+    there = jax_config.jax_compilation_cache_dir
     if folder is None and there:
         return str(there)
     chosen = str(default_folder() if folder is None else Path(folder).expanduser().resolve())
-    jax.config.update("jax_compilation_cache_dir", chosen)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    jax_config.update("jax_compilation_cache_dir", chosen)
+    jax_config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+    jax_config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if there != chosen:
         _forget_the_folder_before()
     return chosen
