@@ -1,5 +1,5 @@
 # make install | sweep | reproduce | docs | pages | notebooks | test | test-all | lint
-# make test-oldest | test-newest | dist | address          PYTHON=python3.11 chooses the interpreter
+# make bench | test-oldest | test-newest | dist | address          PYTHON=python3.11 chooses the interpreter
 #
 # make reproduce                                  the page of the records in results/, nothing run
 # make reproduce SCALE=smoke WORKDIR=runs/smoke   everything anew, small
@@ -13,7 +13,7 @@ SCALE ?= cpu
 WORKDIR ?= results
 RUN ?= $(if $(filter results,$(WORKDIR)),--norun,--run)
 
-.PHONY: install sweep reproduce docs pages notebooks test test-all lint test-oldest test-newest dist address
+.PHONY: install sweep reproduce docs pages notebooks test test-all lint test-oldest test-newest dist address bench
 install: $(STAMP)
 
 # neural-tangents declares TensorFlow, which nothing here uses: hence --no-deps.
@@ -86,3 +86,7 @@ dist: install
 # make address REPOSITORY=owner/name: write where the repository is published wherever it stands.
 address:
 	$(PYTHON) launch/public_address.py $(REPOSITORY)
+
+# All benchmarks, each short; docs/speed.md has the sizes that are long.
+bench: install
+	$(BIN)/python -m benchmarks

@@ -23,8 +23,9 @@ from flatvol_jax.kernels import prior_check
 from flatvol_jax.volume import LINK_VARIANCE, checked_kernel
 from flatvol_jax.volume.correction import second_order_correction
 from flatvol_jax.volume.correlation import correlation_matrix
-from flatvol_jax.volume.ep import expectation_propagation, prior_cavities
-from flatvol_jax.volume.posterior import gaussian_posterior
+from flatvol_jax.volume.ep import prior_cavities
+from flatvol_jax.volume.host_ep import expectation_propagation_on_host
+from flatvol_jax.volume.host_posterior import gaussian_of_sites
 from flatvol_jax.volume.repetitions import find_repetitions
 from flatvol_jax.volume.sampling import sampling_estimate
 
@@ -68,14 +69,14 @@ def main(n: int, name: str = "") -> None:
             kernel = kernel + noise * jnp.eye(n)
 
             def ep(y, start, kernel=kernel):
-                return expectation_propagation(kernel, y, start, 1e-6, 200)
+                return expectation_propagation_on_host(kernel, y, start, 1e-6, 200)
 
             def correct(ep, kernel=kernel):
-                posterior = gaussian_posterior(kernel, *ep.sites)
+                posterior = gaussian_of_sites(kernel, *ep.sites)
                 return second_order_correction(posterior.covariance, labels, ep.cavities)
 
             def estimate(ep, kernel=kernel):
-                problem = (kernel, labels, ep, gaussian_posterior(kernel, *ep.sites))
+                problem = (kernel, labels, ep, gaussian_of_sites(kernel, *ep.sites))
                 return sampling_estimate(jax.random.key(0), *problem, "ep", PARTICLES, REPLICATES)
 
             cold, cost = measured(ep, labels, prior_cavities(kernel))

@@ -65,6 +65,7 @@ def long_work(workdir: epath.PathLike, unit: str = "unit") -> Iterator[Job]:
     try:
         import_names(_packages_of_the_main())
         shard, alone = _shard()
+        runtime.compiled_programs.keep_compiled_programs()
         with stop_on(), runtime.progress.progress_bar(unit) as progress:
             yield Job(progress, shard, alone)
     except Stopped:

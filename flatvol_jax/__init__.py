@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # `study` brings pandas, `training` Orbax, `models` Flax
     from flatvol_jax.flatness import hessian_eigenvalues, hessian_measures, sgd_sharpness, sharpness
     from flatvol_jax.kernels import monte_carlo_estimate, monte_carlo_kernel, nngp_kernel
     from flatvol_jax.models import CNN, FCN, FlaxModel, Model, ResNet, StaxModel, as_model
+    from flatvol_jax.runtime.compiled_programs import keep_compiled_programs
     from flatvol_jax.runtime.placement import over_devices
     from flatvol_jax.sampling import sample_functions
     from flatvol_jax.study.audit import symmetry_audit
@@ -41,6 +42,7 @@ __all__ = [
     "flatness",
     "hessian_eigenvalues",
     "hessian_measures",
+    "keep_compiled_programs",
     "kernels",
     "log_evidence",
     "log_volume",

@@ -17,8 +17,9 @@ ROOMS = ["data", "flatness", "kernels", "models", "sampling", "study", "training
 LAZY = ["paper", *(f"study.{name}" for name in ("sweep", "temporal", "boolean", "audit", "single"))]
 CALLS = [
     *("CNN", "FCN", "FlaxModel", "Model", "ResNet", "StaxModel", "alpha_scale", "as_model"),
-    *("estimate_log_volume", "hessian_eigenvalues", "hessian_measures", "log_evidence"),
-    *("log_volume", "marginal_likelihood_bound", "measure", "monte_carlo_estimate"),
+    *("estimate_log_volume", "hessian_eigenvalues", "hessian_measures", "keep_compiled_programs"),
+    *("log_evidence", "log_volume", "marginal_likelihood_bound", "measure"),
+    "monte_carlo_estimate",
     *("monte_carlo_kernel", "nngp_kernel", "orthant_probability", "over_devices", "prior_bound"),
     *("sample_functions", "sgd_sharpness", "sharpness", "symmetry_audit"),
 ]

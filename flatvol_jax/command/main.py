@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "" not in sys.path:
         sys.path.insert(0, "")  # modules of one's own are found where one is
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    runtime.compiled_programs.keep_compiled_programs()
     try:
         options.run(options)
     except (ValueError, OSError, ImportError) as error:

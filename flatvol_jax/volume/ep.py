@@ -156,7 +156,7 @@ class Iterate(NamedTuple):
 def initial_iterate(labels: Float[AnyArray, " n"], start: Cavities) -> Iterate:
     """Return the state before the first update, from cavities in the coordinates of z."""
     signed = Cavities(labels * start.mean, start.variance)
-    point, zero = _packed(signed), jnp.zeros_like(labels)
+    point, zero = packed(signed), jnp.zeros_like(labels)
     infinite = jnp.array(jnp.inf, labels.dtype)
     nothing = _Sweep(signed, zero, zero, zero, infinite, infinite)
     memory = anderson.empty(_MEMORY, point)
@@ -181,7 +181,14 @@ def cavity_sites(
         state: between two updates.
         floor: the least site precision times prior variance.
     """
-    cavity = _unpacked(state.point, prior_variance)
+    return point_sites(prior_variance, state.point, floor)
+
+
+def point_sites(
+    prior_variance: Float[AnyArray, " n"], point: Float[AnyArray, " points"], floor: float = FLOOR
+) -> Sites:
+    """Return the sites of a point's cavities, signed by the labels; see `cavity_sites`."""
+    cavity = _unpacked(point, prior_variance)
     site = tilt(cavity.mean, cavity.variance)
     return Sites(jnp.maximum(site.precision, floor / prior_variance), site.shift)
 
@@ -195,7 +202,7 @@ def next_iterate(
 ) -> Iterate:
     """Return the state after an update, given what the sites make of the prior."""
     sweep = _sweep_of(prior_variance, labels, sites, marginals)
-    residual = _packed(sweep.cavity) - state.point
+    residual = packed(sweep.cavity) - state.point
     new_distance = jnp.linalg.norm(residual)
     near = new_distance <= jnp.maximum(_LARGEST_GROWTH * state.distance, 1.0)
     failed = ~(jnp.isfinite(sweep.residual) & jnp.isfinite(new_distance) & near)
@@ -234,12 +241,13 @@ def ep_result(
     )
 
 
-def _packed(cavity: Cavities) -> Float[Array, " points"]:
+def packed(cavity: Cavities) -> Float[Array, " points"]:
+    """Return cavities signed by the labels as an `Iterate` has them."""
     scaled = cavity.mean / jnp.sqrt(cavity.variance)
     return jnp.concatenate([scaled, jnp.log(cavity.variance)])
 
 
-def _unpacked(point: Float[Array, " points"], prior_variance: Float[AnyArray, " n"]) -> Cavities:
+def _unpacked(point: Float[AnyArray, " points"], prior_variance: Float[AnyArray, " n"]) -> Cavities:
     mean, log_variance = jnp.split(point, 2)
     variance = jnp.minimum(jnp.exp(log_variance), prior_variance)
     return Cavities(mean * jnp.sqrt(variance), variance)
@@ -253,18 +261,12 @@ def _sweep_of(
 ) -> _Sweep:
     """Return cavities from marginals, and log Z of them.
 
-    With S = diag(τ), B = I + S^½ K S^½ = L L' and d = diag(B^-1), the column norms of L^-1:
-    marginal variance (1 - d)/τ and cavity variance (1 - d)/(τ d), neither a difference of
-    large numbers (Rasmussen and Williams 2006, section 3.6, for the rest).
+    Reference: Rasmussen and Williams 2006, section 3.6.
     """
     precision, shift = sites
     mean, uncertainty = labels * marginals.mean, marginals.uncertainty
     variance = (1.0 - uncertainty) / precision
-
-    new = Cavities(
-        (mean - variance * shift) / uncertainty,
-        jnp.minimum(variance / uncertainty, prior_variance),
-    )
+    new = new_cavities(prior_variance, sites, mean, uncertainty)
     tilted = tilt(new.mean, new.variance)
     log_volume = (
         jnp.sum(tilted.log_normaliser)
@@ -284,6 +286,26 @@ def _sweep_of(
         tilted.log_normaliser,
         log_volume,
         _jeffreys(tilted, mean, variance),
+    )
+
+
+def new_cavities(
+    prior_variance: Float[AnyArray, " n"],
+    sites: Sites,
+    mean: Float[AnyArray, " n"],
+    uncertainty: Float[AnyArray, " n"],
+) -> Cavities:
+    """Return the marginals without their own sites, all signed by the labels.
+
+    With S = diag(τ), B = I + S^½ K S^½ = L L' and d = diag(B^-1), the column norms of L^-1:
+    marginal variance (1 - d)/τ and cavity variance (1 - d)/(τ d), neither a difference of
+    large numbers.
+    """
+    precision, shift = sites
+    variance = (1.0 - uncertainty) / precision
+    return Cavities(
+        (mean - variance * shift) / uncertainty,
+        jnp.minimum(variance / uncertainty, prior_variance),
     )
 
 

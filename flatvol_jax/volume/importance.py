@@ -1,7 +1,7 @@
 """Sequential importance sampling of P(y), twisted by Gaussian sites: the jittable core."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,9 @@ from jaxtyping import Float, Int
 
 from flatvol_jax.runtime.arrays import AnyArray
 
-_BLOCK = 32  # coordinates between two looks at the weights; also the depth of the GEMMs
+_BLOCK = 32  # coordinates between two looks at the weights
+_SLAB = 256  # coordinates whose means take in those before them by one product of matrices
+_CERTAIN = 40.0  # mean of a coordinate that fills up the last slab: Φ is 1, no weight changes
 _TAIL = -30.0  # below it the truncated normal is drawn through its Rayleigh envelope
 _LEAST_UNIFORM = 2.0**-53
 _HALF_LOG_2PI = 0.9189385332046727
@@ -42,6 +44,8 @@ class Cloud(NamedTuple):
         resamplings: (R,).
         effective: least effective sample size seen, (R,).
         origin: which row of its mean each particle has, (P,); None where all have one mean.
+        centres: means of the coordinates of the slab that is visited, given all slabs before it,
+            (P, slab); None between slabs.
     """
 
     noise: Float[Array, "P n"]
@@ -51,6 +55,7 @@ class Cloud(NamedTuple):
     resamplings: Int[Array, " R"]
     effective: Float[Array, " R"]
     origin: Int[Array, " P"] | None = None
+    centres: Float[Array, "P slab"] | None = None
 
 
 def truncated_normal(
@@ -169,51 +174,105 @@ def visit_coordinates(
         replicates: R.
     """
     n, total = len(precision), len(cloud.log_weight)
+    slabs = -(-n // _SLAB)
+    size = -(-n // slabs // _BLOCK) * _BLOCK  # of a slab; the last one is filled up
+    shift, precision = (jnp.pad(vector, (0, slabs * size - n)) for vector in (shift, precision))
 
-    def visit_block(cloud: Cloud, first: Array | int, size: int) -> Cloud:
-        block_key = jax.random.fold_in(key, first)
-        cloud = _resample(jax.random.fold_in(block_key, 0), cloud, replicates)
-        rows = jax.lax.dynamic_slice(factor, (first, 0), (size, n))
-        own = jax.lax.dynamic_slice(rows, (0, first), (size, size))
-        tau, nu = (
-            jax.lax.dynamic_slice(vector, (first,), (size,)) for vector in (precision, shift)
-        )
-        m = jax.lax.dynamic_slice_in_dim(mean, first, size, axis=-1)
-        m = m[:, None] if cloud.origin is None else m[cloud.origin].T
-        base = m + (cloud.noise @ rows.T).T
+    def visit_slab(k: Array, cloud: Cloud) -> Cloud:
+        first = k * size
+        places = first + jnp.arange(size)
+        real = places < n
+        rows = jnp.where(real[:, None], jnp.take(factor, places, axis=0, mode="clip")[:, :n], 0.0)
+        rows = jnp.pad(rows, ((0, 0), (0, slabs * size - n)))
+        m = jnp.take(mean, places, axis=-1, mode="fill", fill_value=_CERTAIN)
+        m = jnp.broadcast_to(m if cloud.origin is None else m[cloud.origin], (total, size))
 
-        def visit(state, i):
-            noise, log_weight = state
-            pivot = own[i, i]
-            centre = base[i] + own[i] @ noise
-            left = 1.0 - tau[i] * pivot**2  # share of the precision that is not the site's
-            v = pivot**2 / left
-            c = (centre - pivot**2 * nu[i]) / left
-            scale = jnp.sqrt(v)
-            own_key = jax.random.fold_in(block_key, 1 + i)
-            uniform = jax.random.uniform(own_key, (total,), tau.dtype, _LEAST_UNIFORM, 1.0)
-            t, log_normaliser = truncated_normal(uniform, c / scale)
-            z = c + scale * t
-            log_site = 0.5 * (
-                (nu[i] ** 2 * v + 2.0 * nu[i] * c - tau[i] * c**2) / (1.0 + tau[i] * v)
-                - jnp.log1p(tau[i] * v)
+        def add_slab(j, centres):
+            before = jax.lax.dynamic_slice(cloud.noise, (0, j * size), (total, size))
+            across = jax.lax.dynamic_slice(rows, (0, j * size), (size, size))
+            return centres + before @ across.T
+
+        cloud = cloud._replace(centres=jax.lax.fori_loop(0, k, add_slab, m))
+        own = jax.lax.dynamic_slice(rows, (0, first), (size, size)) + jnp.diag(1.0 - real)
+
+        def visit_block(b: Array, cloud: Cloud) -> Cloud:
+            return _visit_block(
+                jax.random.fold_in(key, first + b * _BLOCK),
+                cloud,
+                b * _BLOCK,
+                first,
+                own,
+                precision,
+                shift,
+                replicates,
             )
-            noise = noise.at[i].set((z - centre) / pivot)
-            return (noise, log_weight + log_normaliser - log_site), None
 
-        start = (jnp.zeros((size, total), tau.dtype), cloud.log_weight)
-        (noise, log_weight), _ = jax.lax.scan(visit, start, jnp.arange(size))
-        return cloud._replace(
-            noise=jax.lax.dynamic_update_slice(cloud.noise, noise.T, (0, first)),
-            log_weight=log_weight,
+        return jax.lax.fori_loop(0, size // _BLOCK, visit_block, cloud)._replace(centres=None)
+
+    start = cloud._replace(noise=jnp.zeros((total, slabs * size), precision.dtype))
+    cloud = jax.lax.fori_loop(0, slabs, visit_slab, start)
+    return cloud._replace(noise=cloud.noise[:, :n])
+
+
+def _visit_block(
+    key: Array,
+    cloud: Cloud,
+    begin: Array,
+    first: Array,
+    own: Float[Array, "slab slab"],
+    precision: Float[Array, " n"],
+    shift: Float[Array, " n"],
+    replicates: int,
+) -> Cloud:
+    """Visit 32 coordinates of a slab, the one at `begin` and those after it.
+
+    Args:
+        key: of the block.
+        cloud: with the slab's centres.
+        begin: number of the first coordinate in its slab.
+        first: number of the slab's first coordinate among all.
+        own: L of the slab's coordinates.
+        precision: τ of all coordinates.
+        shift: ν of all coordinates.
+        replicates: R.
+    """
+    cloud = _resample(jax.random.fold_in(key, 0), cloud, replicates)
+    total, size = len(cloud.log_weight), len(own)
+    rows = jax.lax.dynamic_slice(own, (begin, 0), (_BLOCK, size))
+    within = jax.lax.dynamic_slice(rows, (0, begin), (_BLOCK, _BLOCK))
+    tau, nu = (
+        jax.lax.dynamic_slice(vector, (first + begin,), (_BLOCK,)) for vector in (precision, shift)
+    )
+    means: Any = cloud.centres
+    centres = jax.lax.dynamic_slice(means, (0, begin), (total, _BLOCK))
+    visited = jax.lax.dynamic_slice(cloud.noise, (0, first), (total, size))
+    base = (centres + visited @ rows.T).T
+
+    def visit(state, i):
+        noise, log_weight = state
+        pivot = within[i, i]
+        centre = base[i] + within[i] @ noise
+        left = 1.0 - tau[i] * pivot**2  # share of the precision that is not the site's
+        v = pivot**2 / left
+        c = (centre - pivot**2 * nu[i]) / left
+        scale = jnp.sqrt(v)
+        own_key = jax.random.fold_in(key, 1 + i)
+        uniform = jax.random.uniform(own_key, (total,), tau.dtype, _LEAST_UNIFORM, 1.0)
+        t, log_normaliser = truncated_normal(uniform, c / scale)
+        z = c + scale * t
+        log_site = 0.5 * (
+            (nu[i] ** 2 * v + 2.0 * nu[i] * c - tau[i] * c**2) / (1.0 + tau[i] * v)
+            - jnp.log1p(tau[i] * v)
         )
+        noise = noise.at[i].set((z - centre) / pivot)
+        return (noise, log_weight + log_normaliser - log_site), None
 
-    size = min(_BLOCK, n)
-    blocks, rest = divmod(n, size)
-    cloud = jax.lax.fori_loop(0, blocks, lambda k, c: visit_block(c, k * size, size), cloud)
-    if rest:
-        cloud = visit_block(cloud, blocks * size, rest)
-    return cloud
+    start = (jnp.zeros((_BLOCK, total), tau.dtype), cloud.log_weight)
+    (noise, log_weight), _ = jax.lax.scan(visit, start, jnp.arange(_BLOCK))
+    return cloud._replace(
+        noise=jax.lax.dynamic_update_slice(cloud.noise, noise.T, (0, first + begin)),
+        log_weight=log_weight,
+    )
 
 
 def _effective_sample_size(log_weight: Float[Array, "R N"]) -> Float[Array, " R"]:
@@ -243,6 +302,7 @@ def _resample(key: Array, cloud: Cloud, replicates: int) -> Cloud:
             log_estimate=cloud.log_estimate + jnp.where(needed, log_mean_weight, 0.0),
             resamplings=cloud.resamplings + needed,
             origin=None if cloud.origin is None else cloud.origin[parent],
+            centres=None if cloud.centres is None else cloud.centres[parent],
         )
 
     return jax.lax.cond(needed.any(), resampled, lambda cloud: cloud, cloud)

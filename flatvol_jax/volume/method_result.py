@@ -9,7 +9,7 @@ from jaxtyping import Float
 from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.volume.correction import Correction, second_order_correction
 from flatvol_jax.volume.ep import EP
-from flatvol_jax.volume.posterior import gaussian_posterior
+from flatvol_jax.volume.host_posterior import gaussian_of_sites
 from flatvol_jax.volume.result import LogVolume, rounding_error
 from flatvol_jax.volume.sampling import (
     WIDEST,
@@ -46,7 +46,7 @@ def method_result(
     rounding = rounding_error(ep, jitter)
     if options.method == "ep":
         return volume_result(ep, None, None, rounding)
-    posterior, estimate = gaussian_posterior(kernel, *ep.sites), None
+    posterior, estimate = gaussian_of_sites(kernel, *ep.sites), None
     correction = second_order_correction(posterior.covariance, labels, ep.cavities)
     if options.method == "certified" and key is not None:
         estimate = sampling_estimate(

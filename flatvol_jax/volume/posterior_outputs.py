@@ -13,13 +13,14 @@ from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.volume import inputs
 from flatvol_jax.volume.ep import EP, expectation_propagation, prior_cavities
 from flatvol_jax.volume.host_ep import expectation_propagation_on_host, on_cpu
+from flatvol_jax.volume.host_posterior import gaussian_of_sites
 from flatvol_jax.volume.importance import (
     Cloud,
     cloud_replicates,
     offspring_weights,
     twisted_particles,
 )
-from flatvol_jax.volume.posterior import Posterior, gaussian_posterior
+from flatvol_jax.volume.posterior import Posterior
 from flatvol_jax.volume.sampling import (
     Estimate,
     chosen_proposal,
@@ -80,7 +81,7 @@ def posterior_outputs(
     inputs.check_invertible(correlation, correlation)
     matrix, labels = jnp.asarray(correlation), np.asarray(labels, np.float64)
     ep = _fixed_point(matrix, labels)
-    gaussian = gaussian_posterior(matrix, *ep.sites)
+    gaussian = gaussian_of_sites(matrix, *ep.sites)
     return sampled_outputs(key, matrix, labels, ep, gaussian, particles, replicates)
 
 

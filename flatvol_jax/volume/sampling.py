@@ -18,6 +18,7 @@ from flatvol_jax.runtime.printing import (
     with_error,
 )
 from flatvol_jax.volume.ep import EP
+from flatvol_jax.volume.host_posterior import signed_factor_on_host
 from flatvol_jax.volume.importance import Replicates, twisted_importance_sampling
 from flatvol_jax.volume.posterior import Posterior
 
@@ -144,11 +145,22 @@ def hardest_first(labels: Float[AnyArray, " n"], ep: EP) -> Int[Array, " n"]:
     return jnp.argsort(labels * ep.cavities.mean / jnp.sqrt(ep.cavities.variance))
 
 
-@jax.jit
 def signed_factor(
     covariance: Float[AnyArray, "n n"], labels: Float[AnyArray, " n"], order: Int[Array, " n"]
+) -> Float[AnyArray, "n n"]:
+    """Return the Cholesky factor of the covariance of y z, its coordinates reordered.
+
+    A NumPy array is factorised by LAPACK.
+    """
+    if isinstance(covariance, np.ndarray):
+        return signed_factor_on_host(covariance, np.asarray(labels), order)
+    return _device_signed_factor(covariance, labels, order)
+
+
+@jax.jit
+def _device_signed_factor(
+    covariance: Float[AnyArray, "n n"], labels: Float[AnyArray, " n"], order: Int[Array, " n"]
 ) -> Float[Array, "n n"]:
-    """Return the Cholesky factor of the covariance of y z, its coordinates reordered."""
     signs = labels[order]
     ordered = covariance[order][:, order] * signs[:, None] * signs
     return jnp.linalg.cholesky(ordered, symmetrize_input=False)

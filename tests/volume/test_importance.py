@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 from scipy.special import log_ndtr
 
-from flatvol_jax.volume.importance import truncated_normal
+from flatvol_jax.volume.importance import truncated_normal, twisted_importance_sampling
 
 
 def draws(a, count=20000, seed=0):
@@ -44,3 +44,18 @@ def test_the_smallest_uniform_stays_finite():
             t, log_weight = truncated_normal(np.array([2.0**-53]), np.array([a]))
             assert np.isfinite(t).all()
             assert np.isfinite(log_weight).all()
+
+
+@pytest.mark.parametrize("n", [290, 33, 1])
+def test_slabs_that_are_filled_up_have_the_probability_of_equal_signs(n):
+    """Correlation 1/2: P(z > 0) = 1/(n+1), for sizes that are no multiple of a slab.
+
+    The spread of a replicate is below that of counting 128 draws, √(n/128) of the probability.
+    """
+    with jax.enable_x64(True):
+        factor = np.linalg.cholesky(0.5 + 0.5 * np.eye(n))
+        zero = np.zeros(n)
+        found = twisted_importance_sampling(jax.random.key(2), zero, factor, zero, zero, 128, 16)
+        relative = np.exp(np.asarray(found.log_estimate)) * (n + 1)
+    assert abs(relative.mean() - 1) < 4 * relative.std(ddof=1) / 4 + 1e-12
+    assert relative.std(ddof=1) < np.sqrt(n / 128)

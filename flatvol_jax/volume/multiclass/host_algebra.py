@@ -8,10 +8,9 @@ from scipy.linalg import blas, lapack
 
 from flatvol_jax.volume.ep import Marginals, Sites
 from flatvol_jax.volume.multiclass.differences import Problem, off_grid, scaled_sites
+from flatvol_jax.volume.triangles import mirror_upper
 
-_BLOCK = 256
 _LEAF = 64
-_UPPER = np.triu(np.ones((_BLOCK, _BLOCK)), 1) + 0.5 * np.eye(_BLOCK)
 
 
 class _Routines(NamedTuple):
@@ -213,13 +212,3 @@ def factor_of_class(
     # Symmetric: its transpose has the columns that LAPACK works on, without a copy.
     factor, failed = _ROUTINES[out.dtype].potrf(out.T, lower=1, overwrite_a=1, clean=0)
     return None if failed else factor
-
-
-def mirror_upper(matrix: np.ndarray) -> None:
-    """Make a matrix symmetric whose upper triangle holds, in place, block by block."""
-    for begin in range(0, len(matrix), _BLOCK):
-        block = slice(begin, begin + _BLOCK)
-        corner = matrix[block, block]
-        upper = corner * _UPPER[: len(corner), : len(corner)]
-        np.add(upper, upper.T, out=corner)
-        matrix[begin + _BLOCK :, block] = matrix[block, begin + _BLOCK :].T

@@ -1,0 +1,62 @@
+"""Compiled programs on disk: what one process has compiled, the next one reads."""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+_CPU_INFO = Path("/proc/cpuinfo")
+# Dozens of small programs make a first call; JAX by itself keeps those that take a second.
+_LEAST_SECONDS = 0.05
+
+
+def keep_compiled_programs(folder: str | os.PathLike | None = None) -> str:
+    """Keep compiled programs in a folder, so that the next process need not compile them again.
+
+    It sets JAX's own persistent compilation cache, for the rest of the process. Where that is set
+    already (`JAX_COMPILATION_CACHE_DIR`, `jax.config`) and no folder is given, nothing changes. The
+    numbers are the same: a program is read only where its text, the versions of JAX and XLA and the
+    processor are. `JAX_ENABLE_COMPILATION_CACHE=false` turns it off.
+
+    Args:
+        folder: where; left out, `flatvol_jax` in the user's folder of caches (`XDG_CACHE_HOME`, or
+            `~/.cache`), in a folder for this kind of processor.
+
+    Returns:
+        The folder.
+    """
+    from flatvol_jax.runtime.precision import jax_config  # JAX, which a --help does without
+
+    there = jax_config.jax_compilation_cache_dir
+    if folder is None and there:
+        return str(there)
+    chosen = str(default_folder() if folder is None else Path(folder).expanduser().resolve())
+    jax_config.update("jax_compilation_cache_dir", chosen)
+    jax_config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+    jax_config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if there != chosen:
+        _forget_the_folder_before()
+    return chosen
+
+
+def default_folder() -> Path:
+    """Return the user's folder for programs of this kind of processor."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "flatvol_jax" / f"compiled-{_processor()}"
+
+
+def _processor() -> str:
+    """Name the processor by what it can do: programs of another one may stop this one."""
+    lines = _CPU_INFO.read_text().splitlines() if _CPU_INFO.exists() else []
+    abilities = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    known = f"{platform.machine()} {platform.processor()} {abilities}"
+    return hashlib.sha256(known.encode()).hexdigest()[:12]
+
+
+def _forget_the_folder_before() -> None:
+    """Make JAX read its settings anew: it looks at them once, when it first compiles."""
+    try:
+        from jax.experimental.compilation_cache import compilation_cache
+    except ImportError:  # then a folder that is set before the first compilation counts
+        return
+    compilation_cache.reset_cache()

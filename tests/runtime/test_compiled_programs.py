@@ -1,0 +1,56 @@
+"""Compiled programs are kept where it is asked for, and a setting of one's own stays."""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import flatvol_jax as fv
+from flatvol_jax.runtime import compiled_programs
+from flatvol_jax.runtime.compiled_programs import default_folder, keep_compiled_programs
+
+SETTINGS = (
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
+
+
+@pytest.fixture
+def settings_come_back():
+    before = {name: getattr(jax.config, name) for name in SETTINGS}
+    with contextlib.ExitStack() as stack:
+        stack.callback(compiled_programs._forget_the_folder_before)
+        for name, value in before.items():
+            stack.callback(jax.config.update, name, value)
+        yield before
+
+
+def test_a_folder_that_is_set_already_stays(settings_come_back):
+    assert keep_compiled_programs() == str(settings_come_back["jax_compilation_cache_dir"])
+    assert {name: getattr(jax.config, name) for name in SETTINGS} == settings_come_back
+
+
+def test_a_program_is_written_where_it_is_asked_for(settings_come_back, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled_programs, "_LEAST_SECONDS", 0.0)
+    folder = tmp_path / "programs"
+    assert fv.keep_compiled_programs(folder) == str(folder)
+    jax.jit(lambda x: jnp.linalg.cholesky(x) @ x + 17.0)(jnp.eye(3)).block_until_ready()
+    assert any(folder.iterdir())
+
+
+def test_without_a_folder_it_is_the_users_own(settings_come_back, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    jax.config.update("jax_compilation_cache_dir", None)
+    assert keep_compiled_programs() == str(default_folder())
+    assert default_folder().parent == tmp_path / "flatvol_jax"
+
+
+def test_another_processor_has_another_folder(tmp_path, monkeypatch):
+    folders = []
+    for abilities in ("flags : sse2 avx2", "flags : sse2"):
+        (tmp_path / "cpuinfo").write_text(abilities)
+        monkeypatch.setattr(compiled_programs, "_CPU_INFO", tmp_path / "cpuinfo")
+        folders.append(default_folder())
+    assert folders[0] != folders[1]
