@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Sentence(NamedTuple):
-    """What the paper says, where, in which of its figures, and the number that decides it.
+    """Hold what the paper says, where, in which of its figures, and the number that decides it.
 
     The place is empty where the paper does not say it.
     """

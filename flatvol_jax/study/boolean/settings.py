@@ -65,7 +65,7 @@ class SamplingSettings:
 
 @dataclasses.dataclass(frozen=True)
 class WidthSettings:
-    """How many functions are counted at other widths; samples of each width, None is infinite."""
+    """Count functions at other widths: their number, samples of each width, None is infinite."""
 
     functions: int = entry(checks.count)
     samples: tuple[tuple[int | None, int], ...] = entry(each(_width))

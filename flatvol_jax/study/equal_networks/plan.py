@@ -13,7 +13,7 @@ from flatvol_jax.study.measures.study_config import StudyConfig, check_entries, 
 
 @dataclasses.dataclass(frozen=True)
 class Confounders:
-    """What differs between networks beside the seed, by name of an entry of hp.train."""
+    """Name what differs between networks beside the seed, by name of an entry of hp.train."""
 
     batch_size: tuple[int, ...] = entry(each(checks.count))
     learning_rate: tuple[float, ...] = entry(each(checks.positive))

@@ -75,7 +75,7 @@ def _optimizers(name: str, value: Any) -> dict[str, TrainSettings]:
 
 @dataclasses.dataclass(frozen=True)
 class PredictorSettings:
-    """Which networks there are.
+    """Say which networks there are.
 
     Attributes:
         levels: of each hyperparameter.

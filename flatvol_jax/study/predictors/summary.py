@@ -38,7 +38,7 @@ BETTER_THAN_A_COIN = verdicts.Criterion(-np.inf, COIN, "< 0.5 in every environme
 
 
 class Summary(NamedTuple):
-    """What the records say.
+    """Hold what the records say.
 
     Attributes:
         measures: a row a measure: tau, granulated, information, worst (each with _low and _high),

@@ -12,7 +12,7 @@ from flatvol_jax.study.measures.study_config import model_spec
 
 
 class Labelling(NamedTuple):
-    """What a certificate is about.
+    """Hold what a certificate is about.
 
     Attributes:
         kernel: K, (n, n) float64, the jitter included.
