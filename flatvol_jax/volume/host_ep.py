@@ -136,7 +136,7 @@ def iterated_on_host(
             trusted = _TENTH * least
         expected = np.inf
         taken_back = not np.array_equal(state.memory.point, point)
-        if least <= trusted and not taken_back:
+        if np.isfinite(least) and least <= trusted and not taken_back:
             ahead = newton(np.asarray(point), np.asarray(state.memory.residual), sites, found)
             if np.isfinite(ahead).all():
                 state, expected = state._replace(point=ahead), _HALVED * least
@@ -209,9 +209,9 @@ def _cavity_sites(prior_variance, state: Iterate, floor: float) -> Sites:
     return cavity_sites(prior_variance, state, floor)
 
 
-@partial(jax.jit, static_argnames="max_iterations")
+@jax.jit
 def _next_iterate(
-    prior_variance, labels, state, sites, marginals, tolerance, max_iterations: int
+    prior_variance, labels, state, sites, marginals, tolerance, max_iterations
 ) -> tuple[Iterate, jax.Array]:
     state = next_iterate(prior_variance, labels, state, sites, marginals)
     return state, needs_update(state, tolerance, max_iterations)

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from flatvol_jax.volume import host_ep
 from flatvol_jax.volume.ep import (
     DENSE,
     Cavities,
@@ -53,8 +54,12 @@ def test_stops_at_the_most_iterations_and_says_so():
     with jax.enable_x64(True):
         start = Cavities(np.zeros(N), np.diagonal(KERNEL) / np.e)
         found = expectation_propagation_on_host(KERNEL, LABELS, start, 1e-12, 2)
+        programs = host_ep._next_iterate._cache_size()
+        again = expectation_propagation_on_host(KERNEL, LABELS, start, 1e-12, 3)
     assert int(found.iterations) == 2
     assert not bool(found.converged)
+    assert int(again.iterations) == 3
+    assert host_ep._next_iterate._cache_size() == programs  # a limit is no part of a program
 
 
 def test_a_matrix_without_a_factor_is_no_number():

@@ -4,10 +4,17 @@ import jax
 import numpy as np
 import pytest
 
-from flatvol_jax.volume.ep import expectation_propagation, new_cavities, packed, point_sites
+from flatvol_jax.volume import host_ep
+from flatvol_jax.volume.ep import (
+    Cavities,
+    expectation_propagation,
+    new_cavities,
+    packed,
+    point_sites,
+)
 from flatvol_jax.volume.ep import prior_cavities as cold_start
 from flatvol_jax.volume.host_ep import expectation_propagation_on_host, factored_marginals
-from flatvol_jax.volume.host_newton import jacobian_product
+from flatvol_jax.volume.host_newton import jacobian_product, newton_step
 
 RANDOM = np.random.default_rng(3)
 N = 40
@@ -55,15 +62,42 @@ def test_leads_to_the_fixed_point_of_the_compiled_ep_in_fewer_updates(labels):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
-def test_goes_on_with_anderson_where_newton_gains_nothing():
-    """On labels of a cube whose first steps gain nothing the end is the same."""
-    bits = np.arange(64)[:, None] >> np.arange(6) & 1
-    kernel = np.exp(-0.5 * np.abs(bits[:, None] - bits).sum(axis=2))
-    majority = np.where(bits.sum(axis=1) > 3, 1.0, -1.0)
-    for labels in (majority, np.ones(64)):
-        with jax.enable_x64(True):
-            start = jax.tree.map(np.asarray, cold_start(kernel))
-            newton = expectation_propagation_on_host(kernel, labels, start, 1e-10, 200, 0)
-            compiled = expectation_propagation(kernel, labels, start, 1e-10, 200)
-        assert newton.converged
-        assert abs(float(newton.log_volume) - float(compiled.log_volume)) < 1e-9
+@pytest.mark.parametrize(
+    "step",
+    [lambda point, residual: point, lambda point, residual: point - 3.0 * residual],
+    ids=["none", "backwards"],
+)
+def test_anderson_takes_over_where_steps_gain_nothing(monkeypatch, step):
+    asked = []
+
+    def useless(prior_variance, point, residual, *rest):
+        asked.append(0)
+        return step(point, residual)
+
+    monkeypatch.setattr(host_ep, "newton_step", useless)
+    with jax.enable_x64(True):
+        start = jax.tree.map(np.asarray, cold_start(KERNEL))
+        found = expectation_propagation_on_host(KERNEL, LABELS, start, 1e-10, 200, 0)
+        compiled = expectation_propagation(KERNEL, LABELS, start, 1e-10, 200)
+    assert found.converged
+    assert abs(float(found.log_volume) - float(compiled.log_volume)) < 1e-9
+    assert 1 <= len(asked) <= (int(found.iterations) + 1) // 2  # never twice in a row
+
+
+def test_steps_that_are_no_numbers_leave_the_compiled_points(monkeypatch):
+    monkeypatch.setattr(host_ep, "newton_step", lambda prior, point, *rest: np.nan * point)
+    with jax.enable_x64(True):
+        start = jax.tree.map(np.asarray, cold_start(KERNEL))
+        found = expectation_propagation_on_host(KERNEL, LABELS, start, 1e-10, 200, 0)
+        compiled = expectation_propagation(KERNEL, LABELS, start, 1e-10, 200)
+    assert int(found.iterations) == int(compiled.iterations)
+    np.testing.assert_allclose(found.log_volume, compiled.log_volume, rtol=1e-9)
+
+
+def test_without_a_first_factor_there_is_no_step_and_no_value():
+    indefinite = np.array([[1.0, 3.0], [3.0, 1.0]])
+    with jax.enable_x64(True):
+        start = Cavities(np.zeros(2), np.ones(2))  # at the origin of an `Iterate`'s points
+        found = expectation_propagation_on_host(indefinite, np.ones(2), start, 1e-10, 50, 0)
+    assert not found.converged
+    assert not np.isfinite(found.log_volume)
