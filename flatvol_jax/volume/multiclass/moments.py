@@ -68,22 +68,27 @@ def class_correction(
         precision = np.float64 if len(kernel) < _SINGLE_FROM else np.float32
     cumulants = tilted_cumulants(jnp.asarray(ep.cavities.mean), jnp.asarray(ep.cavities.variance))
     variance = 1.0 / (1.0 / np.asarray(ep.cavities.variance) + np.asarray(ep.sites.precision))
+    # In units of the marginals' deviations, whose powers float32 holds whatever they are.
     third, fourth = (
-        on_grid(problem, np.asarray(cumulant) / variance**order).astype(precision)
+        on_grid(problem, np.asarray(cumulant) / variance ** (order / 2)).astype(precision)
         for order, cumulant in zip((3, 4), cumulants, strict=True)
     )
+    units = on_grid(problem, variance**-0.5)[:, :, None]
     c3 = c4 = 0.0
     for c in range(len(rotations)):
-        left = rotations[c].astype(precision, copy=False)
+        left = (rotations[c] * units[c]).astype(precision, copy=False)
         for d in range(c, len(rotations)):
-            covariance = left @ rotations[d].astype(precision, copy=False).T
+            correlation = left @ (rotations[d] * units[d]).astype(precision, copy=False).T
             if c == d:
                 own, work = problem.own[c], np.empty_like(kernel)
-                covariance += covariance_given_winners(kernel, scaled.root[c], own, work)
-                np.fill_diagonal(covariance, 0.0)
-            times, square = 1.0 if c == d else 2.0, covariance**2
-            covariance *= square
-            c3 += times * float(third[c] @ (covariance @ third[d]))
+                rest = covariance_given_winners(kernel, scaled.root[c], own, work)
+                rest *= units[c]
+                rest *= units[c].T
+                correlation += rest
+                np.fill_diagonal(correlation, 0.0)
+            times, square = 1.0 if c == d else 2.0, correlation**2
+            correlation *= square
+            c3 += times * float(third[c] @ (correlation @ third[d]))
             square *= square
             c4 += times * float(fourth[c] @ (square @ fourth[d]))
     return judged_correction(jnp.asarray(0.5 * c3 / 6.0), jnp.asarray(0.5 * c4 / 24.0))

@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 
 from flatvol_jax.runtime.precision import to_host
 from flatvol_jax.volume.correction import second_order_correction
-from flatvol_jax.volume.ep import DENSE, Sites, expectation_propagation
+from flatvol_jax.volume.ep import DENSE, Cavities, Sites, expectation_propagation
 from flatvol_jax.volume.host_ep import expectation_propagation_on_host, iterated_on_host
 from flatvol_jax.volume.multiclass import moments
 from flatvol_jax.volume.multiclass.algebra import CLASSES
@@ -149,6 +149,14 @@ def test_covariance_and_correction_are_the_dense_ones():
         found = moments.class_posterior(problem, ep, pieces, rotations)
         correction = moments.class_correction(problem, ep, rotations)
         single = moments.class_correction(problem, ep, rotations, np.float32)
+        small = 1e-14  # times all variances: their fourth powers are none in float32
+        ep_small = ep._replace(
+            sites=Sites(ep.sites.precision / small, ep.sites.shift / small**0.5),
+            cavities=Cavities(ep.cavities.mean * small**0.5, ep.cavities.variance * small),
+        )
+        scaled = moments.class_correction(
+            problem._replace(kernel=KERNEL * small), ep_small, rotations * small**0.5, np.float32
+        )
         dense = gaussian_posterior(covariance, *ep.sites)
         expected = second_order_correction(dense.covariance, np.ones(len(covariance)), ep.cavities)
     np.testing.assert_allclose(found.covariance, dense.covariance, atol=1e-12)
@@ -156,6 +164,7 @@ def test_covariance_and_correction_are_the_dense_ones():
     np.testing.assert_allclose(found.log_normaliser, dense.log_normaliser, rtol=1e-12)
     np.testing.assert_allclose(correction[:2], expected[:2], rtol=1e-8)
     np.testing.assert_allclose(single[:2], expected[:2], rtol=1e-5)
+    np.testing.assert_allclose(scaled[:2], expected[:2], rtol=1e-5)
 
 
 def test_increments_are_orthants_under_the_other_labels():
