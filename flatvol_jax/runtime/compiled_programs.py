@@ -10,7 +10,7 @@ _CPU_INFO = Path("/proc/cpuinfo")
 _LEAST_SECONDS = 0.05
 
 
-def keep_compiled_programs(folder: str | os.PathLike | None = None) -> str:
+def keep_compiled_programs(folder: str | os.PathLike | None = None) -> str | None:
     """Keep compiled programs in a folder, so that the next process need not compile them again.
 
     It sets JAX's own persistent compilation cache, for the rest of the process. Where that is set
@@ -20,17 +20,24 @@ def keep_compiled_programs(folder: str | os.PathLike | None = None) -> str:
 
     Args:
         folder: where; left out, `flatvol_jax` in the user's folder of caches (`XDG_CACHE_HOME`, or
-            `~/.cache`), in a folder for this kind of processor.
+            `~/.cache`), in a folder for this kind of processor. Where that cannot be written,
+            nothing changes.
 
     Returns:
-        The folder.
+        The folder; None where there is none.
     """
     from flatvol_jax.runtime.precision import jax_config  # JAX, which a --help does without
 
     there = jax_config.jax_compilation_cache_dir
     if folder is None and there:
         return str(there)
-    chosen = str(default_folder() if folder is None else Path(folder).expanduser().resolve())
+    if folder is None:
+        own = _writable_default() if jax_config.jax_enable_compilation_cache else None
+        if own is None:
+            return None
+        chosen = str(own)
+    else:
+        chosen = str(Path(folder).expanduser().resolve())
     jax_config.update("jax_compilation_cache_dir", chosen)
     jax_config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
     jax_config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -43,6 +50,16 @@ def default_folder() -> Path:
     """Return the user's folder for programs of this kind of processor."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "flatvol_jax" / f"compiled-{_processor()}"
+
+
+def _writable_default() -> Path | None:
+    """Return the user's folder, made where it is not there; None where it cannot be written."""
+    try:
+        folder = default_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # a home that is read-only, or none
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
 
 
 def _processor() -> str:

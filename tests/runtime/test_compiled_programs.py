@@ -1,6 +1,7 @@
 """Compiled programs are kept where it is asked for, and a setting of one's own stays."""
 
 import contextlib
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from flatvol_jax.runtime.compiled_programs import default_folder, keep_compiled_
 
 SETTINGS = (
     "jax_compilation_cache_dir",
+    "jax_enable_compilation_cache",
     "jax_persistent_cache_min_compile_time_secs",
     "jax_persistent_cache_min_entry_size_bytes",
 )
@@ -45,6 +47,31 @@ def test_without_a_folder_it_is_the_users_own(settings_come_back, tmp_path, monk
     jax.config.update("jax_compilation_cache_dir", None)
     assert keep_compiled_programs() == str(default_folder())
     assert default_folder().parent == tmp_path / "flatvol_jax"
+
+
+def test_without_a_home_that_can_be_written_nothing_is_kept(
+    settings_come_back, tmp_path, monkeypatch
+):
+    jax.config.update("jax_compilation_cache_dir", None)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # which holds no folder
+    assert keep_compiled_programs() is None
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", unknown_home)
+    assert keep_compiled_programs() is None
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+def unknown_home():
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_turned_off_it_makes_no_folder(settings_come_back, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    jax.config.update("jax_compilation_cache_dir", None)
+    jax.config.update("jax_enable_compilation_cache", False)
+    assert keep_compiled_programs() is None
+    assert not any(tmp_path.iterdir())
 
 
 def test_another_processor_has_another_folder(tmp_path, monkeypatch):
