@@ -89,7 +89,7 @@ def gemm_seconds(n: int, dtype: Any) -> float:
 
 
 def arithmetic(sizes: Sizes) -> Iterator[Line]:
-    """Float64 and float32 rates, bandwidth, and whether float64 has its digits."""
+    """Measure float64 and float32 rates and bandwidth, and whether float64 has its digits."""
     n = sizes.gemm
     with jax.enable_x64(True):
         a = np.random.default_rng(0).normal(size=(min(n, 1024),) * 2)
@@ -111,7 +111,7 @@ def _kernel(n: int) -> tuple[jax.Array, np.ndarray]:
 
 
 def ep(sizes: Sizes) -> Iterator[Line]:
-    """EP and the estimate of log V(f), two classes; at the largest size EP alone."""
+    """Run EP and the estimate of log V(f), two classes; at the largest size EP alone."""
     with jax.enable_x64(True):
         for n in sizes.ep:
             kernel, labels = _kernel(n)
@@ -147,7 +147,7 @@ def ep(sizes: Sizes) -> Iterator[Line]:
 
 
 def closed_form(sizes: Sizes) -> Iterator[Line]:
-    """Equal labels under correlation 1/2: V = 1/(n+1), sampled at the size that a CPU cannot."""
+    """Sample V = 1/(n+1) of equal labels under correlation 1/2, at a size that a CPU cannot."""
     n = sizes.ep[-2]
     with jax.enable_x64(True):
         kernel = 0.5 + 0.5 * jnp.eye(n)
@@ -161,7 +161,7 @@ def closed_form(sizes: Sizes) -> Iterator[Line]:
 
 
 def many_classes(sizes: Sizes) -> Iterator[Line]:
-    """log V of ten classes by EP."""
+    """Run EP of ten classes."""
     n = sizes.classes
     x, clusters = images(n, _SIDE)
     kernel = fv.nngp_kernel(fv.FCN(), x.reshape(n, -1))
@@ -171,15 +171,15 @@ def many_classes(sizes: Sizes) -> Iterator[Line]:
 
     began = time.perf_counter()
     found = run()
+    seconds = time.perf_counter() - began
     with jax.enable_x64(True):
         gemm = gemm_seconds(n, "float64")
-    seconds = time.perf_counter() - began
     line = {"what": f"ten classes, n = {n}", "log V": found.log_volume, "s": seconds}
     yield line | {"GEMMs, first call": seconds / gemm, "right": bool(found.converged)}
 
 
 def ensemble(sizes: Sizes) -> Iterator[Line]:
-    """Training and sharpness of many small networks as one program each."""
+    """Train many small networks and measure their sharpness, one program each."""
     n, members = sizes.digits, sizes.ensemble
     x, clusters = images(n, _SIDE)
     x, y = x.reshape(n, -1), np.where(clusters < _CLUSTERS // 2, -1, 1)
@@ -211,7 +211,7 @@ def ensemble(sizes: Sizes) -> Iterator[Line]:
 
 
 def hessian(sizes: Sizes) -> Iterator[Line]:
-    """Gradient and Hessian product of a ResNet-18 in float64, and the product's symmetry."""
+    """Time gradient and Hessian product of a ResNet-18 in float64; check the product's symmetry."""
     x, clusters = images(32, sizes.side, colours=3)
     y = (clusters < _CLUSTERS // 2).astype(float)
     spec = fv.ResNet(18, stem="cifar", width=sizes.width)
@@ -242,7 +242,7 @@ def hessian(sizes: Sizes) -> Iterator[Line]:
 
 
 def residual_network(sizes: Sizes) -> Iterator[Line]:
-    """The Monte Carlo kernel and an epoch of configs/cifar_resnet.py as it is."""
+    """Time the Monte Carlo kernel and an epoch of configs/cifar_resnet.py as it is."""
     n = sizes.images
     x, clusters = images(n, sizes.side, colours=3)
     y = np.where(clusters < _CLUSTERS // 2, -1, 1)
@@ -264,7 +264,7 @@ def residual_network(sizes: Sizes) -> Iterator[Line]:
 
 
 def sampling(sizes: Sizes) -> Iterator[Line]:
-    """Boolean functions of random networks, drawn and counted."""
+    """Draw and count Boolean functions of random networks."""
     bits = np.arange(128)[:, None] >> np.arange(6, -1, -1) & 1
     x, spec = bits.astype(np.float32), fv.FCN((40, 40), sigma_w=1.0, sigma_b=0.1)
     rate = 2 * sizes.gemm**3 / gemm_seconds(sizes.gemm, "float32")

@@ -46,7 +46,7 @@ def main(n: int, name: str = "") -> None:
     changed[np.random.default_rng(1).choice(n, 10, replace=False)] *= -1
 
     def measured(function, *arguments):
-        """Result and seconds of a call: the median of five, or of one where it takes minutes."""
+        """Return a call's result and seconds, the median of five, or of one of minutes."""
         if n <= 1500:
             return function(*arguments), seconds(function, *arguments)
         began = time.perf_counter()
