@@ -29,3 +29,14 @@ def test_the_table_of_claims_is_that_of_the_records():
 def test_the_rules_of_judgement_are_the_packages_own_file():
     assert "(flatvol_jax/study/VERDICTS.md)" in (ROOT / "README.md").read_text()
     assert (ROOT / "flatvol_jax/study/VERDICTS.md").read_text().startswith("# Rules of judgement")
+
+
+def test_the_tables_of_the_findings_are_those_of_the_records():
+    known = set((ROOT / "results" / "measures.md").read_text().splitlines())
+    quoted = [
+        line.strip()
+        for line in (ROOT / "docs" / "findings.md").read_text().splitlines()
+        if re.search(r"\| [+-][0-9.]+ \[", line)
+    ]
+    assert len(quoted) > 9
+    assert not set(quoted) - known

@@ -1,4 +1,4 @@
-"""All records below a workdir -> report.html, claims.csv, claims.md and the paper's figures."""
+"""All records below a workdir -> report.html, claims, tables and the paper's figures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +16,7 @@ from flatvol_jax.paper.claims.paper_claims import (
     paper_claims,
 )
 from flatvol_jax.paper.claims.through_time import temporal_claims
+from flatvol_jax.paper.measure_tables import measures_markdown
 from flatvol_jax.paper.pictures import PaperPicture, paper_pictures
 from flatvol_jax.paper.report import write_paper_report
 from flatvol_jax.paper.sensitivity import PREFIX, sensitivity_table, temporal_table
@@ -96,6 +97,7 @@ def write_reproduction(
     )
     files.write_text(root / "claims.csv", claims_frame(claims).to_csv(index=False))
     files.write_text(root / "claims.md", claims_markdown(claims))
+    files.write_text(root / "measures.md", measures_markdown(tables))
     files.write_text(root / "sensitivity.csv", sensitivities.to_csv(index=False))
     if summary is not None:
         files.write_bytes(root / "figures" / "summary.png", png_bytes(forest_figure(summary)))
@@ -104,6 +106,7 @@ def write_reproduction(
         *(answer_lines(summary, scale) if summary is not None else ()),
         *overview_lines(claims),
         f"claims:      {root / 'claims.csv'}, claims.md",
+        f"measures:    {root / 'measures.md'}",
         f"sensitivity: {root / 'sensitivity.csv'}",
         f"figures:     {root / 'figures'}",
         f"report:      {root / 'report.html'}",

@@ -14,7 +14,7 @@ from flatvol_jax.volume.ep import (
 )
 from flatvol_jax.volume.ep import prior_cavities as cold_start
 from flatvol_jax.volume.host_ep import expectation_propagation_on_host, factored_marginals
-from flatvol_jax.volume.host_newton import jacobian_product, newton_step
+from flatvol_jax.volume.host_newton import jacobian_product
 
 RANDOM = np.random.default_rng(3)
 N = 40

@@ -43,7 +43,7 @@ def attack_size_table(frame: pd.DataFrame) -> pd.DataFrame:
             for size, level in kept.groupby(col.ATTACK_SIZE):
                 found = statistics.correlation(level, measure.name, error)
                 ends = ("", found.estimate), ("_low", found.low), ("_high", found.high)
-                row |= {f"{size}{end}": value for end, value in ends}
+                row |= {f"{size:g}{end}": value for end, value in ends}
             rows.append(row)
     return pd.DataFrame(rows)
 
