@@ -221,6 +221,6 @@ def _judgement(
 def _in_words(row: Mapping[str, Any]) -> str:
     """Name a measure with its correlation, and say where its sign is not the claimed one."""
     number = verdicts.interval_text(row["within"], row["within_low"], row["within_high"], "none")
-    low, high = row["within_low"], row["within_high"]
-    against = low > 0 if row["asked"].startswith("ρ <") else high < 0
+    sign = -1 if row["asked"].startswith("ρ <") else 1
+    against = verdicts.is_opposite(sign, row["within_low"], row["within_high"])
     return f"{row['measure']} ({number}{', the opposite of what is claimed' if against else ''})"
