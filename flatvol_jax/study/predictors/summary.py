@@ -172,7 +172,8 @@ def claim_table(networks: Networks, pairs: pd.DataFrame, scale: str | None) -> p
     for measure in (measure for measure in PRIMARY if measure in by_draw):
         label, name, rows = measure.label, measure.name, networks.rows
         # Rule 3: what depends on the labels on E1 cannot say more than the error there does.
-        ceilings = limits if limits and measure == col.GIVEN_TRAIN else (None, None)
+        seen = measure == col.GIVEN_TRAIN and limits
+        ceilings: Sequence[float | None] = limits if seen else (None, None)
         for what, taus, ceiling in zip(asked, by_draw[measure], ceilings, strict=True):
             value = mean_over_draws(taus, confidence)
             found.append((f"{label} correlates, {what}", correlates, value, ceiling))
