@@ -6,7 +6,7 @@ from etils import epath
 from experiments.flag_help import define_config, parse_flags
 from experiments.running import all_done, define_sharing, long_work, report_context, save_pictures
 from flatvol_jax import runtime, study
-from flatvol_jax.study import equal_networks
+from flatvol_jax.study import equal_networks, measures
 
 CONFIG = define_config("configs/equal_networks.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
@@ -17,7 +17,7 @@ define_sharing()
 
 def main(_) -> None:
     """Do what is missing, draw the figure, write report and tables, say where they are."""
-    config = CONFIG.value.to_dict()
+    config = measures.problem.with_content(CONFIG.value.to_dict())
     workdir, scale = epath.Path(WORKDIR.value or f"runs/{config['name']}"), config["scale"]
     with long_work(workdir) as job:
         equal_networks.run_equal_networks(

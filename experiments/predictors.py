@@ -6,7 +6,7 @@ from etils import epath
 from experiments.flag_help import define_config, parse_flags
 from experiments.running import all_done, define_sharing, long_work, report_context, save_pictures
 from flatvol_jax import runtime, study
-from flatvol_jax.study import predictors
+from flatvol_jax.study import measures, predictors
 
 CONFIG = define_config("configs/predictors.py", "What to run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; default runs/<config.name>.")
@@ -16,7 +16,7 @@ define_sharing()
 
 def main(_) -> None:
     """Do what is missing, draw the figure, write report and tables, say where they are."""
-    config = CONFIG.value.to_dict()
+    config = measures.problem.with_content(CONFIG.value.to_dict())
     workdir = epath.Path(WORKDIR.value or f"runs/{config['name']}")
     with long_work(workdir) as job:
         predictors.run_predictors(config, workdir, DATA_DIR.value, job.progress, job.shard)

@@ -127,7 +127,7 @@ FIGURES = {
         ),
     ),
     "C1": Layout(
-        "volume, sharpness and accuracy, two groups of classes and all ten (not in the paper)",
+        "volume, sharpness and error, two groups of classes and all ten (not in the paper)",
         _rows(_CLASSES, *_BOTH),
     ),
 }

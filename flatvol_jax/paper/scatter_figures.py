@@ -56,7 +56,7 @@ def paper_figure(
 
     Returns:
         The figure, and a table, a row a panel: letter, experiment, optimizer, scale, overtrain;
-        x and y, the columns that are correlated (the error where the accuracy is drawn); within,
+        x and y, the columns that are correlated; within,
         within_low, within_high, pooled, pooled_low, pooled_high; draws behind the first interval;
         n; not_drawn, those of n that have no logarithm; left_out, counts and reasons.
 

@@ -3,7 +3,6 @@
 An average hides a sign that turns from one size to another.
 """
 
-import numpy as np
 import pandas as pd
 
 from flatvol_jax.study.analysis import columns as col
@@ -32,7 +31,6 @@ def attack_size_table(frame: pd.DataFrame) -> pd.DataFrame:
         runs = frame[frame[col.OPTIMIZER] == optimizer]
         for measure in SHOWN:
             kept, _ = usable(runs, measure.name, error)
-            kept = kept[np.isfinite(measure.values(kept))]
             if not len(kept):
                 continue
             row: dict[str, str | float] = {

@@ -13,6 +13,7 @@ SYMMETRY, LAYER, ALPHA = "transform.symmetry", "transform.layer", "transform.alp
 EXPERIMENT, SCALE, WORKDIR, PART = "meta.experiment", "meta.scale", "meta.workdir", "meta.part"
 # What determines a network.
 OPTIMIZER, DRAW, SAMPLE = "hp.train.optimizer", "hp.draw", "hp.sample"
+FACTOR = "hp.factor."  # begins the names of hyperparameters that a study varies
 ATTACK_SIZE, TRAIN_SIZE = "hp.attack_size", "hp.data.train_size"
 TEST_SIZE, SECOND_TEST_SIZE = "hp.data.test_size", "hp.data.second_test_size"
 # What became of it.
@@ -167,6 +168,8 @@ STATUSES = (
            ("measure.log_volume", "measure.bound")),
     Status("is.train_volume_converged", "EP converged on S", "EP did not converge on S",
            (TRAIN_VOLUME.name, GIVEN_TRAIN.name, "measure.bound.architecture")),
+    Status("is.null_converged", "EP converged on the null", "EP did not converge on the null",
+           ("measure.log_volume_null",)),
     Status("is.correction_reliable.heaviside", "EP's correction reliable (Heaviside)",
            "EP's correction is not reliable", (CORRECTED.name,)),
     Status("is.certified.heaviside", "sampling estimate certified (Heaviside)",

@@ -150,6 +150,11 @@ def jackknife_over_draws(
     return Difference(estimate, *ends, confidence, error, max(draws - 1, 0), draws, 0)
 
 
+def interval_columns(name: str, found: Difference | statistics.Correlation) -> dict[str, float]:
+    """Return an estimate and the ends of its interval as NAME, NAME_low and NAME_high."""
+    return {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
 def t_test(distance: float, standard_error: float, freedom: int) -> float:
     """Return the one-sided p-value, Student's t, of a distance that is ≤ 0; NaN of one draw."""
     if not freedom:

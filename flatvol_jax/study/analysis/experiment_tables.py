@@ -13,8 +13,9 @@ from flatvol_jax.study.analysis.optimizer_table import halves_table, optimizer_t
 from flatvol_jax.study.analysis.selection import optimizer_names, require
 
 PLACE = (col.OPTIMIZER, col.DRAW, col.ATTACK_SIZE, col.SAMPLE)  # names a run within its experiment
-# Columns that only the records of other studies have: transformed networks, Boolean functions.
-OTHERS = (col.SYMMETRY, col.PART)
+# Columns that only the records of other studies have: transformed networks, Boolean functions,
+# hyperparameters that vary.
+OTHERS = (col.SYMMETRY, col.PART, f"{col.FACTOR}optimizer")
 # What all runs of an experiment share: the same draws, the same kernel.
 DESIGN = ("hp.data.", "hp.model.", "hp.seed")
 

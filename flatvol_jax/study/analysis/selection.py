@@ -36,6 +36,11 @@ def exclusion_reasons(frame: pd.DataFrame, *measures: str) -> pd.Series:
     return left
 
 
+def usable_values(frame: pd.DataFrame, measure: col.Column) -> np.ndarray:
+    """Return the values of a measure (n,), NaN where a row does not enter its correlations."""
+    return np.where(exclusion_reasons(frame, measure.name) == "", measure.values(frame), np.nan)
+
+
 def error_column(frame: pd.DataFrame) -> tuple[str, str]:
     """Return the column of the error that decides, and its name: E2's, E1's where E2 is empty."""
     if np.isfinite(col.numbers(frame, col.SECOND_TEST_ERROR)).any():

@@ -22,6 +22,7 @@ from scipy import stats
 from flatvol_jax.runtime import checks
 from flatvol_jax.study.analysis.comparison import (
     Difference,
+    interval_columns,
     jackknife_over_draws,
     simultaneous_confidence,
 )
@@ -127,8 +128,7 @@ def environment_errors(
         row |= dict.fromkeys(("error", "error_low", "error_high"), np.nan)
         if effective >= least_pairs:
             found = weighted_error(own, confidence)
-            row |= {"error": found.estimate, "error_low": found.low, "error_high": found.high}
-            row["draws"] = found.draws
+            row |= {**interval_columns("error", found), "draws": found.draws}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -139,6 +139,7 @@ def worst_error(
     """Return the largest sign error over environments, with its interval; NaN without any.
 
     The upper end is the largest of the environments' own upper ends: that of the worst one covers.
+    It is NaN where an environment has none, with pairs of one draw alone.
     The lower end is the largest of lower ends that hold together (Bonferroni).
 
     Args:
@@ -152,6 +153,6 @@ def worst_error(
         return Difference(np.nan, np.nan, np.nan, confidence, np.nan, 0, 0, 0)
     level = simultaneous_confidence(len(known), confidence)
     together = environment_errors(pairs, level, least_pairs)
-    worst, high = float(known["error"].max()), float(known["error_high"].max())
+    worst, high = float(known["error"].max()), float(known["error_high"].max(skipna=False))
     low, draws = float(together["error_low"].max()), int(known["draws"].min())
     return Difference(worst, low, high, confidence, np.nan, max(draws - 1, 0), draws, 0)

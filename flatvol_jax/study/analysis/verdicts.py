@@ -133,6 +133,11 @@ def judge(
     return Verdict(verdict, f"{reason}; {note}" if note else reason, half_width, decidable)
 
 
+def is_opposite(sign: int, low: float, high: float) -> bool:
+    """Say whether an interval lies wholly beyond zero, on the side that is not claimed."""
+    return bool(low > 0 if sign < 0 else high < 0)
+
+
 def interval_text(estimate: float, low: float, high: float, unknown: str = "") -> str:
     """Write an estimate with its interval in plain text."""
     if not np.isfinite(estimate):

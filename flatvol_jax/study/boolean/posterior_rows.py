@@ -47,10 +47,8 @@ def trained_sample(
         labels: of S.
         progress: called with the share that is done.
     """
-    keys, train = (
-        jax.random.split(named_key(key, "train"), settings.seeds),
-        settings.train[optimizer],
-    )
+    keys = jax.random.split(named_key(key, "train"), settings.seeds)
+    train = settings.train[optimizer]
     return optimizer_functions(keys, spec, x, rows, labels, train, ensemble, progress)
 
 

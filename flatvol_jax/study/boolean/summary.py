@@ -36,22 +36,14 @@ def boolean_sentence(frame: pd.DataFrame) -> str:
     Args:
         frame: records, the rows of all parts.
     """
-    functions, parts = part(frame, "function"), []
-    by_epoch = [(epoch, at_epoch(functions, epoch)) for epoch in epochs_of(functions)]
-    correlations = [
-        (epoch, len(rows), statistics.plain_estimate(VOLUME.values(rows), SHARPNESS.values(rows)))
-        for epoch, rows in by_epoch
-        if (np.isfinite(VOLUME.values(rows)) & np.isfinite(SHARPNESS.values(rows))).sum() > 2
-    ]
-    if correlations:
-        texts = [
-            f"{correlation(rho)} {f'after {epoch:g} more epochs' if epoch else 'at zero error'}"
-            for epoch, _, rho in correlations
-        ]
-        parts.append(
-            f"over {correlations[0][1]} functions Spearman's ρ of volume and sharpness is "
-            f"{', '.join(texts)}"
-        )
+    functions, parts, texts = part(frame, "function"), [], []
+    for epoch in epochs_of(functions):
+        known, rho = _flatness_correlation(at_epoch(functions, epoch))
+        if len(known) > 2:
+            when = f"after {epoch:g} more epochs" if epoch else "at zero error"
+            texts.append(f"{correlation(rho)} over {len(known)} functions {when}")
+    if texts:
+        parts.append(f"Spearman's ρ of volume and sharpness is {', '.join(texts)}")
     table = posterior_table(frame)
     if len(table) and "variation" in table:
         known = table[table["variation"].notna() & table["high"].notna()]
@@ -121,16 +113,15 @@ def _theory_lines(functions: pd.DataFrame) -> list[str]:
     return lines
 
 
+def _flatness_correlation(rows: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """Return the functions whose volume and sharpness are known, and Spearman's ρ of the two."""
+    known = rows[np.isfinite(VOLUME.values(rows) + SHARPNESS.values(rows))]
+    return known, statistics.plain_estimate(VOLUME.values(known), SHARPNESS.values(known))
+
+
 def _flatness_line(rows: pd.DataFrame, epoch: float) -> str:
-    found = rows[np.isfinite(SHARPNESS.values(rows))]
-    inner = found[found[MINORITY] > 0]
-    one, two = (
-        f"{r:+.2f}" if np.isfinite(r) else "undefined"
-        for r in (
-            statistics.plain_estimate(VOLUME.values(part), SHARPNESS.values(part))
-            for part in (found, inner)
-        )
-    )
+    (found, whole), (inner, other) = map(_flatness_correlation, (rows, rows[rows[MINORITY] > 0]))
+    one, two = (f"{r:+.2f}" if np.isfinite(r) else "undefined" for r in (whole, other))
     return (
         f"{epoch:g} epochs after zero error, sharpness against volume: Spearman {one} over "
         f"{len(found)} functions, {two} over the {len(inner)} that are not constant"

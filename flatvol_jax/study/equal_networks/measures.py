@@ -12,13 +12,12 @@ CONFOUNDERS = (
 )
 MARGIN = Column("measure.baseline.margin", "margin", "baseline", -1)
 GP_DISAGREEMENT = Column("measure.baseline.gp_disagreement", "disagreement with GP mean")
-NN_DISAGREEMENT = Column("measure.baseline.nn_disagreement", "disagreement with 1-NN")
+NN_DISAGREEMENT = col.NN_DISAGREEMENT
 PEER_DISAGREEMENT = Column(
     "measure.baseline.peer_disagreement", "disagreement with the other networks", "baseline"
 )
 LABEL_ENTROPY = Column("measure.baseline.label_entropy", "entropy of its labels", "baseline", -1)
-TRAIN_VOLUME = "measure.log_volume.heaviside.train"  # log P(S)
-CONDITIONAL = "measure.log_volume.heaviside.given_train"  # log P(f_E | S)
+TRAIN_VOLUME, CONDITIONAL = col.TRAIN_VOLUME.name, col.GIVEN_TRAIN.name
 
 JUDGED = (
     *(col.LOG_VOLUME, col.SHARPNESS, col.LEARNING_COEFFICIENT, MARGIN),

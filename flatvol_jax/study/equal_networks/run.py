@@ -5,7 +5,7 @@ draw is added for what the networks are measured on together.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from etils import epath
@@ -24,9 +24,14 @@ from flatvol_jax.study.equal_networks.peers import (
     peers_unit,
 )
 from flatvol_jax.study.equal_networks.plan import Cell, plan_cells
-from flatvol_jax.study.measures.problem import Problem, make_problem
+from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.registry import chosen_measures
-from flatvol_jax.study.measures.run_units import finish_units, unit_count, warn_of_faults
+from flatvol_jax.study.measures.run_units import (
+    finish_units,
+    problems_by_draw,
+    unit_count,
+    warn_of_faults,
+)
 
 
 def run_equal_networks(
@@ -67,27 +72,19 @@ def run_equal_networks(
     total = sum(unit_count(_runs_of(cells, draw), measures) + 1 for draw in draws)
     store = Store(workdir, Bar(progress, total))
     together: dict[str, dict[str, Any]] = {}
-
-    @functools.lru_cache(maxsize=1)
-    def problem_of(draw: int) -> Problem:
-        def kernel_progress(part: int, whole: int) -> None:
-            store.bar.say(f"draw {draw}: kernel {part}/{whole}")
-
-        return make_problem(study, draw, cache, data_dir, kernel_progress)
-
-    first = problem_of(
-        draws[0] if draws else 0
-    )  # what does not fit fails before the folder is made
+    problem_of = problems_by_draw(store, study, cache, data_dir)
+    first = draws[0] if draws else 0
+    problem_of(first)  # what does not fit fails before the folder is made
     with open_workdir(workdir, config, shard.name):
         try:
             if draws:
-                warn_of_faults(first, draws[0])
+                warn_of_faults(problem_of(first), first)
             for draw in draws:
-                made = functools.partial(problem_of, draw)
+                problem = functools.partial(problem_of, draw)
                 for cell in cells:
-                    finish_units(store, cell.config, made, cell.of_draw(draw), measures)
+                    finish_units(store, cell.config, problem, cell.of_draw(draw), measures)
                 runs = _runs_of(cells, draw)
-                compute = functools.partial(_together, store, made, runs)
+                compute = functools.partial(_together, store, problem, runs)
                 text = f"draw {draw}: its networks beside each other"
                 found = store.get(peers_unit(runs, study.kernel), compute, text)
                 volume = measures.get("log_volume")
@@ -100,7 +97,7 @@ def run_equal_networks(
     return [*recorded, *rows]
 
 
-def _together(store: Store, problem: Any, runs: list[Run]) -> dict[str, Any]:
+def _together(store: Store, problem: Callable[[], Problem], runs: list[Run]) -> dict[str, Any]:
     return measured_together(store, problem(), runs)
 
 

@@ -177,13 +177,13 @@ def _found(
         found[reading] = statistics.correlation(
             runs, measure.name, error, reading, confidence=confidence
         )
-        cells |= _ends(reading, found[reading])
+        cells |= comparison.interval_columns(reading, found[reading])
         cells |= {f"{reading}_{n}": getattr(found[reading], n) for n in ("draws", "undefined")}
     given = [c.name for c in known.CONFOUNDERS[:2] if runs[c.name].nunique() > 1]
     partial = statistics.correlation(
         runs, measure.name, error, POOLED, confidence=confidence, given=given
     )
-    cells |= _ends("partial", partial)
+    cells |= comparison.interval_columns("partial", partial)
     by_draw = statistics.draw_statistics(runs, measure.name, error)["rho"].dropna()
     cells |= {"least": by_draw.min(), "most": by_draw.max()}
     cells["claimed"] = int((measure.sign * by_draw > 0).sum())
@@ -194,7 +194,11 @@ def _increment(frame: pd.DataFrame, error: str, baselines: Sequence[str]) -> dic
     runs, left_out = selection.usable(frame, col.LOG_VOLUME.name, error, *baselines)
     found = statistics.correlation(runs, col.LOG_VOLUME.name, error, given=baselines)
     row: dict[str, Any] = {"family": "increment", "measure": "log V beyond all baselines"}
-    row |= {"column": col.LOG_VOLUME.name, **_ends(WITHIN, found), "within_draws": found.draws}
+    row |= {
+        "column": col.LOG_VOLUME.name,
+        **comparison.interval_columns(WITHIN, found),
+        "within_draws": found.draws,
+    }
     return row | {"confidence": found.confidence, "runs": len(runs), "left_out": left_out}
 
 
@@ -214,13 +218,9 @@ def _judgement(
     return cells | {"asked": criterion.text}
 
 
-def _ends(name: str, found: statistics.Correlation) -> dict[str, float]:
-    return {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
 def _in_words(row: Mapping[str, Any]) -> str:
     """Name a measure with its correlation, and say where its sign is not the claimed one."""
     number = verdicts.interval_text(row["within"], row["within_low"], row["within_high"], "none")
-    low, high = row["within_low"], row["within_high"]
-    against = low > 0 if row["asked"].startswith("ρ <") else high < 0
+    sign = -1 if row["asked"].startswith("ρ <") else 1
+    against = verdicts.is_opposite(sign, row["within_low"], row["within_high"])
     return f"{row['measure']} ({number}{', the opposite of what is claimed' if against else ''})"

@@ -13,6 +13,8 @@ from flatvol_jax.study.equal_networks.summary import levelled
 def cell_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a row a batch size and rate: how many networks fit, and means over those that do.
 
+    Of a measure, over those where it converged.
+
     Columns batch_size, rate, runs, fitted, epochs (median), error, error_e1, log_volume, sharpness
     (median), coefficient.
     """
@@ -29,9 +31,9 @@ def cell_table(frame: pd.DataFrame) -> pd.DataFrame:
                 "epochs": _middle(col.numbers(fitted, col.EPOCH)),
                 "error": _mean(col.numbers(fitted, error)),
                 "error_e1": _mean(col.numbers(fitted, col.TEST_ERROR)),
-                "log_volume": _mean(col.LOG_VOLUME.values(fitted)),
-                "sharpness": _middle(col.SHARPNESS.values(fitted)),
-                "coefficient": _mean(col.LEARNING_COEFFICIENT.values(fitted)),
+                "log_volume": _mean(selection.usable_values(fitted, col.LOG_VOLUME)),
+                "sharpness": _middle(selection.usable_values(fitted, col.SHARPNESS)),
+                "coefficient": _mean(selection.usable_values(fitted, col.LEARNING_COEFFICIENT)),
             }
         )
     return pd.DataFrame(rows)
@@ -56,9 +58,9 @@ def draw_table(frame: pd.DataFrame) -> pd.DataFrame:
                 "spread": _spread(col.numbers(own, error)),
                 "error_e1": _mean(col.numbers(own, col.TEST_ERROR)),
                 "disagreement": _mean(known.PEER_DISAGREEMENT.values(own)),
-                "train_volume": _mean(col.numbers(own, known.TRAIN_VOLUME)),
-                "conditional": _mean(col.numbers(own, known.CONDITIONAL)),
-                "conditional_spread": _spread(col.numbers(own, known.CONDITIONAL)),
+                "train_volume": _mean(selection.usable_values(own, col.TRAIN_VOLUME)),
+                "conditional": _mean(selection.usable_values(own, col.GIVEN_TRAIN)),
+                "conditional_spread": _spread(selection.usable_values(own, col.GIVEN_TRAIN)),
             }
             for draw, own in fitted.groupby(col.DRAW)
         ]

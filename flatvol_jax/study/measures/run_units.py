@@ -5,12 +5,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from etils import epath
+
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.runtime.spread import spread
 from flatvol_jax.study.engine.plan import Measures, Run, units_of
 from flatvol_jax.study.engine.store import Store
-from flatvol_jax.study.measures.problem import Problem
+from flatvol_jax.study.measures.problem import Problem, make_problem
 from flatvol_jax.study.measures.registry import measured_columns
 from flatvol_jax.study.measures.study_config import StudyConfig
 from flatvol_jax.study.measures.training_units import read_trained, train_group
@@ -35,6 +37,31 @@ def network_groups(runs: Sequence[Run], size: int) -> Iterator[Sequence[Run]]:
     networks = list({run.run_id: run for run in runs}.values())
     for first in range(0, len(networks), size):
         yield networks[first : first + size]
+
+
+def problems_by_draw(
+    store: Store,
+    config: StudyConfig,
+    cache: epath.PathLike | None,
+    data_dir: str | None = None,
+) -> Callable[[int], Problem]:
+    """Return what gives the problem of a draw, and keeps the last one: a kernel takes memory.
+
+    Args:
+        store: of the study; its bar says how far a kernel is.
+        config: of the study.
+        cache: folder of kernels; None keeps none.
+        data_dir: where TFDS data sets are prepared.
+    """
+
+    @functools.lru_cache(maxsize=1)
+    def problem_of(draw: int) -> Problem:
+        def kernel_progress(part: int, whole: int) -> None:
+            store.bar.say(f"draw {draw}: kernel {part}/{whole}")
+
+        return make_problem(config, draw, cache, data_dir, kernel_progress)
+
+    return problem_of
 
 
 def warn_of_faults(problem: Problem, draw: int) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 from flatvol_jax.study.analysis import verdicts
 from flatvol_jax.study.analysis.comparison import (
     Difference,
+    interval_columns,
     mean_over_draws,
     simultaneous_confidence,
 )
@@ -217,4 +218,4 @@ def _estimate(found: Difference, name: str = "") -> dict[str, float]:
     if not name:
         ends = {"estimate": found.estimate, "low": found.low, "high": found.high}
         return {**ends, "draws": found.draws}
-    return {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+    return interval_columns(name, found)

@@ -18,9 +18,9 @@ from flatvol_jax.study.engine.run_records import merge_records, recorded_rows
 from flatvol_jax.study.engine.shards import Shard
 from flatvol_jax.study.engine.store import Store
 from flatvol_jax.study.engine.workdir import open_workdir
-from flatvol_jax.study.measures.problem import Problem, make_problem
+from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.study.measures.registry import chosen_measures
-from flatvol_jax.study.measures.run_units import finish_units, unit_count
+from flatvol_jax.study.measures.run_units import finish_units, problems_by_draw, unit_count
 from flatvol_jax.study.predictors.settings import (
     PredictorsConfig,
     Setting,
@@ -94,9 +94,7 @@ def run_predictors(
     recorded = recorded_rows(workdir, planned, measures)
     runs = [run for run in planned if _place(run) not in recorded]
     store = Store(workdir, Bar(progress, unit_count(runs, measures)))
-    problem_of_draw = functools.lru_cache(maxsize=1)(
-        lambda draw: make_problem(typed.study, draw, None, data_dir)
-    )
+    problem_of_draw = problems_by_draw(store, typed.study, None, data_dir)
     if runs:
         problem_of_draw(runs[0].draw)  # data that do not fit fail before the workdir is claimed
     with open_workdir(workdir, config, shard.name):

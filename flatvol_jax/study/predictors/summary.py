@@ -15,6 +15,7 @@ from flatvol_jax.study.analysis import columns as col
 from flatvol_jax.study.analysis import verdicts
 from flatvol_jax.study.analysis.comparison import (
     Difference,
+    interval_columns,
     mean_over_draws,
     simultaneous_confidence,
 )
@@ -122,15 +123,15 @@ def _judged_measure(
         "measure": measure.label,
         "column": name,
         "family": measure.family,
-        **_ends("tau", mean_over_draws(overall_taus(rows, name, "error"))),
-        **_ends("granulated", mean_over_draws(psi.mean(axis=1))),
-        **_ends("information", information),
+        **interval_columns("tau", mean_over_draws(overall_taus(rows, name, "error"))),
+        **interval_columns("granulated", mean_over_draws(psi.mean(axis=1))),
+        **interval_columns("information", information),
         "given": " and ".join(NAMES[factor] for factor in given) or "nothing",
         "networks": int(np.isfinite(rows[name]).sum()),
         "mean_error": environments["error"].mean(),
         "all_pairs": alike["sign_error"].mean(),
     }
-    row |= _ends("worst", worst_error(weighted))
+    row |= interval_columns("worst", worst_error(weighted))
     known = environments[np.isfinite(environments["error"])]
     row["environment"] = known.loc[known["error"].idxmax(), "environment"] if len(known) else "none"
     unweighted = environment_errors(alike)
@@ -160,32 +161,44 @@ def claim_table(networks: Networks, pairs: pd.DataFrame, scale: str | None) -> p
     """
     confidence, correlates = simultaneous_confidence(CLAIMS), verdicts.correlates(1)
     correlates = correlates._replace(text=correlates.text.replace("ρ", "τ"))
-    psis, found = {}, []
-    for measure in (measure for measure in PRIMARY if measure in networks.measures):
+    by_draw = {
+        measure: _taus_by_draw(networks, measure)
+        for measure in (*PRIMARY, col.CEILING)
+        if measure in networks.measures
+    }
+    asked = ("all networks (τ)", "a hyperparameter at a time (Ψ)")
+    limits = [mean_over_draws(taus, confidence).low for taus in by_draw.get(col.CEILING, ())]
+    found: list[tuple[str, verdicts.Criterion, Difference, float | None]] = []
+    for measure in (measure for measure in PRIMARY if measure in by_draw):
         label, name, rows = measure.label, measure.name, networks.rows
-        psi = granulated_taus(rows, name, "error", networks.factors).mean(axis=1)
-        psis[name] = psi
-        overall = mean_over_draws(overall_taus(rows, name, "error"), confidence)
-        found.append((f"{label} correlates, all networks (τ)", correlates, overall))
-        granulated = mean_over_draws(psi, confidence)
-        found.append(
-            (f"{label} correlates, a hyperparameter at a time (Ψ)", correlates, granulated)
-        )
+        # Rule 3: what depends on the labels on E1 cannot say more than the error there does.
+        seen = measure == col.GIVEN_TRAIN and limits
+        ceilings: Sequence[float | None] = limits if seen else (None, None)
+        for what, taus, ceiling in zip(asked, by_draw[measure], ceilings, strict=True):
+            value = mean_over_draws(taus, confidence)
+            found.append((f"{label} correlates, {what}", correlates, value, ceiling))
         weighted = pair_errors(rows, name, "error", networks.factors, networks.inputs, pairs)
         worst = worst_error(weighted, confidence)
-        found.append((f"{label} beats a coin everywhere", BETTER_THAN_A_COIN, worst))
-    if len(psis) == len(PRIMARY):
-        first, second = (psis[measure.name] for measure in PRIMARY)
+        found.append((f"{label} beats a coin everywhere", BETTER_THAN_A_COIN, worst, None))
+    if all(measure in by_draw for measure in PRIMARY):
+        first, second = (by_draw[measure][1] for measure in PRIMARY)
         gap = mean_over_draws(first - second, confidence)
         name = f"{PRIMARY[0].label} predicts better than {PRIMARY[1].label} (Ψ)"
-        found.append((name, verdicts.exceeds(0.0), gap))
+        found.append((name, verdicts.exceeds(0.0), gap, None))
     rows = []
-    for name, criterion, value in found:
-        judged = verdicts.judge(criterion, value, scale)
+    for name, criterion, value, ceiling in found:
+        judged = verdicts.judge(criterion, value, scale, ceiling=ceiling)
         ends = {"estimate": value.estimate, "low": value.low, "high": value.high}
         rows.append({"name": name, **ends, "draws": value.draws, "asked": criterion.text})
         rows[-1] |= judged._asdict()
     return pd.DataFrame(rows)
+
+
+def _taus_by_draw(networks: Networks, measure: col.Column) -> tuple[pd.Series, pd.Series]:
+    """Return by draw a measure's τ over all networks, and its Ψ."""
+    rows, name = networks.rows, measure.name
+    psi = granulated_taus(rows, name, "error", networks.factors)
+    return overall_taus(rows, name, "error"), psi.mean(axis=1)
 
 
 def first_sentence(summary: Summary) -> str:
@@ -215,10 +228,6 @@ def first_sentence(summary: Summary) -> str:
             said = f"{', '.join(robust)} {'is' if len(robust) == 1 else 'are'}"
         parts.append(f"{said} better than a coin in every environment")
     return "; ".join(parts) + "."
-
-
-def _ends(name: str, found: Difference) -> dict[str, float]:
-    return {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _rows(table: pd.DataFrame) -> Sequence[dict[str, Any]]:

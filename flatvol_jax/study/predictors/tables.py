@@ -6,10 +6,14 @@ import numpy as np
 import pandas as pd
 
 from flatvol_jax.study.analysis import columns as col
-from flatvol_jax.study.analysis.selection import error_column, exclusion_reasons, require
+from flatvol_jax.study.analysis.selection import (
+    error_column,
+    exclusion_reasons,
+    require,
+    usable_values,
+)
 from flatvol_jax.study.predictors.settings import FACTORS
 
-PREFIX = "hp.factor."
 NAMES = {
     **{"width": "width", "depth": "depth", "sigma_w": "σ_w", "sigma_b": "σ_b"},
     **{"train_size": "|S|", "optimizer": "optimizer", "rate": "rate", "batch_size": "batch"},
@@ -61,9 +65,9 @@ def networks_of(frame: pd.DataFrame) -> Networks:
     log P(f_E | S) is log V(f) on S+E1 minus log P(S), by EP and the kernel of the network's own
     architecture. Random numbers are a measure, too: what chance looks like.
     """
-    columns = [f"{PREFIX}{name}" for name in FACTORS]
+    columns = [f"{col.FACTOR}{name}" for name in FACTORS]
     require(frame, col.DRAW, col.OVERTRAIN, col.SECOND_TEST_SIZE, *columns)
-    on_train = col.TRAIN_VOLUME.values(frame)
+    on_train = usable_values(frame, col.TRAIN_VOLUME)
     frame = frame.assign(
         **{
             col.GIVEN_TRAIN.name: col.LOG_VOLUME.values(frame) - on_train,
@@ -80,8 +84,7 @@ def networks_of(frame: pd.DataFrame) -> Networks:
     factors = tuple(name for name in (*FACTORS, "stop") if rows[name].nunique(dropna=False) > 1)
     measures = []
     for measure in PREDICTORS:
-        usable = (exclusion_reasons(fits, measure.name) == "").to_numpy()
-        values = np.where(usable, measure.sign * measure.values(fits), np.nan)
+        values = measure.sign * usable_values(fits, measure)
         if np.isfinite(values).any():
             measures.append(measure)
             rows[measure.name] = values

@@ -10,7 +10,14 @@ from flatvol_jax.study.analysis import verdicts
 from flatvol_jax.study.analysis.columns import LOG_VOLUME, NULL, SHARPNESS, Column
 from flatvol_jax.study.analysis.names import OPTIMIZERS
 from flatvol_jax.study.analysis.statistics import POOLED, READINGS, WITHIN
-from flatvol_jax.study.analysis.verdicts import FAILS, HOLDS, LEAST_DRAWS, SCALES, UNDECIDED
+from flatvol_jax.study.analysis.verdicts import (
+    FAILS,
+    HOLDS,
+    LEAST_DRAWS,
+    SCALES,
+    UNDECIDABLE,
+    UNDECIDED,
+)
 from flatvol_jax.study.report.formatting import correlation
 
 NAMED = {LOG_VOLUME: "log V", NULL: "the control", SHARPNESS: "sharpness"}
@@ -126,8 +133,15 @@ def _clause(found: Mapping[Column, Row], reading: str) -> str:
     """Say of one reading what tracks the error, what does not, and what cannot be told."""
     outcomes = {NAMED[m]: outcome(row, reading, m.sign) for m, row in found.items()}
     tracks = [name for name, verdict in outcomes.items() if verdict == HOLDS]
-    fails = [name for name, verdict in outcomes.items() if verdict == FAILS]
-    open_names = [name for name in outcomes if name not in (*tracks, *fails)]
+    opposite = [
+        NAMED[m]
+        for m, row in found.items()
+        if outcomes[NAMED[m]] == FAILS
+        and verdicts.is_opposite(m.sign, row[f"{reading}_low"], row[f"{reading}_high"])
+    ]
+    fails = [name for name, v in outcomes.items() if v == FAILS and name not in opposite]
+    hidden = [name for name, verdict in outcomes.items() if verdict == UNDECIDABLE]
+    open_names = [name for name in outcomes if name not in (*tracks, *opposite, *fails, *hidden)]
     draws = f"{_draws(found)} draws"
     parts = []
     if tracks:
@@ -136,6 +150,11 @@ def _clause(found: Mapping[Column, Row], reading: str) -> str:
         verb = _plural(fails, "correlates", "correlate")
         limit = verdicts.CORRELATES_BEYOND
         parts.append(f"{joined(fails)} {verb} with it by less than {limit}, if at all")
+    if opposite:
+        verb = _plural(opposite, "goes", "go")
+        parts.append(f"{joined(opposite)} {verb} the opposite way of what is claimed")
+    if hidden:
+        parts.append(f"for {joined(hidden)} this |E1| cannot tell")
     if open_names:
         parts.append(f"for {joined(open_names)} {draws} cannot tell")
     return f"{PLACES[reading]} {', and '.join(parts)}"

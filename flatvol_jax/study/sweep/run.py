@@ -19,12 +19,12 @@ from flatvol_jax.study.engine.run_records import merge_records, recorded_rows
 from flatvol_jax.study.engine.shards import Shard
 from flatvol_jax.study.engine.store import Store
 from flatvol_jax.study.engine.workdir import open_workdir
-from flatvol_jax.study.measures.problem import Problem, make_problem
 from flatvol_jax.study.measures.registry import chosen_measures
 from flatvol_jax.study.measures.run_units import (
     by_draw,
     finish_units,
     network_groups,
+    problems_by_draw,
     unit_count,
     warn_of_faults,
 )
@@ -70,25 +70,19 @@ def run_attack_sweep(
     runs = [run for run in runs if (run.run_id, run.overtrain) not in recorded]
     cache = epath.Path(workdir) / "cache" if cache is None else epath.Path(cache)
     store = Store(workdir, Bar(progress, unit_count(runs, measures)))
-
-    def problem_of(draw: int) -> Problem:
-        def kernel_progress(part: int, whole: int) -> None:
-            store.bar.say(f"draw {draw}: kernel {part}/{whole}")
-
-        return make_problem(typed, draw, cache, data_dir, kernel_progress)
+    problem_of = problems_by_draw(store, typed, cache, data_dir)
 
     # Sizes that do not fit fail before the workdir is claimed, a missing package or a kernel that
     # is too large for memory before anything is trained.
     first = runs[0].draw if runs else 0
-    problem = problem_of(first)
+    problem_of(first)
     with open_workdir(workdir, config, shard.name):
         try:
             if runs:
-                warn_of_faults(problem, first)
+                warn_of_faults(problem_of(first), first)
             for draw_runs in by_draw(runs):
-                draw = draw_runs[0].draw
-                made = (lambda: problem) if draw == first else functools.partial(problem_of, draw)
-                finish_units(store, typed, made, draw_runs, measures)
+                problem = functools.partial(problem_of, draw_runs[0].draw)
+                finish_units(store, typed, problem, draw_runs, measures)
         finally:
             sweep = config.get("experiment"), config.get("scale")
             rows = merge_records(store, runs, measures, *sweep, shard=shard)

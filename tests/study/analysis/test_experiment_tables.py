@@ -172,7 +172,8 @@ def test_records_of_other_studies_are_left_out():
     records = together(sweep("sgd"))
     temporal = records.head(2).assign(**{"transform.symmetry": "none"})
     boolean = records.head(3).assign(**{"meta.part": "function"})
-    mixed = pd.concat([records, temporal, boolean], ignore_index=True)
+    predictors = records.head(4).assign(**{"hp.factor.optimizer": "sgd"})
+    mixed = pd.concat([records, temporal, boolean, predictors], ignore_index=True)
     assert len(of_scale(mixed, "cpu")) == len(records)
     assert len(experiment_tables(of_scale(mixed, "cpu"), "cpu")) == 1
     with pytest.raises(ValueError, match="scale: got 'cpu'"):

@@ -80,6 +80,17 @@ def test_the_interval_of_the_worst_holds_whichever_it_is():
     assert worst.draws == 12
 
 
+def test_an_environment_of_one_draw_leaves_the_worst_without_an_upper_end():
+    frame = networks()
+    frame.loc[(frame["width"] == 2) & (frame["hp.draw"] > 0), "x"] = np.nan
+    pairs = pair_errors(frame, "x", "error", FACTORS, 10_000)
+    found, worst = environment_errors(pairs, least_pairs=1), worst_error(pairs, least_pairs=1)
+    assert found["draws"].min() == worst.draws == 1
+    assert np.isfinite(found["error_high"]).any()
+    assert np.isfinite(worst.estimate)
+    assert np.isnan(worst.high)
+
+
 def test_hoeffding_weights_leave_out_what_chance_explains():
     # Two errors on n inputs differ by Δ through chance with probability 2 exp(-2 n (Δ/2)²).
     weights = hoeffding_weights(np.array([0.0, 0.01, 0.05, -0.05, 1.0]), 10_000)

@@ -4,6 +4,7 @@ import pytest
 from scipy import stats
 
 from flatvol_jax.study.boolean import figures
+from flatvol_jax.study.boolean.summary import boolean_sentence
 from flatvol_jax.study.report import formatting, scatter
 
 VOLUME, BEST = "measure.log_volume.direct", "measure.sharpness.best"
@@ -197,3 +198,11 @@ def test_each_epoch_of_the_minima_has_its_row_of_panels(boolean):
     first, second = (points(axes[i])[0] for i in (0, 2))
     np.testing.assert_allclose(second[:, 1], first[:, 1] - 3)
     assert len(figures.complexity_figure(both).axes) == 1
+
+
+def test_the_sentence_is_of_the_functions_that_have_minima(boolean, functions):
+    found = functions[functions[BEST].notna()]
+    assert 2 < len(found) < len(functions)
+    rho = stats.spearmanr(found[VOLUME], found[BEST]).statistic
+    said = f"{rho:+.2f} over {len(found)} functions"
+    assert said.replace("-", "−") in boolean_sentence(boolean)

@@ -210,6 +210,19 @@ def test_tables_of_cells_and_draws_are_of_networks_that_fit(frame):
     assert draws["log_volume_pooled"][3] == pytest.approx(rho)
 
 
+def test_tables_leave_out_what_did_not_converge(frame):
+    failed = frame["hp.sample"] < 8
+    wrong = [m.name for m in (col.LOG_VOLUME, col.SHARPNESS, col.LEARNING_COEFFICIENT)]
+    flags = ("is.ep_converged", "is.sharpness_converged", "is.learning_coefficient_ok")
+    spoiled = frame.assign(**dict.fromkeys(flags, ~failed))
+    spoiled.loc[failed, [*wrong, known.CONDITIONAL]] = 1e6
+    without, found = tables.cell_table(frame[~failed]), tables.cell_table(spoiled)
+    for name in ("log_volume", "sharpness", "coefficient"):
+        np.testing.assert_allclose(found[name], without[name])
+    assert found["fitted"].tolist() == [250] * 4
+    assert tables.draw_table(spoiled)["conditional"].tolist() == [0.0] * 10
+
+
 def test_halves_repeat_what_is_judged(frame):
     halves = summary.halves_table(frame, "cpu")
     assert len(halves) == 2 * len(known.JUDGED)

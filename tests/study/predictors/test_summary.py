@@ -11,7 +11,7 @@ from flatvol_jax.study.analysis.network_pairs import one_factor_pairs
 from flatvol_jax.study.predictors.figure import predictors_figure
 from flatvol_jax.study.predictors.settings import predictors_config
 from flatvol_jax.study.predictors.summary import CLAIMS, claim_table, summarised
-from flatvol_jax.study.predictors.tables import CONTROL, networks_of
+from flatvol_jax.study.predictors.tables import CONTROL, NULL_GIVEN_TRAIN, networks_of
 
 VOLUME, SHARPNESS = "measure.log_volume.heaviside.given_train", "measure.sharpness.best"
 WIDTH_ONLY, RANDOM = "measure.hessian.trace", CONTROL.name
@@ -118,6 +118,24 @@ def test_claims_are_judged_by_the_rules(planted):
     assert claims["log P(f_E | S) predicts better than sharpness (best found) (Ψ)"] == "holds"
 
 
+def test_where_the_error_on_e1_says_little_the_volume_is_undecidable():
+    frame, random = records(), np.random.default_rng(0)
+    frame["measure.log_volume.heaviside"] = frame["measure.log_volume.heaviside.train"] - (
+        random.uniform(size=len(frame))
+    )
+    frame[SHARPNESS] = random.uniform(size=len(frame))
+
+    def verdicts(on_e1):
+        networks = networks_of(frame.assign(**{"measure.error.test": on_e1}))
+        pairs = one_factor_pairs(networks.rows, networks.factors)
+        found = claim_table(networks, pairs, "cpu").set_index("name")["verdict"]
+        return found[found.index.str.contains("correlates")].tolist()
+
+    fails = ["does not hold"] * 2
+    assert verdicts(frame["measure.error.second_test"]) == [*fails, *fails]
+    assert verdicts(random.uniform(size=len(frame))) == [*["undecidable at this |E1|"] * 2, *fails]
+
+
 def test_few_draws_decide_nothing():
     networks = networks_of(records(draws=3))
     pairs = one_factor_pairs(networks.rows, networks.factors)
@@ -130,12 +148,17 @@ def test_volumes_are_told_apart_and_failures_left_out():
     frame.loc[:9, "is.zero_error"] = False
     frame.loc[10:14, "is.ep_converged"] = False
     frame.loc[15:19, "is.train_volume_converged"] = False
+    frame.loc[20:24, "is.null_converged"] = False
+    frame["measure.log_volume_null.heaviside"] = -500.0
     networks = networks_of(frame)
     assert len(networks.rows) == 86
     assert networks.left_out == {"zero training error not reached": 10}
     volume = networks.rows[VOLUME].to_numpy()
     assert np.isnan(volume[:10]).all()
     assert np.isfinite(volume[10:]).all()
+    null = networks.rows[NULL_GIVEN_TRAIN.name].to_numpy()
+    assert np.isnan(null[:15]).all()
+    assert np.isfinite(null[15:]).all()
     error = networks.rows["error"].to_numpy()
     np.testing.assert_allclose(volume[10:] / 800, error[10:], atol=0.01)  # points with the error
     assert networks.factors == (

@@ -55,12 +55,25 @@ def test_what_tracks_the_error_comes_first_and_the_control_with_it():
             "the control tracks the error, and log V",
         ),
         ({"volume": -0.3, "null": -0.3, "sharpness": 0.3}, "for log V, the control and sharpness"),
-        ({"volume": 0.9, "null": 0.0, "sharpness": -0.9}, "log V, the control and sharpness corre"),
+        (
+            {"volume": 0.9, "null": 0.0, "sharpness": -0.9},
+            "the control correlates with it by less than 0.3, if at all, and log V and sharpness "
+            "go the opposite way of what is claimed",
+        ),
     ],
 )
 def test_the_sentence_follows_the_verdicts(rhos, said):
     (sentence,) = answer.answer_sentences(claims(**rhos), "paper")
     assert said in sentence
+
+
+def test_what_the_error_on_e1_hides_is_not_laid_at_the_number_of_draws():
+    table = claims(volume=-0.1)
+    table.loc[table["column"] == LOG_VOLUME.name, "within_verdict"] = "undecidable at this |E1|"
+    (sentence,) = answer.answer_sentences(table, "cpu")
+    assert "within one size the control tracks the error, and so does sharpness" in sentence
+    assert "for log V this |E1| cannot tell" in sentence
+    assert "draws cannot tell" not in sentence
 
 
 def test_the_control_is_held_against_the_same_limit_as_log_v():

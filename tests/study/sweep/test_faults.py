@@ -7,8 +7,8 @@ import pytest
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.study import load_records, records_summary
 from flatvol_jax.study.analysis.run_tables import fault_table
+from flatvol_jax.study.measures import run_units
 from flatvol_jax.study.measures.registry import MEASURES
-from flatvol_jax.study.sweep import run as attack_sweep
 from flatvol_jax.study.sweep.run import run_attack_sweep
 
 
@@ -19,7 +19,7 @@ def config(tiny):
 
 def spoiled(monkeypatch, draw, spoil):
     """Let one draw have another kernel, as a faulty one would be."""
-    make = attack_sweep.make_problem
+    make = run_units.make_problem
 
     def make_problem(config, of_draw, *rest):
         problem = make(config, of_draw, *rest)
@@ -27,7 +27,7 @@ def spoiled(monkeypatch, draw, spoil):
             problem.__dict__["kernel"] = spoil(problem.kernel)
         return problem
 
-    monkeypatch.setattr(attack_sweep, "make_problem", make_problem)
+    monkeypatch.setattr(run_units, "make_problem", make_problem)
 
 
 def indefinite(kernel):
