@@ -41,14 +41,14 @@ def interval(low: Any, high: Any, show: Callable[[Any], str] = correlation) -> s
 
 
 def signed(value: Any) -> str:
-    """Write any signed number: as a correlation, small ones to two significant digits."""
+    """Write any signed number: as a correlation, small ones to two significant digits, at most four places."""
     if not _is_finite(value):
         return DASH
     if abs(value) >= 9.995:
         return number(value, 4)
-    if abs(value) >= 0.095 or abs(value) < 1e-9:
+    if abs(value) >= 0.095 or abs(value) < 5e-5:
         return correlation(value)
-    return f"{value:+.2g}".replace("-", "−")
+    return (f"{value:+.2g}" if abs(value) >= 1e-3 else f"{value:+.4f}").replace("-", "−")
 
 
 def signed_interval(low: Any, high: Any) -> str:
