@@ -55,7 +55,14 @@ class TrainSettings:
     options: Mapping[str, Any] | tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self):
-        object.__setattr__(self, "options", tuple(sorted(dict(self.options).items())))
+        try:
+            options = dict(self.options)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"options: got {self.options!r:.80}, wanted the optimizer's options by name, as in "
+                "{'b1': 0.5} of adam; {} for its defaults."
+            ) from error
+        object.__setattr__(self, "options", tuple(sorted(options.items())))
         self.transformation(key=None)
         checks.one_of("loss", self.loss, ("mean", "sum"))
         checks.one_of("stop", self.stop, ("train", "train_and_attack"))

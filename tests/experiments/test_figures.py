@@ -119,7 +119,7 @@ def test_scale_chooses_between_sweeps_and_nothing_else_does(tmp_path):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--figure=6", "error: --figure: got '6', wanted one of 2, 3, 4, 5, S1, S10, S11, "),
+        ("--figure=6", "error: --figure: got '6', wanted one of 2, 3, 4, 5, C1, S1, S10, "),
         ("--figure=3", "no records.jsonl in it or in a folder of it"),
     ],
 )

@@ -341,7 +341,7 @@ def test_the_same_records_give_the_same_files(sgd, tmp_path):
 
 
 def test_unknown_figure_and_foreign_records_are_refused(sgd):
-    with pytest.raises(ValueError, match="figure: got 'S33', wanted one of 3, 4, S10, .*'S3'"):
+    with pytest.raises(ValueError, match="figure: got 'S33', wanted one of 3, 4, C1, S10, .*'S3'"):
         paper_figure(sgd, "S33")
     with pytest.raises(ValueError, match="got no column meta.experiment"):
         paper_figure(sgd.drop(columns="meta.experiment"), "3")

@@ -118,3 +118,9 @@ def test_settings_with_equal_options_are_equal():
 def test_bad_settings_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         TrainSettings(**changes)
+
+
+@pytest.mark.parametrize("options", [None, 3, "b1"])
+def test_options_that_are_no_mapping_are_refused(options):
+    with pytest.raises(ValueError, match="options: got .* wanted the optimizer's options by name"):
+        TrainSettings("adam", options=options)

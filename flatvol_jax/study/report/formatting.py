@@ -41,7 +41,7 @@ def interval(low: Any, high: Any, show: Callable[[Any], str] = correlation) -> s
 
 
 def signed(value: Any) -> str:
-    """Write any signed number: as a correlation, small ones to two significant digits, at most four places."""
+    """Write any signed number: as a correlation; small ones in two digits, at most four places."""
     if not _is_finite(value):
         return DASH
     if abs(value) >= 9.995:

@@ -29,6 +29,7 @@ def config():
     config.ensemble = 3  # so that a group of the sweep mixes sizes, and one is filled up
     config.measures.sgd_sharpness.update(epochs=3, batch_size=16)
     config.measures.hessian.k = 4
+    config.measures.log_volume_train.on = True
     config.measures.scale_invariant.update(on=True, samples=2)
     config.measures.basin_volume.update(on=True, directions=4)
     config.measures.learning_coefficient.update(

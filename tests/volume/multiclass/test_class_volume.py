@@ -214,7 +214,7 @@ def test_opposite_inputs():
 def test_warm_start_and_batches():
     kernel, labels = kernel_of(60), np.random.default_rng(1).integers(0, 5, 60)
     changed = labels.copy()
-    changed[:3] = (changed[:3] + 1) % 5
+    changed[0] = (changed[0] + 1) % 5
     both = fv.log_volume(kernel, np.stack([labels, changed]), classes=5)
     assert both.ep.shape == (2,)
     assert both.increments.shape == (2, 60)
