@@ -164,7 +164,7 @@ def initial_iterate(labels: Float[AnyArray, " n"], start: Cavities) -> Iterate:
 
 
 def needs_update(
-    state: Iterate, tolerance: Float[Array, ""] | float, max_iterations: int
+    state: Iterate, tolerance: Float[Array, ""] | float, max_iterations: Int[Array, ""] | int
 ) -> Bool[Array, ""]:
     """Return whether another update is to be done."""
     continues = ~(state.sweep.residual <= tolerance) & (state.damping > _LEAST_DAMPING)
