@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 INK = "#1b1b1f"
@@ -50,9 +51,24 @@ def applied() -> Iterator[None]:
         yield
 
 
+class RoundedLayout(ConstrainedLayoutEngine):
+    """Round the positions of the axes that matplotlib's constrained layout finds.
+
+    Its solver adds terms in the order of their addresses in memory, so the last digits of a
+    position, and with them a figure's file, would differ from run to run.
+    """
+
+    def execute(self, fig) -> None:
+        super().execute(fig)
+        for axis in fig.axes:
+            if axis.get_in_layout():
+                axis.set_position(np.round(axis.get_position(original=True).bounds, 6))
+                axis.set_in_layout(True)  # set_position takes the axes out of the layout
+
+
 def new_figure(columns: int, rows: int = 1) -> Figure:
     """Return an empty figure of `columns` x `rows` panels, drawn by Agg, unknown to pyplot."""
-    figure = Figure(figsize=(COLUMN_WIDTH * columns, PANEL_HEIGHT * rows), layout="constrained")
+    figure = Figure(figsize=(COLUMN_WIDTH * columns, PANEL_HEIGHT * rows), layout=RoundedLayout())
     FigureCanvasAgg(figure)
     return figure
 

@@ -116,6 +116,17 @@ def test_files_are_png_at_200_dpi_and_svg_and_repeat(tmp_path, one_draw):
     assert svg.read_text() == first
 
 
+def test_positions_are_rounded_and_stay_in_the_layout(one_draw):
+    figure = scatter.attack_sweep_figure(one_draw)
+    scatter.svg_text(figure)
+    for axis in figure.axes:
+        bounds = axis.get_position(original=True).bounds
+        np.testing.assert_allclose(bounds, np.round(bounds, 6), rtol=0, atol=1e-12)
+        assert axis.get_in_layout()
+    left = [axis.get_position().x0 for axis in figure.axes[:2]]
+    assert 0 < left[0] < 0.5 < left[1] < 1  # laid out, not where Matplotlib put them first
+
+
 def test_drawing_changes_no_global_setting(one_draw):
     before = dict(matplotlib.rcParams)
     scatter.svg_text(scatter.panel_figure(one_draw, LOG_VOLUME))
