@@ -124,7 +124,7 @@ def test_positions_are_rounded_and_stay_in_the_layout(one_draw):
         np.testing.assert_allclose(bounds, np.round(bounds, 6), rtol=0, atol=1e-12)
         assert axis.get_in_layout()
     left = [axis.get_position().x0 for axis in figure.axes[:2]]
-    assert 0 < left[0] < 0.5 < left[1] < 1  # laid out, not where Matplotlib put them first
+    assert 0 < left[0] < 0.2 < left[1] < 0.6  # side by side
 
 
 def test_drawing_changes_no_global_setting(one_draw):
