@@ -80,12 +80,13 @@ def get_config(variant: str = "paper") -> ConfigDict:
         "delta": 0.05,  # of the PAC-Bayes bound
         "sampler": {"particles": 128, "replicates": 16},
         "guess": {"sizes": (4, 8), "fitting": 200, "most": 2 * 10**5, "batch": 1024},
+        "margins": {"sizes": (8,), "after": (10, 100, 1000)},  # epochs beyond zero error
         "others": {name: training(name) for name in ("adam", "gd")},
     }
     if "classes10" in more:
         config.hp.data.groups = "all"
         config.hp.model.outputs = 10
-        config.posterior.guess.sizes = ()
+        config.posterior.guess.sizes = config.posterior.margins.sizes = ()
     if scale == "cpu":
         config.hp.data.train_size = 1000
         config.sweep.samples = 5
@@ -100,6 +101,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
         config.posterior.networks = ((2, 1.0), (2, 1 / 4), (1, 1.0))
         config.posterior.sampler.update(particles=16)
         config.posterior.guess.update(sizes=(4, 8), fitting=20, most=20_000)
+        config.posterior.margins.update(sizes=(4,), after=(10,))
     if scale == "peleg_hein":
         config.hp.data.update(train_size=60, test_size=500)
         config.hp.data.groups = "mnist_3_5" if "3_5" in more else "mnist_0_7"
@@ -113,4 +115,5 @@ def get_config(variant: str = "paper") -> ConfigDict:
         )
         config.posterior.sampler.particles = 128
         config.posterior.guess.update(sizes=(24,), fitting=50, most=3 * 10**5)
+        config.posterior.margins.sizes = (24,)
     return config

@@ -18,6 +18,7 @@ TINY = [
     "--config.posterior.sampler.particles=8",
     "--config.posterior.sampler.replicates=4",
     "--config.posterior.guess.sizes=()",
+    "--config.posterior.margins.sizes=()",
 ]
 
 

@@ -6,6 +6,8 @@ import pytest
 from scipy.special import ndtr
 
 import flatvol_jax as fv
+from flatvol_jax.kernels import nngp_kernel
+from flatvol_jax.models import FCN
 from flatvol_jax.volume import posterior_accuracy
 from flatvol_jax.volume.multiclass import estimate
 from flatvol_jax.volume.multiclass.class_outputs import mean_answers
@@ -136,6 +138,30 @@ def test_networks_that_were_guessed():
     error = np.hypot(np.std(right) / np.sqrt(fits.sum()), found.standard_error)
     assert abs(found.accuracy - right.mean()) < 4 * error + 0.01  # width 512 is not infinity
     assert error < 0.015
+
+
+@pytest.mark.parametrize("train", [4, 6])
+def test_all_boolean_functions_of_five_bits_that_fit(train):
+    """A million draws of the Gaussian process on all 32 inputs: those that fit S, counted."""
+    x = 1.0 * ((np.arange(32)[:, None] >> np.arange(5)) & 1)
+    y = np.where(x.sum(axis=1) % 3 == 1, 1, -1)
+    order = np.random.default_rng(3).permutation(32)
+    x, y = x[order], y[order]
+    kernel = nngp_kernel(FCN((40, 40), 1.0, 0.1), x.astype(np.float32))
+    random, root = np.random.default_rng(4), np.linalg.cholesky(kernel)
+    drawn = np.concatenate([random.normal(size=(10**5, 32)) @ root.T > 0 for _ in range(10)])
+    fit = drawn[(drawn[:, :train] == (y[:train] > 0)).all(axis=1), train:]
+    right = (fit == (y[train:] > 0)).mean(axis=1)
+    assert len(fit) > 500
+    found = posterior_accuracy(jax.random.key(0), kernel, y[:train], y[train:])
+    error = np.hypot(right.std() / len(fit) ** 0.5, found.standard_error)
+    assert abs(right.mean() - found.accuracy) < 4 * error
+    log_share = np.log(len(fit) / len(drawn))
+    assert abs(log_share - found.log_volume) < 4 * np.hypot(
+        len(fit) ** -0.5, found.log_volume_error
+    )
+    vote = (fit.mean(axis=0) > 0.5) == (y[train:] > 0)
+    assert abs(vote.mean() - found.majority) < 0.1
 
 
 def test_repeated_inputs_count_once():

@@ -10,6 +10,7 @@ from jax import Array
 
 from flatvol_jax.models import FCN, Params, output_labels
 from flatvol_jax.runtime.preemption import safe_point
+from flatvol_jax.study.posterior.margins import normalised_margins, weight_norms
 
 _TOGETHER = 16  # networks that fit and are evaluated at once
 
@@ -20,10 +21,12 @@ class Guesses(NamedTuple):
     Attributes:
         networks: how many.
         labels: of those that fit S, on E, (k, m).
+        margins: of the same, normalised, on S, (k,).
     """
 
     networks: int
     labels: np.ndarray
+    margins: np.ndarray
 
 
 def guess_and_check(
@@ -58,19 +61,25 @@ def guess_and_check(
         coordinates = x @ orthonormal * np.sqrt(orthonormal.shape[1] / x.shape[1])
         small = jnp.asarray(coordinates, jnp.float32)
         basis = jnp.asarray(orthonormal, jnp.float32)
-        found, networks = [np.zeros((0, len(test_x)), int)], 0
+        found, margins, networks = [np.zeros((0, len(test_x)), int)], [np.zeros(0)], 0
         while sum(map(len, found)) < fitting and networks < most:
             drawn, fresh = jax.random.split(jax.random.fold_in(key, networks // batch))
-            params, outputs = _drawn(spec, batch, drawn, small)
-            fits = np.flatnonzero((_labels(outputs) == y).all(axis=1))
+            params, on_train = _drawn(spec, batch, drawn, small)
+            fits = np.flatnonzero((_labels(on_train) == y).all(axis=1))
             networks += batch
             for first in range(0, len(fits), _TOGETHER):
                 members = np.resize(fits[first:][:_TOGETHER], _TOGETHER)  # filled up by repetition
                 own = jax.tree.map(lambda leaf, rows=members: leaf[rows], params)
-                outputs = _answers(spec, fresh, members, own, basis, jnp.asarray(test_x))
-                found.append(_labels(outputs)[: len(fits) - first])
+                outputs, norms = _answers(spec, fresh, members, own, basis, jnp.asarray(test_x))
+                kept = slice(min(_TOGETHER, len(fits) - first))
+                found.append(_labels(outputs)[kept])
+                margins.append(
+                    normalised_margins(
+                        np.asarray(on_train)[members[kept]], y, np.asarray(norms)[kept]
+                    )
+                )
             safe_point()
-    return Guesses(networks, np.concatenate(found))
+    return Guesses(networks, np.concatenate(found), np.concatenate(margins))
 
 
 def _labels(outputs: Array) -> np.ndarray:
@@ -88,12 +97,12 @@ def _drawn(spec: FCN, batch: int, key: Array, x: Array) -> tuple[Params, Array]:
 @functools.partial(jax.jit, static_argnums=0)
 def _answers(
     spec: FCN, key: Array, members: Array, params: Params, basis: Array, x: Array
-) -> Array:
-    """Return the outputs on x of networks that fit, each with the rest of its weights."""
+) -> tuple[Array, Array]:
+    """Return the outputs on x of networks that fit, with the rest of their weights; the norms."""
 
     def one(member, own):
         whole = _with_all_inputs(spec, jax.random.fold_in(key, member), own, basis)
-        return spec.apply(whole, x)
+        return spec.apply(whole, x), weight_norms(whole)
 
     return jax.vmap(one)(members, params)
 

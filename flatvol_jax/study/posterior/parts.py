@@ -14,8 +14,13 @@ from flatvol_jax.kernels import nngp_kernel
 from flatvol_jax.models import FCN, output_labels
 from flatvol_jax.study.posterior.digits import Digits
 from flatvol_jax.study.posterior.guesses import guess_and_check
+from flatvol_jax.study.posterior.margins import (
+    normalised_margins,
+    slope_over_margin,
+    weight_norms,
+)
 from flatvol_jax.study.posterior.settings import PosteriorConfig
-from flatvol_jax.training import TrainSettings, train_ensemble
+from flatvol_jax.training import TrainedEnsemble, TrainSettings, train_ensemble
 from flatvol_jax.volume import marginal_likelihood_bound, posterior_accuracy
 
 Columns = dict[str, Any]
@@ -87,29 +92,81 @@ def trained_columns(
 
     Accuracies are of the networks that got there. A batch that is larger than S is S.
     """
-    began, networks = time.perf_counter(), config.study.sweep.samples
-    batch = None if train.batch_size is None else min(train.batch_size, size)
-    x, y = digits.train_x[:size], digits.train_y[:size]
-    trained = train_ensemble(
-        jax.random.split(key, networks),
-        spec,
-        x,
-        y,
-        np.ones((networks, size), bool),
-        dataclasses.replace(train, batch_size=batch),
-        size,
-        progress,
-    )
+    began = time.perf_counter()
+    trained = _trained(key, config, digits, spec, size, train, progress)
     with jax.enable_x64(False):
         outputs = np.asarray(_outputs(spec, trained.params, jnp.asarray(digits.test_x)))
     labels = np.stack([output_labels(own) for own in outputs])
     return {
         **accuracy_columns(labels[trained.zero_error], digits.test_y, config.classes),
-        "measure.networks": networks,
+        "measure.networks": len(labels),
         "measure.epochs.zero_error": float(np.mean(trained.epochs)),
         "is.zero_error": bool(trained.zero_error.all()),
         "meta.seconds": time.perf_counter() - began,
     }
+
+
+def overtrained_columns(
+    key: jax.Array,
+    config: PosteriorConfig,
+    digits: Digits,
+    spec: FCN,
+    size: int,
+    train: TrainSettings,
+    progress: Callable[[float], None] | None = None,
+) -> Columns:
+    """Return margins and accuracies of networks at zero error and so many epochs beyond.
+
+    With the key of `trained_columns` the networks at zero error are the same. Arrays `margins`
+    and `accuracies`, (1 + epochs, networks), first at zero error, NaN where a network did not
+    get there.
+    """
+    began, after = time.perf_counter(), config.posterior.margins.after
+    trained = _trained(key, config, digits, spec, size, train, progress, after)
+    y, margins, accuracies = digits.train_y[:size], [], []
+    for i in range(1 + len(after)):
+        params = trained.params
+        there = trained.zero_error
+        if i:
+            params = jax.tree.map(lambda leaf, i=i: leaf[:, i - 1], trained.snapshots.params)
+            there = trained.snapshots.epochs[:, i - 1] >= 0
+        with jax.enable_x64(False):
+            on_train = np.asarray(_outputs(spec, params, jnp.asarray(digits.train_x[:size])))
+            on_test = np.asarray(_outputs(spec, params, jnp.asarray(digits.test_x)))
+            norms = np.asarray(jax.vmap(weight_norms)(params))
+        right = [(output_labels(own) == digits.test_y).mean() for own in on_test]
+        margins.append(np.where(there, normalised_margins(on_train, y, norms), np.nan))
+        accuracies.append(np.where(there, right, np.nan))
+    return {
+        "margins": np.stack(margins),
+        "accuracies": np.stack(accuracies),
+        "meta.seconds": time.perf_counter() - began,
+    }
+
+
+def _trained(
+    key: jax.Array,
+    config: PosteriorConfig,
+    digits: Digits,
+    spec: FCN,
+    size: int,
+    train: TrainSettings,
+    progress: Callable[[float], None] | None,
+    overtrain: tuple[int, ...] = (),
+) -> TrainedEnsemble:
+    networks = config.study.sweep.samples
+    batch = None if train.batch_size is None else min(train.batch_size, size)
+    return train_ensemble(
+        jax.random.split(key, networks),
+        spec,
+        digits.train_x[:size],
+        digits.train_y[:size],
+        np.ones((networks, size), bool),
+        dataclasses.replace(train, batch_size=batch),
+        size,
+        progress,
+        overtrain=overtrain,
+    )
 
 
 def guessed_columns(
@@ -118,6 +175,7 @@ def guessed_columns(
     """Return the accuracy of random networks of finite width that were drawn until they fit S.
 
     P(S) is the share of networks that fit; log P(S) has the error √((1 - P) / k) of k that do.
+    Arrays `margins` and `accuracies` are of those that fit, (k,).
     """
     began, guess = time.perf_counter(), config.posterior.guess
     x, y = digits.train_x[:size], digits.train_y[:size]
@@ -126,10 +184,15 @@ def guessed_columns(
     )
     fitting = len(found.labels)
     share = fitting / found.networks
+    accuracies = (found.labels == digits.test_y).mean(axis=1)
     return {
+        "margins": found.margins,
+        "accuracies": accuracies,
         **accuracy_columns(found.labels, digits.test_y, config.classes),
         "measure.log_volume": float(np.log(share)) if fitting else None,
         "measure.log_volume.se": float(np.sqrt((1 - share) / fitting)) if fitting else None,
+        "measure.log_margin": float(np.log(found.margins).mean()) if fitting else None,
+        "measure.slope.margin": slope_over_margin(found.margins, accuracies),
         "measure.networks": found.networks,
         "is.complete": fitting >= guess.fitting,
         "meta.seconds": time.perf_counter() - began,

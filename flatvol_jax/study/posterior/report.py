@@ -53,6 +53,7 @@ def write_posterior_report(
         sizes=_spelled(sizes, dict.fromkeys([*_RANDOM, *trained], 100) | {"gap": 1}),
         trained=[(OPTIMIZERS[name], name, "plain") for name in trained],
         networks=_spelled(networks, {"trained": 100, "guessed": 100, "infinite": 100, "gap": 1}),
+        margins=_spelled(summary.margin_table(frame), {"trained": 100, "gap": 1}),
         published=_spelled(published, {"trained": 100, "guessed": 100, "infinite": 100}),
         differences=DIFFERENCES,
     )

@@ -7,19 +7,22 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from flatvol_jax.models import FCN
 from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.study.engine.plan import flatten
 from flatvol_jax.study.engine.progress import Bar, Progress
 from flatvol_jax.study.engine.records import write_records
 from flatvol_jax.study.engine.shards import Shard
 from flatvol_jax.study.engine.source_commit import source_commit
-from flatvol_jax.study.engine.store import Stage, Store, jsonable
+from flatvol_jax.study.engine.store import Stage, Store, Unit, jsonable
 from flatvol_jax.study.engine.workdir import open_workdir
 from flatvol_jax.study.posterior import parts
 from flatvol_jax.study.posterior.digits import Digits, drawn_digits
+from flatvol_jax.study.posterior.margins import margin_columns
 from flatvol_jax.study.posterior.settings import PosteriorConfig, posterior_config
 
-INFINITE, TRAINED, GUESSED = Stage("infinite", 1), Stage("trained", 1), Stage("guessed", 1)
+INFINITE, TRAINED, GUESSED = Stage("infinite", 1), Stage("trained", 1), Stage("guessed", 2)
+OVERTRAINED = Stage("overtrained", 1)
 
 
 class Piece(NamedTuple):
@@ -32,6 +35,7 @@ class Piece(NamedTuple):
         depth: hidden layers.
         factor: of the base widths; None of infinite width.
         optimizer: its name; None where nothing is trained.
+        after: epochs beyond zero error, of overtrained networks.
     """
 
     stage: Stage
@@ -40,6 +44,7 @@ class Piece(NamedTuple):
     depth: int
     factor: float | None
     optimizer: str | None
+    after: int | None = None
 
     @property
     def text(self) -> str:
@@ -53,9 +58,10 @@ def plan_pieces(config: PosteriorConfig) -> list[Piece]:
     """Return all pieces of work, by draw, then |S|.
 
     SGD trains every network, the other optimizers the base network; each depth has its infinite
-    network; guess and check is of every network, at its own sizes.
+    network; guess and check is of every network, at its own sizes, and so are networks of equal
+    margin.
     """
-    networks = config.posterior.networks
+    networks, margins = config.posterior.networks, config.posterior.margins
     depths = dict.fromkeys(depth for depth, _ in networks)
     first, *others = config.optimizers
     found = []
@@ -66,6 +72,12 @@ def plan_pieces(config: PosteriorConfig) -> list[Piece]:
             found += [Piece(TRAINED, draw, size, *networks[0], name) for name in others]
             if size in config.posterior.guess.sizes:
                 found += [Piece(GUESSED, draw, size, *network, None) for network in networks]
+            if size in margins.sizes:
+                found += [
+                    Piece(OVERTRAINED, draw, size, *network, first, after)
+                    for network in networks
+                    for after in (0, *margins.after)
+                ]
     return found
 
 
@@ -80,7 +92,8 @@ def run_posterior(
 
     `meta.part` says what a row is of: "infinite", a random network of infinite width that fits S;
     "trained", networks of one width, depth and optimizer; "guessed", networks of finite width that
-    were drawn until they fit S.
+    were drawn until they fit S; "overtrained", trained ones so many epochs beyond zero error,
+    beside guessed ones of the same margin.
 
     Args:
         config: plain data, as configs/posterior.py makes it.
@@ -128,49 +141,80 @@ class _Draw:
     def row(self, piece: Piece) -> dict[str, Any]:
         """Return the row of a piece, whose unit is computed where it is not there."""
         config = self._config
-        study, base = config.study, config.posterior.networks[0]
-        spec = config.spec(piece.depth, piece.factor or 1.0)
+        base, hp = config.posterior.networks[0], self._hp(piece)
+        found = self._computed(piece)
+        if piece.stage == OVERTRAINED:
+            found |= self._compared(piece)
+        columns = {f"hp.{name}": value for name, value in flatten({**hp, "draw": piece.draw})}
+        more = [] if piece.after is None else [piece.after]
+        return {
+            "run_id": content_hash([*self._identity(piece), *more]),
+            "epoch": None,
+            "meta.experiment": "posterior",
+            "meta.part": piece.stage.name,
+            "meta.scale": config.study.plain["scale"],
+            **columns,
+            "hp.train_size": piece.size,
+            "hp.depth": piece.depth,
+            "hp.width_factor": piece.factor,
+            "hp.train.after": piece.after,
+            "is.base": (piece.depth, piece.factor or base[1]) == base,
+            "meta.settings": f"{piece.stage.version}:{self._unit(piece).digest[:8]}",
+            **found,
+        }
+
+    def _hp(self, piece: Piece) -> dict[str, Any]:
+        config, spec = self._config, self._spec(piece)
         hp = {
-            "data": study.plain["hp"]["data"],
+            "data": config.study.plain["hp"]["data"],
             "inputs": dataclasses.asdict(config.inputs),
             "model": spec.describe() | ({} if piece.factor else {"width": [None] * piece.depth}),
         }
         if piece.optimizer:
             train = dataclasses.asdict(config.optimizers[piece.optimizer])
-            hp["train"] = {**train, "samples": study.sweep.samples}
-        identity = [piece.stage.name, hp, study.sweep.seed, piece.draw, piece.size]
-        unit = piece.stage.unit(*identity, self._numerics(piece.stage))
-        compute = self._computation(piece, spec)
-        found = self._store.get(
-            unit, lambda: {**compute(), "meta.commit": source_commit()}, piece.text
+            hp["train"] = {**train, "samples": config.study.sweep.samples}
+        return hp
+
+    def _spec(self, piece: Piece) -> FCN:
+        return self._config.spec(piece.depth, piece.factor or 1.0)
+
+    def _identity(self, piece: Piece) -> list[Any]:
+        seed = self._config.study.sweep.seed
+        return [piece.stage.name, self._hp(piece), seed, piece.draw, piece.size]
+
+    def _unit(self, piece: Piece) -> Unit:
+        return piece.stage.unit(*self._identity(piece), self._numerics(piece.stage))
+
+    def _computed(self, piece: Piece) -> dict[str, Any]:
+        """Return the row of the unit of a piece; all epochs beyond zero error are one unit."""
+        compute = self._computation(piece)
+        return self._store.get(
+            self._unit(piece), lambda: {**compute(), "meta.commit": source_commit()}, piece.text
         )
-        columns = {f"hp.{name}": value for name, value in flatten({**hp, "draw": piece.draw})}
-        return {
-            "run_id": content_hash(identity),
-            "epoch": None,
-            "meta.experiment": "posterior",
-            "meta.part": piece.stage.name,
-            "meta.scale": study.plain["scale"],
-            **columns,
-            "hp.train_size": piece.size,
-            "hp.depth": piece.depth,
-            "hp.width_factor": piece.factor,
-            "is.base": (piece.depth, piece.factor or base[1]) == base,
-            "meta.settings": f"{piece.stage.version}:{unit.digest[:8]}",
-            **found,
-        }
+
+    def _compared(self, piece: Piece) -> parts.Columns:
+        """Return the columns of overtrained networks beside guessed ones of the same margin."""
+        guess = piece._replace(stage=GUESSED, optimizer=None, after=None)
+        self._computed(guess)
+        trained, guessed = (self._store.arrays(self._unit(one)) for one in (piece, guess))
+        epoch = (0, *self._config.posterior.margins.after).index(piece.after or 0)
+        margins, accuracies = trained["margins"][epoch], trained["accuracies"][epoch]
+        return margin_columns(margins, accuracies, guessed["margins"], guessed["accuracies"])
 
     def _numerics(self, stage: Stage) -> Any:
         """Return what a unit depends on beside what the row is of."""
         settings = self._config.posterior
         if stage == INFINITE:
             return [dataclasses.asdict(settings.sampler), settings.delta]
+        if stage == OVERTRAINED:
+            return settings.margins.after
         guess = dataclasses.asdict(settings.guess)
         return [guess[name] for name in ("fitting", "most", "batch")] if stage == GUESSED else None
 
-    def _computation(self, piece: Piece, spec: Any) -> Callable[[], parts.Columns]:
-        config, size = self._config, piece.size
-        key = config.study.key(piece.stage.name, piece.draw, size)
+    def _computation(self, piece: Piece) -> Callable[[], parts.Columns]:
+        config, size, spec = self._config, piece.size, self._spec(piece)
+        part = TRAINED if piece.stage == OVERTRAINED else piece.stage  # the same networks
+        key = config.study.key(part.name, piece.draw, size)
         if piece.stage == INFINITE:
             return lambda: parts.infinite_columns(
                 key, config, self.digits, self.kernels, spec, size
@@ -179,4 +223,5 @@ class _Draw:
             return lambda: parts.guessed_columns(key, config, self.digits, spec, size)
         train, bar = config.optimizers[str(piece.optimizer)], self._store.bar
         share = functools.partial(bar.within, "", piece.text)
-        return lambda: parts.trained_columns(key, config, self.digits, spec, size, train, share)
+        columns = parts.overtrained_columns if piece.stage == OVERTRAINED else parts.trained_columns
+        return lambda: columns(key, config, self.digits, spec, size, train, share)

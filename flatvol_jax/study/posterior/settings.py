@@ -42,6 +42,7 @@ GuessSettings = settings_class(
     most=checks.count,
     batch=checks.count,
 )
+MarginSettings = settings_class("MarginSettings", sizes=each(_size), after=each(checks.count))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,8 @@ class PosteriorSettings:
         delta: chance with which the PAC-Bayes bound may fail.
         sampler: particles and replicates of `posterior_accuracy`.
         guess: |S| for guess and check, networks that are to fit, most that are drawn, a batch.
+        margins: |S| where networks of equal margin are compared, among those of guess and check;
+            `after`, increasing epochs beyond zero error at which margins are taken, too.
         others: settings of further optimizers by name, which train the base network.
     """
 
@@ -62,6 +65,7 @@ class PosteriorSettings:
     delta: float = entry(checks.chance)
     sampler: Any = entry(lambda name, value: settings(SamplerSettings, value, name))
     guess: Any = entry(lambda name, value: settings(GuessSettings, value, name))
+    margins: Any = entry(lambda name, value: settings(MarginSettings, value, name))
     others: dict[str, TrainSettings] = entry(_optimizers)
 
 
@@ -132,6 +136,16 @@ def posterior_config(config: Mapping[str, Any]) -> PosteriorConfig:
         raise ValueError(
             f"posterior.networks: got {[list(pair) for pair in found.networks]}, wanted at least "
             f"one, each of at most {base} hidden layers, as hp.model.width has."
+        )
+    if not set(found.margins.sizes) <= set(found.guess.sizes):
+        raise ValueError(
+            f"posterior.margins.sizes: got {list(found.margins.sizes)}, wanted sizes of "
+            f"posterior.guess.sizes = {list(found.guess.sizes)}."
+        )
+    if list(found.margins.after) != sorted(set(found.margins.after)):
+        raise ValueError(
+            f"posterior.margins.after: got {list(found.margins.after)}, wanted increasing numbers "
+            "of epochs."
         )
     for name, train in found.others.items():
         if train.optimizer != name or name == study.hp.train.optimizer:

@@ -28,6 +28,7 @@ OPTIMIZER, BASE, ACCURACY, VOTE = (
     *("hp.train.optimizer", "is.base"),
     *("measure.accuracy", "measure.accuracy.vote"),
 )
+MATCHED, SLOPE = "measure.gap.matched", "measure.slope.margin"
 SAME_VOTE = 2.0  # points within which trained networks and the vote are called equal
 
 
@@ -88,7 +89,8 @@ def slopes(table: pd.DataFrame, by: str, scale: Callable[[Any], Any] = np.log2) 
 def claim_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Judge what is asked, over draws, by the rules; all intervals hold together at 95%.
 
-    A row a claim: name, estimate, low, high (points), draws, verdict, reason.
+    A row a claim that the records say something of: name, estimate, low, high (points), draws,
+    verdict, reason.
     """
     table = gap_table(frame)
     table = table[table["optimizer"] == first_optimizer(frame)]
@@ -102,17 +104,26 @@ def claim_table(frame: pd.DataFrame) -> pd.DataFrame:
         ("gap narrows, a doubling of the width", -_slopes_of(table, "depth", depth), positive),
         ("gap narrows, a layer more", -_slopes_of(table, "factor", factor), positive),
         ("equals the vote of such networks", by_draw["vote_gap"], verdicts.within(SAME_VOTE)),
+        ("is better than guessed networks of its margin", _by_draw(frame, MATCHED), positive),
+        ("guessed networks gain, a doubling of the margin", _by_draw(frame, SLOPE), positive),
     )
-    confidence = simultaneous_confidence(len(claims))
+    asked = [claim for claim in claims if np.isfinite(claim[1]).any()]
+    confidence = simultaneous_confidence(len(asked))
     scale = frame["meta.scale"].iloc[0]
     rows = []
-    for name, values, criterion in claims:
+    for name, values, criterion in asked:
         found = mean_over_draws(np.asarray(values), confidence)
-        if not found.draws:
-            continue
         judged = verdicts.judge(criterion, found, scale)
         rows.append({"name": name, **_estimate(found), "asked": criterion.text, **judged._asdict()})
     return pd.DataFrame(rows)
+
+
+def _by_draw(frame: pd.DataFrame, column: str) -> np.ndarray:
+    """Return of each draw the mean of a column over its rows, in points."""
+    if column not in frame:
+        return np.array([np.nan])
+    values = pd.to_numeric(frame[column])
+    return 100 * values.groupby(frame[DRAW]).mean().to_numpy(np.float64)
 
 
 def _slopes_of(table: pd.DataFrame, kept: str, value: float) -> np.ndarray:
@@ -168,6 +179,29 @@ def network_table(frame: pd.DataFrame) -> pd.DataFrame:
             if part == "guessed":
                 row["fitting"] = int(rows_of["measure.fitting"].sum()) if len(rows_of) else 0
         rows.append(row | _estimate(_mean(own["gap"]), "gap"))
+    return pd.DataFrame(rows)
+
+
+def margin_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a row an |S|, depth, width and epoch beyond zero error, of overtrained networks.
+
+    Columns: size, depth, factor, after; trained (accuracy), gap (points, against guessed networks
+    of the same margin), each with its interval over draws; log_margin, the mean of log γ minus
+    that of the guessed networks; networks; matched, those whose margin guessed networks have.
+    """
+    rows, guessed = [], part_of(frame, "guessed")
+    over = part_of(frame, "overtrained")
+    for (size, depth, factor, after), own in over.groupby([SIZES, DEPTH, FACTOR, "hp.train.after"]):
+        same = (guessed[SIZES] == size) & (guessed[DEPTH] == depth)
+        theirs = guessed[same & np.isclose(guessed[FACTOR].astype(float), factor)]
+        row = {"size": int(size), "depth": int(depth), "factor": float(factor), "after": int(after)}
+        row |= _estimate(_mean(own[ACCURACY]), "trained")
+        row |= _estimate(_mean(100 * pd.to_numeric(own[MATCHED])), "gap")
+        row["log_margin"] = _mean(own["measure.log_margin"]).estimate
+        row["log_margin"] -= _mean(theirs["measure.log_margin"]).estimate
+        row["networks"] = int(own["measure.fitting"].sum())
+        row["matched"] = int(own["measure.networks.matched"].sum())
+        rows.append(row)
     return pd.DataFrame(rows)
 
 

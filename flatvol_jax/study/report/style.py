@@ -59,6 +59,7 @@ class RoundedLayout(ConstrainedLayoutEngine):
     """
 
     def execute(self, fig) -> None:
+        """Lay out the figure."""
         super().execute(fig)
         for axis in fig.axes:
             if axis.get_in_layout():

@@ -6,6 +6,7 @@ import pytest
 
 from flatvol_jax.kernels import nngp_kernel
 from flatvol_jax.models import FCN
+from flatvol_jax.study.posterior import guesses
 from flatvol_jax.study.posterior.guesses import guess_and_check
 from flatvol_jax.volume import posterior_accuracy
 
@@ -55,6 +56,19 @@ def test_what_fits_answers_s_itself_as_it_should_and_drawing_stops():
     none = guess_and_check(jax.random.key(0), spec, TRAIN, y, TEST, 1, 0, batch=64)
     assert none.networks == 0
     assert none.labels.shape == (0, 4)
+
+
+def test_margins_are_those_of_the_whole_networks(monkeypatch):
+    """On E = S a network's answers, with its norms, give its margin again."""
+    y, spec = np.array([1, -1, 1]), FCN((6, 3), 2**0.5, 0.3)
+    seen, answers = [], guesses._answers
+    monkeypatch.setattr(guesses, "_answers", lambda *args: seen.append(answers(*args)) or seen[-1])
+    found = guess_and_check(jax.random.key(0), spec, TRAIN, y, TRAIN, 5, 10**6, batch=64)
+    wanted = [np.min(y * outputs, axis=1) / norms for outputs, norms in seen]
+    assert len(found.margins) == len(found.labels) >= 5
+    assert (found.margins > 0).all()
+    for margin in found.margins:
+        assert np.isclose(np.concatenate(wanted), margin, rtol=1e-3).any()
 
 
 def test_wide_networks_that_fit_are_as_accurate_as_those_of_infinite_width():

@@ -26,6 +26,7 @@ def small():
     config.posterior.networks = ((1, 1.0),)
     config.posterior.sampler.update(particles=8, replicates=4)
     config.posterior.guess.update(sizes=(4,), fitting=10, most=4096, batch=256)
+    config.posterior.margins.update(sizes=(4,), after=(20,))
     config.posterior.others = {}
     return config
 
@@ -46,7 +47,7 @@ def whole(tmp_path_factory):
 
 def test_every_piece_has_a_row_and_its_numbers_belong_together(whole):
     rows, _ = whole
-    assert len(rows) == len(plan_pieces(posterior_config(small().to_dict()))) == 2 * (2 + 2 + 1)
+    assert len(rows) == len(plan_pieces(posterior_config(small().to_dict()))) == 2 * (2 + 2 + 1 + 2)
     assert len({row["run_id"] for row in rows}) == len(rows)
     for row in of(rows, "infinite"):
         assert 0 < row["measure.accuracy"] < 1
@@ -60,8 +61,22 @@ def test_every_piece_has_a_row_and_its_numbers_belong_together(whole):
     for row in of(rows, "guessed"):
         assert row["is.complete"]
         assert row["measure.fitting"] >= 10
+        assert row["measure.slope.margin"] is not None
         share = row["measure.fitting"] / row["measure.networks"]
         assert row["measure.log_volume"] == pytest.approx(np.log(share))
+
+
+def test_overtrained_networks_begin_as_the_trained_ones_and_their_margin_grows(whole):
+    rows, _ = whole
+    trained = [row for row in of(rows, "trained") if row["hp.train_size"] == 4]
+    over = of(rows, "overtrained")
+    assert [row["hp.train.after"] for row in over] == [0, 20, 0, 20]
+    assert [row["measure.accuracy"] for row in over[::2]] == pytest.approx(
+        [row["measure.accuracy"] for row in trained], abs=1e-9
+    )
+    for before, later in zip(over[::2], over[1::2], strict=True):
+        assert later["measure.log_margin"] > before["measure.log_margin"]
+        assert later["measure.networks"] == 3 >= later["measure.networks.matched"]
 
 
 def test_a_random_network_is_right_on_s_itself():
@@ -75,7 +90,7 @@ def test_a_random_network_is_right_on_s_itself():
 
 def test_the_same_command_computes_nothing_again(whole, monkeypatch):
     rows, workdir = whole
-    for name in ("infinite_columns", "trained_columns", "guessed_columns"):
+    for name in ("infinite_columns", "trained_columns", "guessed_columns", "overtrained_columns"):
         monkeypatch.setattr(parts, name, lambda *_: pytest.fail("computed again"))
     assert run_posterior(small().to_dict(), workdir) == rows
 
@@ -94,7 +109,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_ends_with_the_same_number
 def test_a_better_sampler_replaces_rows_and_other_sizes_are_added(whole, tmp_path):
     config = small()
     config.sweep.draws = 1
-    config.posterior.guess.sizes = ()
+    config.posterior.guess.sizes = config.posterior.margins.sizes = ()
     config.posterior.sizes = (4,)
     run_posterior(config.to_dict(), tmp_path)
     config.posterior.sampler.replicates = 8
