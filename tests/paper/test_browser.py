@@ -1,5 +1,8 @@
 """Every kind of page in a real browser, on a telephone and a desk, in light and in dark."""
 
+import planted_equal_networks
+import planted_posterior
+import planted_predictors
 import pytest
 from browser import chromium, looked_at
 from known_sweeps import known_sweep
@@ -12,6 +15,10 @@ from flatvol_jax.paper.table_1 import table_1
 from flatvol_jax.study.analysis.claims import claims_table
 from flatvol_jax.study.analysis.experiment_tables import experiment_tables
 from flatvol_jax.study.boolean.report import write_boolean_report
+from flatvol_jax.study.equal_networks import write_equal_networks_report
+from flatvol_jax.study.posterior import write_posterior_report
+from flatvol_jax.study.predictors import write_predictor_report
+from flatvol_jax.study.predictors.summary import summarised
 from flatvol_jax.study.sweep import write_comparison, write_report
 from flatvol_jax.study.temporal.report import write_temporal_report
 
@@ -54,9 +61,16 @@ def pages(tmp_path_factory, ten_draws, boolean, temporal_frame):
     write_report(folder / "sweep.html", ten_draws, {"seed": 0}, {"scale": "cpu"}, table)
     write_boolean_report(folder / "boolean", boolean, {})
     write_temporal_report(folder / "temporal", temporal_frame(), {})
+    context = {"scale": "cpu"}
+    write_posterior_report(folder / "posterior", planted_posterior.records(), context)
+    equal = planted_equal_networks.records()
+    write_equal_networks_report(folder / "equal_networks", equal, context)
+    predictors = summarised(planted_predictors.records())
+    write_predictor_report(folder / "predictors", predictors, context)
     (folder / "bad.html").write_text(BAD)
     places = [f"{name}.html" for name in ("paper", "comparison", "sweep", "bad")]
-    return [folder / place for place in (*places, "boolean/report.html", "temporal/report.html")]
+    experiments = ("boolean", "temporal", "posterior", "equal_networks", "predictors")
+    return [folder / place for place in (*places, *(f"{e}/report.html" for e in experiments))]
 
 
 @pytest.fixture(scope="module", params=["light", "dark"])

@@ -20,7 +20,7 @@ from flatvol_jax.study.equal_networks.measures import (
 from flatvol_jax.study.measures.problem import Problem
 from flatvol_jax.volume import log_volume
 
-PEERS = Stage("peers", 1)
+PEERS = Stage("peers", 2)
 
 
 def peer_disagreement(labels: np.ndarray) -> np.ndarray:
@@ -91,7 +91,7 @@ def train_volume_columns(problem: Problem) -> dict[str, Any]:
     return {
         TRAIN_VOLUME: float(found.ep),
         f"{TRAIN_VOLUME}.corrected": float(found.corrected),
-        "is.train_ep_converged": bool(found.converged),
+        "is.train_volume_converged": bool(found.converged),
     }
 
 

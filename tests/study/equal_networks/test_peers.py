@@ -47,7 +47,7 @@ def test_log_p_of_s_is_the_probability_of_a_quadrant(correlation, sign):
     )
     found = train_volume_columns(problem)
     exact = np.log(0.25 + np.arcsin(sign * correlation) / (2 * np.pi))
-    assert found["is.train_ep_converged"]
+    assert found["is.train_volume_converged"]
     assert found[TRAIN_VOLUME] == pytest.approx(exact, abs=0.01)  # EP's own error
     corrected = found[f"{TRAIN_VOLUME}.corrected"]
     assert abs(corrected - exact) <= abs(found[TRAIN_VOLUME] - exact)

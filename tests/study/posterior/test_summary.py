@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from planted_posterior import NETWORKS, records
 
 from flatvol_jax.study.posterior.figure import posterior_figure
 from flatvol_jax.study.posterior.published import PELEG_HEIN
@@ -10,60 +11,12 @@ from flatvol_jax.study.posterior.summary import (
     claim_table,
     first_sentence,
     gap_table,
+    margin_table,
     posterior_summary,
     published_table,
     size_table,
     slopes,
 )
-
-NETWORKS = ((2, 1.0), (2, 0.25), (2, 4.0), (1, 1.0), (4, 1.0))
-
-
-def records(draws=10, scale="cpu", sizes=(4, 16, 64), networks=NETWORKS, groups="mnist_halves"):
-    """Gap 8 - size's log2 - 0.5 per doubling of width + 0.75 per layer, points; base 2 layers."""
-    random, rows = np.random.default_rng(0), []
-    for draw in range(draws):
-        of_draw = 0.01 * random.normal()
-        for size in sizes:
-            common = {
-                "hp.draw": draw,
-                "hp.train_size": size,
-                "meta.scale": scale,
-                "hp.data.groups": groups,
-            }
-            accuracy = 0.5 + 0.04 * np.log2(size) + of_draw
-            for depth in sorted({depth for depth, _ in networks}):
-                rows.append(
-                    {
-                        **common,
-                        "meta.part": "infinite",
-                        "hp.depth": depth,
-                        "hp.width_factor": None,
-                        "is.base": depth == 2,
-                        "measure.accuracy": accuracy,
-                        "measure.accuracy.se": 0.001,
-                        "measure.accuracy.vote": accuracy + 0.1,
-                        "measure.log_volume": -0.6 * size,
-                        "measure.bound": 0.6,
-                        "is.certified": True,
-                    }
-                )
-            for depth, factor in networks:
-                gap = 8 - np.log2(size) - 0.5 * np.log2(factor) + 0.75 * (depth - 2)
-                gap += 0.1 * random.normal()
-                rows.append(
-                    {
-                        **common,
-                        "meta.part": "trained",
-                        "hp.depth": depth,
-                        "hp.width_factor": factor,
-                        "hp.train.optimizer": "sgd",
-                        "is.base": (depth, factor) == networks[0],
-                        "measure.accuracy": accuracy + gap / 100,
-                        "measure.accuracy.vote": 1.0,
-                    }
-                )
-    return pd.DataFrame(rows)
 
 
 def test_planted_trends_are_found_and_judged():
@@ -74,10 +27,32 @@ def test_planted_trends_are_found_and_judged():
         "gap narrows, a doubling of the width": 0.5,
         "gap narrows, a layer more": -0.75,
         "equals the vote of such networks": -6.0,
+        "is better than guessed networks of its margin": 3.0,
+        "guessed networks gain, a doubling of the margin": 1.0,
     }
     assert claims["estimate"].to_dict() == pytest.approx(wanted, abs=0.1)
-    assert claims["verdict"].tolist() == ["holds"] * 3 + ["does not hold"] * 2
+    assert claims["verdict"].tolist() == ["holds"] * 3 + ["does not hold"] * 2 + ["holds"] * 2
     assert ((claims["low"] < claims["estimate"]) & (claims["estimate"] < claims["high"])).all()
+
+
+def test_claims_without_records_are_not_in_the_family():
+    """Bonferroni's share is that of the claims that are asked: five of one seven."""
+    frame = records()
+    plain = frame[frame["meta.part"].isin(["infinite", "trained"])]
+    wide, narrow = (claim_table(own).set_index("name") for own in (frame, plain))
+    assert len(narrow) == 5
+    width = wide["high"] - wide["low"]
+    assert ((narrow["high"] - narrow["low"]) < width[narrow.index]).all()
+
+
+def test_networks_of_one_margin_stand_in_a_table_by_epoch():
+    table = margin_table(records())
+    assert table["after"].tolist() == [0, 100]
+    assert table["gap"].tolist() == pytest.approx([3, 3], abs=0.2)
+    assert table["log_margin"].tolist() == pytest.approx([1, 3])
+    assert table["matched"].tolist() == [50, 10]
+    assert table["networks"].tolist() == [50, 50]
+    assert margin_table(records(sizes=(4,)).query("`meta.part` != 'overtrained'")).empty
 
 
 @pytest.mark.parametrize(("draws", "scale"), [(9, "cpu"), (10, "smoke")])
