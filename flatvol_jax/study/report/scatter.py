@@ -47,7 +47,7 @@ class PanelNumbers(NamedTuple):
 
 
 PANELS = (col.LOG_VOLUME, col.SHARPNESS)
-NOTES = "notes"  # names the text below a panel
+NOTES = "_notes"  # names the text below a panel; legends leave out what begins with "_"
 
 
 def attack_sweep_figure(frame: pd.DataFrame) -> Figure:
