@@ -9,7 +9,12 @@ from known_sweeps import ERROR, SHARPNESS, VOLUME, known_sweep
 from scipy import stats
 
 from flatvol_jax.paper._provenance import provenance
-from flatvol_jax.paper.claims.paper_claims import claims_frame, overview, paper_claims
+from flatvol_jax.paper.claims.paper_claims import (
+    OverviewReading,
+    claims_frame,
+    overview,
+    paper_claims,
+)
 from flatvol_jax.paper.claims.sentences import SENTENCES
 from flatvol_jax.paper.sensitivity import sensitivity_table
 from flatvol_jax.paper.table_1 import PAPER, table_1
@@ -28,8 +33,11 @@ def test_the_overview_counts_what_the_claims_say(claims):
     lines = {line.key: line for line in overview(claims)}
     assert list(lines) == [key for key in SENTENCES if key in lines]
     assert sum(line.paper.claims for line in lines.values()) == len(claims)
-    assert lines["volume"].within.verdicts == {"holds": 2}
-    assert lines["breaks"].within.verdicts == {"holds": 1}
+    who = "FCN on MNIST, SGD", "FCN on MNIST, Adam"
+    assert lines["volume"].within.verdicts == {"holds": who}
+    assert lines["volume"].within.named() == "holds (SGD, Adam)"
+    assert lines["breaks"].within.verdicts == {"holds": who[1:]}
+    assert lines["breaks"].within.named() == "holds"
     for name in ("paper", "within"):
         readings = [getattr(claim, name) for claim in claims if claim.sentence == "volume"]
         estimates = [reading.judged.estimate for reading in readings]
@@ -37,6 +45,23 @@ def test_the_overview_counts_what_the_claims_say(claims):
         line = getattr(lines["volume"], name)
         assert line.estimates == (min(estimates), max(estimates))
         assert line.null == (min(nulls), max(nulls))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        ({"holds": ("a", "b"), "undecided": ("c",)}, "holds (a, b), undecided (c)"),
+        ({"holds": ("MNIST, SGD", "MNIST, SGD"), "no": ("MNIST, GD",)}, "holds (SGD), no (GD)"),
+        ({"holds": ("MNIST, SGD", "CIFAR, SGD")}, "holds (MNIST, SGD, CIFAR, SGD)"),
+        ({"none": ("MNIST, SGD; printed", "MNIST, SGD; split")}, "none (SGD)"),
+        ({"holds": tuple("abcdefgh")}, "holds (8)"),
+        ({"holds": ("MNIST, SGD",)}, "holds"),
+        ({}, ""),
+    ],
+)
+def test_a_line_names_whose_each_verdict_is(verdicts, said):
+    nothing = (np.nan, np.nan)
+    assert OverviewReading(verdicts, nothing, nothing, nothing, 0, 0).named() == said
 
 
 def test_the_frame_of_claims_has_a_row_each(claims):

@@ -1,6 +1,6 @@
 """All claims of the paper, judged from the records of all studies at one scale, and in short."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,12 +15,15 @@ from flatvol_jax.paper.claims.sweeps import sweep_claims
 from flatvol_jax.study.analysis.experiment_tables import ExperimentTables
 from flatvol_jax.study.report.formatting import DASH, signed
 
+MOST_NAMES = 7  # of a verdict in a line of the overview; the claims of more are counted
+
 
 class OverviewReading(NamedTuple):
     """A sentence of the paper in one reading, over its claims.
 
     Attributes:
-        verdicts: verdict -> how many claims, most frequent first; empty without this reading.
+        verdicts: verdict -> the subjects of its claims, most frequent first; empty without this
+            reading.
         estimates: least and largest number judged; NaN where there is none.
         probit: the same with the probit link.
         null: the same of functions with as many errors at random.
@@ -28,19 +31,27 @@ class OverviewReading(NamedTuple):
         claims: how many.
     """
 
-    verdicts: dict[str, int]
+    verdicts: dict[str, tuple[str, ...]]
     estimates: tuple[float, float]
     probit: tuple[float, float]
     null: tuple[float, float]
     met: int
     claims: int
 
-    def counted(self, times: str = "×") -> list[str]:
-        """Write each verdict with how many claims have it."""
-        return [
-            f"{count} {times} {verdict}" if self.claims > 1 or times != "×" else verdict
-            for verdict, count in self.verdicts.items()
-        ]
+    def named(self) -> str:
+        """Write each verdict and in brackets whose it is, without the words that all share."""
+        subjects = [subject for group in self.verdicts.values() for subject in group]
+        shared = _shared_start(subjects)
+        written = []
+        for verdict, group in self.verdicts.items():
+            names = dict.fromkeys(subject[len(shared) :].partition("; ")[0] for subject in group)
+            if len(subjects) == 1:
+                written.append(verdict)
+            elif len(names) <= MOST_NAMES:
+                written.append(f"{verdict} ({', '.join(names)})")
+            else:
+                written.append(f"{verdict} ({len(group)})")
+        return ", ".join(written)
 
 
 class Overview(NamedTuple):
@@ -79,8 +90,8 @@ def overview(claims: Iterable[PaperClaim]) -> list[Overview]:
     for key, sentence in SENTENCES.items():
         group = [claim for claim in claims if claim.sentence == key]
         if group:
-            within = [claim.within for claim in group if claim.within]
-            paper = [claim.paper for claim in group]
+            within = [(claim.subject, claim.within) for claim in group if claim.within]
+            paper = [(claim.subject, claim.paper) for claim in group]
             lines.append(Overview(key, sentence, _over_claims(paper), _over_claims(within)))
     return lines
 
@@ -117,7 +128,7 @@ def claims_frame(claims: Iterable[PaperClaim]) -> pd.DataFrame:
 def claims_markdown(claims: Sequence[PaperClaim]) -> str:
     """Write a row a sentence of the paper: both readings with verdicts and numbers, the null."""
     lines = [
-        "| the paper says | as the paper measures it | number | within \\|A\\| | number | null |",
+        "| the paper says | as the paper measures it | number | within \\|A\\| | number | control |",
         "|---|---|---|---|---|---|",
     ]
     for line in overview(claims):
@@ -127,9 +138,9 @@ def claims_markdown(claims: Sequence[PaperClaim]) -> str:
             numbers = f"probit {span(paper.probit)}, Heaviside {numbers}"
         cells = [
             line.sentence.text,
-            ", ".join(paper.counted()) or DASH,
+            paper.named() or DASH,
             f"{numbers} ({line.sentence.quantity})",
-            ", ".join(within.counted()) or DASH,
+            within.named() or DASH,
             span(within.estimates),
             null if null == DASH else f"{null}; within {span(within.null)}",
         ]
@@ -147,7 +158,7 @@ def overview_lines(claims: Iterable[PaperClaim]) -> Iterator[str]:
             ("within |A|", line.within),
         ):
             if reading.claims:
-                yield f"    {name}: {', '.join(reading.counted('x'))}"
+                yield f"    {name}: {reading.named()}"
 
 
 def span(ends: tuple[float, float]) -> str:
@@ -156,9 +167,22 @@ def span(ends: tuple[float, float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _over_claims(readings: Sequence[Reading]) -> OverviewReading:
+def _shared_start(subjects: Sequence[str]) -> str:
+    """Return the words up to a comma with which all subjects begin, such as "FCN on MNIST, "."""
+    starts = {subject.partition(", ")[0] + ", " for subject in subjects if ", " in subject}
+    alike = len(starts) == 1 and all(", " in subject for subject in subjects)
+    return starts.pop() if alike else ""
+
+
+def _over_claims(named: Sequence[tuple[str, Reading]]) -> OverviewReading:
+    readings, verdicts = [reading for _, reading in named], defaultdict(list)
+    for subject, reading in named:
+        verdicts[reading.verdict].append(subject)
     return OverviewReading(
-        dict(Counter(reading.verdict for reading in readings).most_common()),
+        {
+            verdict: tuple(verdicts[verdict])
+            for verdict in sorted(verdicts, key=lambda name: -len(verdicts[name]))
+        },
         _range([reading.judged.estimate for reading in readings]),
         _range([reading.probit.estimate for reading in readings if reading.probit]),
         _range([reading.null.estimate for reading in readings if reading.null]),
