@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.study import load_records
 from flatvol_jax.study.engine.record_files import read_rows, record_files
 from flatvol_jax.study.engine.records import load_sweeps
+from flatvol_jax.study.equal_networks.summary import measure_table
 
 pytestmark = pytest.mark.results
 
@@ -85,3 +87,20 @@ def test_scaling_kept_function_volume_and_loss(folder):
         assert moved < row["measure.output.least"]
         # |d ln loss| <= |d output|
         assert abs(np.log(row["measure.loss.train"] / base["measure.loss.train"])) <= moved
+
+
+def test_the_table_of_equal_networks_is_that_of_the_records():
+    """Each line of docs/equal_networks.md that has two intervals, by its measure."""
+    frame = load_records(ROOT / "results" / "equal_networks_cpu")
+    table = measure_table(frame, "cpu").set_index("column")
+    written = set()
+    for name in table.index.unique():
+        rows = table.loc[[name]]
+        row = rows[rows["family"] != "increment"].iloc[0]
+        ends = [row[[r, f"{r}_low", f"{r}_high"]].astype(float) for r in ("within", "pooled")]
+        written.add(tuple("{:+.2f} [{:+.2f}, {:+.2f}]".format(*values) for values in ends))
+    page = (ROOT / "docs" / "equal_networks.md").read_text()
+    interval = r"[+-][0-9.]+ \[[+-][0-9.]+, [+-][0-9.]+\]"
+    quoted = re.findall(rf"\| ({interval}) \| ({interval}) \|", page)
+    assert len(quoted) > 10
+    assert not {pair for pair in quoted if pair not in written}

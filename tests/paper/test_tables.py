@@ -37,7 +37,7 @@ def test_the_overview_counts_what_the_claims_say(claims):
     assert lines["volume"].within.verdicts == {"holds": who}
     assert lines["volume"].within.named() == "holds (SGD, Adam)"
     assert lines["breaks"].within.verdicts == {"holds": who[1:]}
-    assert lines["breaks"].within.named() == "holds"
+    assert lines["breaks"].within.named() == "holds (Adam)"
     for name in ("paper", "within"):
         readings = [getattr(claim, name) for claim in claims if claim.sentence == "volume"]
         estimates = [reading.judged.estimate for reading in readings]
@@ -55,7 +55,8 @@ def test_the_overview_counts_what_the_claims_say(claims):
         ({"holds": ("MNIST, SGD", "CIFAR, SGD")}, "holds (MNIST, SGD, CIFAR, SGD)"),
         ({"none": ("MNIST, SGD; printed", "MNIST, SGD; split")}, "none (SGD)"),
         ({"holds": tuple("abcdefgh")}, "holds (8)"),
-        ({"holds": ("MNIST, SGD",)}, "holds"),
+        ({"holds": ("MNIST, SGD",)}, "holds (SGD)"),
+        ({"holds": ("7-40-40-1",)}, "holds"),
         ({}, ""),
     ],
 )

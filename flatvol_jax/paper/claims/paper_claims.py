@@ -45,7 +45,7 @@ class OverviewReading(NamedTuple):
         written = []
         for verdict, group in self.verdicts.items():
             names = dict.fromkeys(subject[len(shared) :].partition("; ")[0] for subject in group)
-            if len(subjects) == 1:
+            if len(subjects) == 1 and not shared:
                 written.append(verdict)
             elif len(names) <= MOST_NAMES:
                 written.append(f"{verdict} ({', '.join(names)})")
@@ -128,7 +128,8 @@ def claims_frame(claims: Iterable[PaperClaim]) -> pd.DataFrame:
 def claims_markdown(claims: Sequence[PaperClaim]) -> str:
     """Write a row a sentence of the paper: both readings with verdicts and numbers, the null."""
     lines = [
-        "| the paper says | as the paper measures it | number | within \\|A\\| | number | control |",
+        "| the paper says | as the paper measures it | number "
+        "| within \\|A\\| | number | control |",
         "|---|---|---|---|---|---|",
     ]
     for line in overview(claims):
