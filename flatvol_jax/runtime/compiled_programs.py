@@ -1,11 +1,13 @@
 """Compiled programs on disk: what one process has compiled, the next one reads."""
 
+import gc
 import hashlib
 import os
 import platform
 from pathlib import Path
 
 _CPU_INFO = Path("/proc/cpuinfo")
+_MAPS, _MOST_MAPS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 # Dozens of small programs make a first call; JAX by itself keeps those that take a second.
 _LEAST_SECONDS = 0.05
 
@@ -44,6 +46,34 @@ def keep_compiled_programs(folder: str | os.PathLike | None = None) -> str | Non
     if there != chosen:
         _forget_the_folder_before()
     return chosen
+
+
+def release_programs(share: float = 0.5) -> bool:
+    """Drop all compiled programs if this process has used a share of its memory maps.
+
+    Linux allows a process 65,530 of them (`vm.max_map_count`), and each program on the CPU takes
+    dozens. A study of many shapes would end with "LLVM compilation error: Cannot allocate memory"
+    and a segmentation fault. What is needed again is read from the folder of
+    `keep_compiled_programs`, or compiled. Where there are no such files, nothing is dropped.
+
+    Args:
+        share: of the maps that are allowed.
+
+    Returns:
+        Whether the programs were dropped.
+    """
+    try:
+        allowed = int(_MOST_MAPS.read_text())
+        used = _MAPS.read_bytes().count(b"\n")
+    except (OSError, ValueError):
+        return False
+    if used <= share * allowed:
+        return False
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
+    return True
 
 
 def default_folder() -> Path:

@@ -9,7 +9,11 @@ import pytest
 
 import flatvol_jax as fv
 from flatvol_jax.runtime import compiled_programs
-from flatvol_jax.runtime.compiled_programs import default_folder, keep_compiled_programs
+from flatvol_jax.runtime.compiled_programs import (
+    default_folder,
+    keep_compiled_programs,
+    release_programs,
+)
 
 SETTINGS = (
     "jax_compilation_cache_dir",
@@ -81,3 +85,21 @@ def test_another_processor_has_another_folder(tmp_path, monkeypatch):
         monkeypatch.setattr(compiled_programs, "_CPU_INFO", tmp_path / "cpuinfo")
         folders.append(default_folder())
     assert folders[0] != folders[1]
+
+
+@pytest.mark.skipif(not compiled_programs._MAPS.exists(), reason="only Linux counts maps so")
+def test_programs_are_dropped_beyond_a_share_of_the_memory_maps_and_compiled_again():
+    programs = [jax.jit(lambda x, power=power: jnp.sinh(x) ** power) for power in range(20)]
+    values = [float(program(2.0)) for program in programs]
+    before = len(compiled_programs._MAPS.read_text().splitlines())
+    assert not release_programs(share=1.0)
+    assert all(program._cache_size() for program in programs)
+    assert release_programs(share=0.0)
+    assert not any(program._cache_size() for program in programs)
+    assert len(compiled_programs._MAPS.read_text().splitlines()) < before
+    assert [float(program(2.0)) for program in programs] == values
+
+
+def test_where_maps_are_not_counted_nothing_is_dropped(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiled_programs, "_MAPS", tmp_path / "none")
+    assert not release_programs(share=0.0)
