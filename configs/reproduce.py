@@ -100,7 +100,7 @@ def _sensitivity(scale: str) -> list[Job]:
     if scale == "smoke":
         changes, optimizers, word = ("protocol", "sigma_w_1"), ("sgd",), "smoke"
     else:
-        changes, optimizers, word = sensitivity.CHANGES, fv.training.OPTIMIZERS, "cpu"
+        changes, optimizers, word = sensitivity.CHANGES, ("sgd", "adam"), "cpu"
     return [
         _sensitivity_job(change, optimizer, word)
         for change in changes
