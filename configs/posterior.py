@@ -40,7 +40,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     config.name = "_".join(["posterior", scale, *more])
     config.experiment = "posterior"
     # "cpu" and "paper" allow a verdict, from ten draws on; see flatvol_jax/study/VERDICTS.md.
-    config.scale = scale
+    config.scale = "paper" if scale == "peleg_hein" else scale  # whole: Peleg and Hein's size
     config.note = ""
     config.hp = {
         "data": {

@@ -32,8 +32,8 @@ PELEG_HEIN = (
 DIFFERENCES = (
     "Ours: normal weights of variance 2 / fan-in, biases of variance 0.01, images pooled to 7 x 7, "
     "one output whose sign is the label (theirs: two; random networks answer by the same law), SGD "
-    "on the mean cross-entropy to the first epoch with zero error, whatever the margin, an S with "
-    "as many of each digit, draws that share no digit. How theirs are pooled, drawn and made "
+    "on the mean cross-entropy to the first epoch with zero error, and so many epochs more, an S "
+    "with as many of each digit, draws that share no digit. How theirs are pooled, drawn and made "
     "deeper, and the width of the row 3 against 5, we have not seen: depth d is read as the first "
     "d layers, that row as width 1."
 )

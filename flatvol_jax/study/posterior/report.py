@@ -54,7 +54,9 @@ def write_posterior_report(
         trained=[(OPTIMIZERS[name], name, "plain") for name in trained],
         networks=_spelled(networks, {"trained": 100, "guessed": 100, "infinite": 100, "gap": 1}),
         margins=_spelled(summary.margin_table(frame), {"trained": 100, "gap": 1}),
-        published=_spelled(published, {"trained": 100, "guessed": 100, "infinite": 100}),
+        published=_spelled(
+            published, dict.fromkeys(("trained", "later", "guessed", "infinite"), 100)
+        ),
         differences=DIFFERENCES,
     )
 
@@ -62,7 +64,8 @@ def write_posterior_report(
 def _spelled(table: pd.DataFrame, scales: Mapping[str, float]) -> pd.DataFrame:
     """Return the table with estimates written with their intervals, in percent or points."""
     table = table.copy()
-    for name, scale in scales.items() if len(table) else ():
+    known = {name: scale for name, scale in scales.items() if name in table or name == "estimate"}
+    for name, scale in known.items() if len(table) else ():
         low, high = ("low", "high") if name == "estimate" else (f"{name}_low", f"{name}_high")
         ends = zip(*(scale * table[column] for column in (name, low, high)), strict=True)
         table[name] = [_with_interval(*values) for values in ends]

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from planted_posterior import NETWORKS, records
 
+from flatvol_jax.study.posterior import summary
 from flatvol_jax.study.posterior.figure import posterior_figure
-from flatvol_jax.study.posterior.published import PELEG_HEIN
+from flatvol_jax.study.posterior.published import PELEG_HEIN, Published
 from flatvol_jax.study.posterior.summary import (
     claim_table,
     first_sentence,
@@ -108,5 +109,11 @@ def test_published_rows_stand_beside_ours_of_the_same_digits_and_network():
     table = published_table(records(sizes=(24,), networks=networks, groups="mnist_0_7"))
     assert table["said_guessed"].tolist() == [0.836, 0.869]
     assert table["depth"].tolist() == [4, 1]
+    longer = records(sizes=(24,), networks=((2, 1.0),), groups="mnist_0_7")
+    line = Published("mnist_0_7", 2, 1.0, 0.8, 0.9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summary, "PELEG_HEIN", (line,))
+        (row,) = published_table(longer).to_dict("records")
+    assert (row["after"], row["later"]) == (100, pytest.approx(0.65))
     assert published_table(records(sizes=(24,), networks=networks)).empty
     assert {line.groups for line in PELEG_HEIN} == {"mnist_0_7", "mnist_3_5"}
