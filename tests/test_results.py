@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from flatvol_jax.study import load_records
 from flatvol_jax.study.engine.record_files import read_rows, record_files
 from flatvol_jax.study.engine.records import load_sweeps
 from flatvol_jax.study.equal_networks.summary import measure_table
+from flatvol_jax.study.posterior.run import plan_pieces
+from flatvol_jax.study.posterior.settings import posterior_config
+from flatvol_jax.study.posterior.summary import published_table
 
 pytestmark = pytest.mark.results
 
@@ -23,7 +27,8 @@ ROOT = Path(__file__).parents[1]
 BOOLEAN = ROOT / "results" / "boolean"
 TEMPORAL = sorted((ROOT / "results").glob("temporal_*"))
 FOLDERS = sorted(path.parent for path in (ROOT / "results").glob("**/records.jsonl*"))
-SWEEPS = [folder for folder in FOLDERS if folder not in (BOOLEAN, *TEMPORAL)]
+POSTERIOR = sorted((ROOT / "results").glob("posterior_*"))
+SWEEPS = [folder for folder in FOLDERS if folder not in (BOOLEAN, *TEMPORAL, *POSTERIOR)]
 
 
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.name)
@@ -104,3 +109,29 @@ def test_the_table_of_equal_networks_is_that_of_the_records():
     quoted = re.findall(rf"\| ({interval}) \| ({interval}) \|", page)
     assert len(quoted) > 10
     assert not {pair for pair in quoted if pair not in written}
+
+
+@pytest.mark.parametrize("folder", POSTERIOR, ids=lambda path: path.name)
+def test_a_posterior_study_has_a_row_of_each_piece_of_its_config(folder):
+    frame = load_records(folder)
+    pieces = plan_pieces(
+        posterior_config(json.loads((folder / "config.json").read_text())["config"])
+    )
+    assert frame["run_id"].is_unique
+    assert frame["meta.part"].value_counts().to_dict() == Counter(p.stage.name for p in pieces)
+
+
+def test_the_published_rows_of_the_posterior_page_are_those_of_the_records():
+    """Guessed, infinite width, at zero error and later, of each line of Peleg and Hein's."""
+    page = (ROOT / "docs" / "posterior.md").read_text()
+    for folder in (ROOT / "results").glob("posterior_peleg_hein*"):
+        for row in published_table(load_records(folder)).to_dict("records"):
+            names = ("guessed", "infinite", "trained", "later")
+            shown = [
+                "{:.1f} [{:.1f}, {:.1f}]".format(
+                    *(100 * row[name + end] for end in ("", "_low", "_high"))
+                )
+                for name in names
+            ]
+            guessed, sgd = (f"{100 * row[name]:.1f}" for name in ("said_guessed", "said_sgd"))
+            assert f"| {' | '.join([guessed, *shown[:2], sgd, *shown[2:]])} |" in page
