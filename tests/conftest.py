@@ -16,17 +16,31 @@ import psutil
 import pytest
 
 from flatvol_jax.runtime import memory
+from flatvol_jax.runtime.compiled_programs import release_programs
 
-MAPS = Path("/proc/self/maps")
-MOST_MAPS = 25_000
+# Here the order of work is tested, what is kept and what is written. XLA may compile for these
+# tests without its expensive passes; the rooms that compute are tested as users run them.
+ROUGH = ("command", "experiments", "paper", "study")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _few_compiled_programs():
-    """Every compiled program holds maps of memory; Linux ends a process at 65,530 of them."""
+    """Leave a process its memory maps."""
     yield
-    if MAPS.exists() and MAPS.read_text().count("\n") > MOST_MAPS:
-        jax.clear_caches()
+    release_programs(share=0.4)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _rough_programs(request):
+    """Compile faster programs for the tests of `ROUGH`, and in the processes that they start."""
+    rough = request.path.relative_to(Path(__file__).parent).parts[0] in ROUGH
+    with pytest.MonkeyPatch.context() as patch:
+        if rough:
+            patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+            jax.config.update("jax_disable_most_optimizations", True)
+        yield
+    if rough:
+        jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture
