@@ -58,10 +58,21 @@ def accuracies_of_guesses(
 
 
 def slope_over_margin(margins: np.ndarray, accuracies: np.ndarray) -> float | None:
-    """Return the least-squares slope of the accuracy over log2 γ; None of fewer than three."""
-    if len(margins) < 3:
+    """Return the least-squares slope of the accuracy over log2 γ; None of fewer than three.
+
+    A margin of 0, of an output that is exactly 0 and so labelled -1, has no logarithm and is left
+    out.
+    """
+    there = margins > 0
+    if there.sum() < 3:
         return None
-    return float(np.polyfit(np.log2(margins), accuracies, 1)[0])
+    return float(np.polyfit(np.log2(margins[there]), accuracies[there], 1)[0])
+
+
+def mean_log_margin(margins: np.ndarray) -> float | None:
+    """Return the mean of log γ over networks with a margin above 0; None where there is none."""
+    there = margins[margins > 0]
+    return float(np.log(there).mean()) if len(there) else None
 
 
 def margin_columns(
@@ -72,22 +83,24 @@ def margin_columns(
 ) -> dict[str, float | int | None]:
     """Return a row of trained networks at one epoch, beside guessed ones of the same margin.
 
+    Networks without a margin above 0, which do not fit S, are left out.
+
     Args:
         margins: of trained networks, (m,); NaN of one that did not get there.
         accuracies: of the same on E, (m,).
         guessed_margins: of guessed networks, (k,).
         guessed_accuracies: of the same, (k,).
     """
-    there = margins > 0
+    there, known = margins > 0, guessed_margins > 0
     margins, accuracies = margins[there], accuracies[there]
-    guessed = accuracies_of_guesses(margins, guessed_margins, guessed_accuracies)
+    guessed = accuracies_of_guesses(margins, guessed_margins[known], guessed_accuracies[known])
     matched = ~np.isnan(guessed)
     gap = accuracies[matched] - guessed[matched]
     return {
         "measure.networks": len(there),
         "measure.fitting": len(margins),
         "measure.accuracy": float(accuracies.mean()) if len(margins) else None,
-        "measure.log_margin": float(np.log(margins).mean()) if len(margins) else None,
+        "measure.log_margin": mean_log_margin(margins),
         "measure.networks.matched": int(matched.sum()),
         "measure.gap.matched": float(gap.mean()) if matched.any() else None,
     }

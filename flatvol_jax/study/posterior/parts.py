@@ -15,6 +15,7 @@ from flatvol_jax.models import FCN, output_labels
 from flatvol_jax.study.posterior.digits import Digits
 from flatvol_jax.study.posterior.guesses import guess_and_check
 from flatvol_jax.study.posterior.margins import (
+    mean_log_margin,
     normalised_margins,
     slope_over_margin,
     weight_norms,
@@ -191,7 +192,7 @@ def guessed_columns(
         **accuracy_columns(found.labels, digits.test_y, config.classes),
         "measure.log_volume": float(np.log(share)) if fitting else None,
         "measure.log_volume.se": float(np.sqrt((1 - share) / fitting)) if fitting else None,
-        "measure.log_margin": float(np.log(found.margins).mean()) if fitting else None,
+        "measure.log_margin": mean_log_margin(found.margins),
         "measure.slope.margin": slope_over_margin(found.margins, accuracies),
         "measure.networks": found.networks,
         "is.complete": fitting >= guess.fitting,

@@ -8,6 +8,7 @@ from flatvol_jax.models import FCN
 from flatvol_jax.study.posterior.margins import (
     accuracies_of_guesses,
     margin_columns,
+    mean_log_margin,
     normalised_margins,
     slope_over_margin,
     weight_norms,
@@ -58,6 +59,11 @@ def test_a_planted_gap_is_found_where_the_margin_alone_would_say_more():
     assert row["measure.networks.matched"] == row["measure.fitting"] == 200
     assert slope_over_margin(guessed, accuracy) == pytest.approx(0.05)
     assert slope_over_margin(guessed[:2], accuracy[:2]) is None
+    with_zero = np.append(guessed, 0.0), np.append(accuracy, 0.0)
+    assert slope_over_margin(*with_zero) == slope_over_margin(guessed, accuracy)
+    assert mean_log_margin(with_zero[0]) == pytest.approx(np.log(guessed).mean())
+    again = margin_columns(trained, 0.63 + 0.05 * np.log2(trained), *with_zero)
+    assert again == row
 
 
 def test_networks_that_did_not_get_there_are_left_out():
