@@ -83,10 +83,6 @@ def get_config(variant: str = "paper") -> ConfigDict:
         "margins": {"sizes": (8,), "after": (10, 100, 1000)},  # epochs beyond zero error
         "others": {name: training(name) for name in ("adam", "gd")},
     }
-    if "classes10" in more:
-        config.hp.data.groups = "all"
-        config.hp.model.outputs = 10
-        config.posterior.guess.sizes = config.posterior.margins.sizes = ()
     if scale == "cpu":
         config.hp.data.train_size = 1000
         config.sweep.samples = 5
@@ -116,4 +112,8 @@ def get_config(variant: str = "paper") -> ConfigDict:
         config.posterior.sampler.particles = 128
         config.posterior.guess.update(sizes=(24,), fitting=50, most=3 * 10**5)
         config.posterior.margins.sizes = (24,)
+    if "classes10" in more:
+        config.hp.data.groups = "all"
+        config.hp.model.outputs = 10
+        config.posterior.guess.sizes = config.posterior.margins.sizes = ()
     return config

@@ -21,6 +21,7 @@ from flatvol_jax.runtime.compiled_programs import release_programs
 # Here the order of work is tested, what is kept and what is written. XLA may compile for these
 # tests without its expensive passes; the rooms that compute are tested as users run them.
 ROUGH = ("command", "experiments", "paper", "study")
+DISABLE = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,15 +33,15 @@ def _few_compiled_programs():
 
 @pytest.fixture(autouse=True, scope="module")
 def _rough_programs(request):
-    """Compile faster programs for the tests of `ROUGH`, and in the processes that they start."""
-    rough = request.path.relative_to(Path(__file__).parent).parts[0] in ROUGH
-    with pytest.MonkeyPatch.context() as patch:
-        if rough:
-            patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-            jax.config.update("jax_disable_most_optimizations", True)
-        yield
-    if rough:
-        jax.config.update("jax_disable_most_optimizations", False)
+    """Compile rough programs for the tests of `ROUGH` and in the processes that they start.
+
+    A program that was compiled the other way is used by neither kind.
+    """
+    rough = str(int(request.path.relative_to(Path(__file__).parent).parts[0] in ROUGH))
+    if os.environ.get(DISABLE, "0") != rough:
+        os.environ[DISABLE] = rough
+        jax.config.update(DISABLE.lower(), rough == "1")
+        jax.clear_caches()
 
 
 @pytest.fixture

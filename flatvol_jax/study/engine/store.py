@@ -15,7 +15,6 @@ import numpy as np
 from etils import epath
 
 from flatvol_jax.runtime import files
-from flatvol_jax.runtime.compiled_programs import release_programs
 from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.study.engine.progress import Bar
 
@@ -58,7 +57,6 @@ class Store:
     def __init__(self, workdir: epath.PathLike, bar: Bar | None = None):
         self.workdir = epath.Path(workdir)
         self.bar = bar or Bar(None)
-        self._written = 0
 
     def get(
         self, unit: Unit, compute: Callable[[], Mapping[str, Any]], text: str = ""
@@ -89,19 +87,13 @@ class Store:
         row: Mapping[str, Any],
         arrays: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Make a finished unit durable; NaN and infinities become null.
-
-        Every hundredth time compiled programs are dropped if there are too many of them.
-        """
+        """Make a finished unit durable; NaN and infinities become null."""
         path = self.path(unit)
         stored = {"stage": unit.stage, "digest": unit.digest, "row": jsonable(row)}
         if arrays is not None:
             files.write_arrays(path.with_suffix(".npz"), arrays)
             stored["arrays_sha256"] = _sha256(path.with_suffix(".npz"))
         files.write_json(path, stored)
-        self._written += 1
-        if self._written % 100 == 0:
-            release_programs()
 
     def row(self, unit: Unit) -> dict[str, Any] | None:
         """Return the row of a finished unit, or None where it is missing or damaged."""

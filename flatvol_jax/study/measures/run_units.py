@@ -7,6 +7,7 @@ from typing import Any
 
 from etils import epath
 
+from flatvol_jax.runtime.compiled_programs import release_programs
 from flatvol_jax.runtime.faults import NumericalFault
 from flatvol_jax.runtime.randomness import named_key
 from flatvol_jax.runtime.spread import spread
@@ -108,6 +109,7 @@ def finish_units(
         own = problem()
         _train(store, config, own, untrained)
         _measure(store, config, own, unmeasured, measures)
+        release_programs()
 
 
 def _train(store: Store, config: StudyConfig, problem: Problem, untrained: Sequence[Run]) -> None:

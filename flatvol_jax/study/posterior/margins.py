@@ -14,7 +14,8 @@ from jax import Array
 from flatvol_jax.models import Params
 from flatvol_jax.models.labels import label_margins
 
-NEAREST = 5  # guessed networks that a trained one is compared with
+NEAREST = 5  # guessed networks that a trained one is compared with; fewer compare with none
+LEAST = 20  # guessed networks for a slope
 
 
 def weight_norms(params: Params) -> Array:
@@ -39,8 +40,8 @@ def accuracies_of_guesses(
 ) -> np.ndarray:
     """Return of each trained network the mean accuracy of the guessed ones nearest in log γ, (m,).
 
-    The `NEAREST` guessed networks count, or all where fewer fit. NaN where γ is not between the
-    least and the largest of the guessed networks.
+    The `NEAREST` guessed networks count. NaN where fewer fit S, or where γ is not between the least
+    and the largest of theirs.
 
     Args:
         margins: of trained networks, (m,); NaN where there is none.
@@ -48,7 +49,7 @@ def accuracies_of_guesses(
         guessed_accuracies: of the same on E, (k,).
     """
     found = np.full(len(margins), np.nan)
-    if not len(guessed_margins):
+    if len(guessed_margins) < NEAREST:
         return found
     known = (margins >= guessed_margins.min()) & (margins <= guessed_margins.max())
     distances = np.abs(np.log(margins[known])[:, None] - np.log(guessed_margins))
@@ -58,13 +59,13 @@ def accuracies_of_guesses(
 
 
 def slope_over_margin(margins: np.ndarray, accuracies: np.ndarray) -> float | None:
-    """Return the least-squares slope of the accuracy over log2 γ; None of fewer than three.
+    """Return the least-squares slope of the accuracy over log2 γ; None of fewer than `LEAST`.
 
     A margin of 0, of an output that is exactly 0 and so labelled -1, has no logarithm and is left
     out.
     """
     there = margins > 0
-    if there.sum() < 3:
+    if there.sum() < LEAST:
         return None
     return float(np.polyfit(np.log2(margins[there]), accuracies[there], 1)[0])
 

@@ -14,12 +14,7 @@ from flatvol_jax.kernels import nngp_kernel
 from flatvol_jax.models import FCN, output_labels
 from flatvol_jax.study.posterior.digits import Digits
 from flatvol_jax.study.posterior.guesses import guess_and_check
-from flatvol_jax.study.posterior.margins import (
-    mean_log_margin,
-    normalised_margins,
-    slope_over_margin,
-    weight_norms,
-)
+from flatvol_jax.study.posterior.margins import normalised_margins, weight_norms
 from flatvol_jax.study.posterior.settings import PosteriorConfig
 from flatvol_jax.training import TrainedEnsemble, TrainSettings, train_ensemble
 from flatvol_jax.volume import marginal_likelihood_bound, posterior_accuracy
@@ -185,15 +180,12 @@ def guessed_columns(
     )
     fitting = len(found.labels)
     share = fitting / found.networks
-    accuracies = (found.labels == digits.test_y).mean(axis=1)
     return {
         "margins": found.margins,
-        "accuracies": accuracies,
+        "accuracies": (found.labels == digits.test_y).mean(axis=1),
         **accuracy_columns(found.labels, digits.test_y, config.classes),
         "measure.log_volume": float(np.log(share)) if fitting else None,
         "measure.log_volume.se": float(np.sqrt((1 - share) / fitting)) if fitting else None,
-        "measure.log_margin": mean_log_margin(found.margins),
-        "measure.slope.margin": slope_over_margin(found.margins, accuracies),
         "measure.networks": found.networks,
         "is.complete": fitting >= guess.fitting,
         "meta.seconds": time.perf_counter() - began,

@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from etils import epath
 
 from flatvol_jax.models import FCN
+from flatvol_jax.runtime.compiled_programs import release_programs
 from flatvol_jax.runtime.hashing import content_hash
 from flatvol_jax.study.engine.plan import flatten
 from flatvol_jax.study.engine.progress import Bar, Progress
@@ -18,7 +20,11 @@ from flatvol_jax.study.engine.store import Stage, Store, Unit, jsonable
 from flatvol_jax.study.engine.workdir import open_workdir
 from flatvol_jax.study.posterior import parts
 from flatvol_jax.study.posterior.digits import Digits, drawn_digits
-from flatvol_jax.study.posterior.margins import margin_columns
+from flatvol_jax.study.posterior.margins import (
+    margin_columns,
+    mean_log_margin,
+    slope_over_margin,
+)
 from flatvol_jax.study.posterior.settings import PosteriorConfig, posterior_config
 
 INFINITE, TRAINED, GUESSED = Stage("infinite", 1), Stage("trained", 1), Stage("guessed", 2)
@@ -107,7 +113,8 @@ def run_posterior(
         Stopped: a stop was asked for (`runtime.preemption`); what is finished is on disk.
     """
     typed = posterior_config(config)
-    pieces = shard.share(plan_pieces(typed))
+    by_size = itertools.groupby(plan_pieces(typed), key=lambda piece: (piece.draw, piece.size))
+    pieces = list(itertools.chain(*shard.share([list(own) for _, own in by_size])))
     store, rows = Store(workdir, Bar(progress, len(pieces))), []
     with open_workdir(workdir, config, shard.name):
         try:
@@ -117,10 +124,16 @@ def run_posterior(
                     draw = _Draw(typed, store, piece.draw, data_dir)
                 rows.append(jsonable(draw.row(piece)))
                 store.bar.finished(1, piece.text)
+                release_programs()
             store.bar.say("done")
         finally:
             rows = write_records(store.workdir, rows, shard)
     return rows
+
+
+def _guess(piece: Piece) -> Piece:
+    """Return guess and check of the network of a piece."""
+    return piece._replace(stage=GUESSED, optimizer=None, after=None)
 
 
 class _Draw:
@@ -143,8 +156,15 @@ class _Draw:
         config = self._config
         base, hp = config.posterior.networks[0], self._hp(piece)
         found = self._computed(piece)
+        settings = f"{piece.stage.version}:{self._unit(piece).digest[:8]}"
         if piece.stage == OVERTRAINED:
             found |= self._compared(piece)
+            settings += f" {self._unit(_guess(piece)).digest[:8]}"
+        if piece.stage == GUESSED:
+            arrays = self._store.arrays(self._unit(piece))
+            margins = arrays["margins"]
+            found["measure.log_margin"] = mean_log_margin(margins)
+            found["measure.slope.margin"] = slope_over_margin(margins, arrays["accuracies"])
         columns = {f"hp.{name}": value for name, value in flatten({**hp, "draw": piece.draw})}
         more = [] if piece.after is None else [piece.after]
         return {
@@ -159,7 +179,7 @@ class _Draw:
             "hp.width_factor": piece.factor,
             "hp.train.after": piece.after,
             "is.base": (piece.depth, piece.factor or base[1]) == base,
-            "meta.settings": f"{piece.stage.version}:{self._unit(piece).digest[:8]}",
+            "meta.settings": settings,
             **found,
         }
 
@@ -194,7 +214,7 @@ class _Draw:
 
     def _compared(self, piece: Piece) -> parts.Columns:
         """Return the columns of overtrained networks beside guessed ones of the same margin."""
-        guess = piece._replace(stage=GUESSED, optimizer=None, after=None)
+        guess = _guess(piece)
         self._computed(guess)
         trained, guessed = (self._store.arrays(self._unit(one)) for one in (piece, guess))
         epoch = (0, *self._config.posterior.margins.after).index(piece.after or 0)

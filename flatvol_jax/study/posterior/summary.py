@@ -89,47 +89,68 @@ def slopes(table: pd.DataFrame, by: str, scale: Callable[[Any], Any] = np.log2) 
 def claim_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Judge what is asked, over draws, by the rules; all intervals hold together at 95%.
 
-    A row a claim that the records say something of: name, estimate, low, high (points), draws,
-    verdict, reason.
+    The family is what the networks of the study allow: |S|, the width and the depth where they
+    vary, the margin where overtrained networks stand beside guessed ones. It does not depend on
+    what was found.
+
+    A row a claim: name, estimate, low, high (points), draws, family, verdict, reason.
     """
     table = gap_table(frame)
     table = table[table["optimizer"] == first_optimizer(frame)]
     base = table[table["base"]]
-    depth, factor = (base[name].iloc[0] if len(base) else np.nan for name in ("depth", "factor"))
     by_draw = base.groupby("draw")[["gap", "vote_gap"]].mean()
+    widths, depths = _most_levels(table, "factor", "depth"), _most_levels(table, "depth", "factor")
     positive = verdicts.exceeds(0.0)
-    claims = (
+    claims = [
         ("is better than a random network that fits S", by_draw["gap"], positive),
-        ("gap narrows, a doubling of |S|", -slopes(base, "size"), positive),
-        ("gap narrows, a doubling of the width", -_slopes_of(table, "depth", depth), positive),
-        ("gap narrows, a layer more", -_slopes_of(table, "factor", factor), positive),
         ("equals the vote of such networks", by_draw["vote_gap"], verdicts.within(SAME_VOTE)),
-        ("is better than guessed networks of its margin", _by_draw(frame, MATCHED), positive),
-        ("guessed networks gain, a doubling of the margin", _by_draw(frame, SLOPE), positive),
-    )
-    asked = [claim for claim in claims if np.isfinite(claim[1]).any()]
-    confidence = simultaneous_confidence(len(asked))
+    ]
+    if base["size"].nunique() > 1:
+        claims.append(("gap narrows, a doubling of |S|", -slopes(base, "size"), positive))
+    if widths["factor"].nunique() > 1:
+        narrows = -slopes(widths, "factor")
+        claims.append(("gap narrows, a doubling of the width", narrows, positive))
+    if depths["depth"].nunique() > 1:
+        narrows = -slopes(depths, "depth", np.asarray)
+        claims.append(("gap narrows, a layer more", narrows, positive))
+    if len(part_of(frame, "overtrained")):
+        better, gain = _matched_gaps(frame), _slopes_over_margin(frame)
+        claims.append(("is better than guessed networks of its margin", better, positive))
+        claims.append(("guessed networks gain, a doubling of the margin", gain, positive))
+    confidence = simultaneous_confidence(len(claims))
     scale = frame["meta.scale"].iloc[0]
     rows = []
-    for name, values, criterion in asked:
+    for name, values, criterion in claims:
         found = mean_over_draws(np.asarray(values), confidence)
         judged = verdicts.judge(criterion, found, scale)
-        rows.append({"name": name, **_estimate(found), "asked": criterion.text, **judged._asdict()})
+        words = {"asked": criterion.text, "family": len(claims), **judged._asdict()}
+        rows.append({"name": name, **_estimate(found), **words})
     return pd.DataFrame(rows)
 
 
-def _by_draw(frame: pd.DataFrame, column: str) -> np.ndarray:
-    """Return of each draw the mean of a column over its rows, in points."""
-    if column not in frame:
-        return np.array([np.nan])
-    values = pd.to_numeric(frame[column])
-    return 100 * values.groupby(frame[DRAW]).mean().to_numpy(np.float64)
+def _most_levels(table: pd.DataFrame, varied: str, kept: str) -> pd.DataFrame:
+    """Return the rows of the value of `kept` at which `varied` has most levels, the base first."""
+    base = table[table["base"]][kept].iloc[0] if table["base"].any() else np.nan
+    levels = table.groupby(kept)[varied].nunique()
+    best = levels[levels == levels.max()].index
+    return table[table[kept] == (base if base in best else best[0] if len(best) else np.nan)]
 
 
-def _slopes_of(table: pd.DataFrame, kept: str, value: float) -> np.ndarray:
-    """Return slopes over the width at one depth, or over the depth at one width."""
-    rows = table[np.isclose(table[kept].astype(float), value)]
-    return slopes(rows, "factor") if kept == "depth" else slopes(rows, "depth", np.asarray)
+def _matched_gaps(frame: pd.DataFrame) -> np.ndarray:
+    """Return of each draw the gap at equal margin, points, mean over matched trained networks."""
+    over = part_of(frame, "overtrained")
+    gaps = pd.to_numeric(over[MATCHED]).to_numpy(np.float64)
+    weights = np.where(np.isnan(gaps), 0, pd.to_numeric(over["measure.networks.matched"]))
+    sums = pd.DataFrame({"gap": np.nan_to_num(gaps) * weights, "weight": weights})
+    by_draw = sums.groupby(over[DRAW].to_numpy()).sum()
+    return 100 * (by_draw["gap"] / by_draw["weight"].replace(0, np.nan)).to_numpy(np.float64)
+
+
+def _slopes_over_margin(frame: pd.DataFrame) -> np.ndarray:
+    """Return of each draw the mean slope of the accuracy of guessed networks, points a doubling."""
+    guessed = part_of(frame, "guessed")
+    slope = pd.to_numeric(guessed[SLOPE])
+    return 100 * slope.groupby(guessed[DRAW]).mean().to_numpy(np.float64)
 
 
 def size_table(frame: pd.DataFrame) -> pd.DataFrame:

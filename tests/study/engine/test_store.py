@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from flatvol_jax.runtime import files
-from flatvol_jax.study.engine import store
 from flatvol_jax.study.engine.store import Stage, Store, Unit, jsonable
 
 UNIT = Unit("train", "0123abcd")
@@ -72,15 +71,6 @@ def test_a_unit_is_computed_once_and_its_arrays_go_beside_the_row(tmp_path):
     assert store.arrays(unit)["array"].tolist() == [0, 1, 2]
     assert store.arrays_path(unit) == f"units/square/{unit.digest}.npz"
     assert unit != Stage("square", 4).unit("a", {"k": 1})  # a raised version is computed anew
-
-
-def test_programs_are_released_now_and_then(tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr(store, "release_programs", lambda: calls.append(1))
-    written = Store(tmp_path)
-    for number in range(250):
-        written.write(Unit("train", f"{number:08x}"), ROW)
-    assert len(calls) == 2
 
 
 def test_a_missing_unit_is_not_done_and_no_damage(tmp_path):

@@ -6,6 +6,8 @@ import pytest
 
 from flatvol_jax.models import FCN
 from flatvol_jax.study.posterior.margins import (
+    LEAST,
+    NEAREST,
     accuracies_of_guesses,
     margin_columns,
     mean_log_margin,
@@ -44,8 +46,8 @@ def test_nearest_margins_are_compared_and_none_beyond_those_of_guesses():
     accuracies = np.arange(10) / 10
     found = accuracies_of_guesses(np.exp([4.1, -0.1, 9.5, np.nan, 0.0]), guessed, accuracies)
     assert found == pytest.approx([0.4, np.nan, np.nan, np.nan, 0.2], nan_ok=True)
-    none = accuracies_of_guesses(np.array([1.0]), np.zeros(0), np.zeros(0))
-    assert np.isnan(none).all()
+    few = accuracies_of_guesses(np.exp([1.5]), guessed[: NEAREST - 1], accuracies[: NEAREST - 1])
+    assert np.isnan(few).all()
 
 
 def test_a_planted_gap_is_found_where_the_margin_alone_would_say_more():
@@ -58,7 +60,7 @@ def test_a_planted_gap_is_found_where_the_margin_alone_would_say_more():
     assert row["measure.gap.matched"] == pytest.approx(0.03, abs=1e-3)
     assert row["measure.networks.matched"] == row["measure.fitting"] == 200
     assert slope_over_margin(guessed, accuracy) == pytest.approx(0.05)
-    assert slope_over_margin(guessed[:2], accuracy[:2]) is None
+    assert slope_over_margin(guessed[: LEAST - 1], accuracy[: LEAST - 1]) is None
     with_zero = np.append(guessed, 0.0), np.append(accuracy, 0.0)
     assert slope_over_margin(*with_zero) == slope_over_margin(guessed, accuracy)
     assert mean_log_margin(with_zero[0]) == pytest.approx(np.log(guessed).mean())
@@ -68,10 +70,11 @@ def test_a_planted_gap_is_found_where_the_margin_alone_would_say_more():
 
 def test_networks_that_did_not_get_there_are_left_out():
     margins, accuracies = np.array([np.nan, 2.0]), np.array([np.nan, 0.9])
-    row = margin_columns(margins, accuracies, np.array([1.0, 4.0]), np.array([0.8, 0.6]))
+    guessed = np.array([1.0, 1.5, 2.0, 3.0, 4.0]), np.array([0.8, 0.6, 0.7, 0.7, 0.7])
+    row = margin_columns(margins, accuracies, *guessed)
     assert row["measure.networks"] == 2
     assert row["measure.fitting"] == row["measure.networks.matched"] == 1
     assert row["measure.gap.matched"] == pytest.approx(0.2)
-    nobody = margin_columns(margins[:1], accuracies[:1], np.array([1.0]), np.array([0.8]))
+    nobody = margin_columns(margins[:1], accuracies[:1], *guessed)
     assert nobody["measure.accuracy"] is None
     assert nobody["measure.gap.matched"] is None

@@ -9,7 +9,7 @@ from flatvol_jax.study.posterior.run import plan_pieces
 from flatvol_jax.study.posterior.settings import posterior_config
 
 SGD = get_config("smoke").to_dict()["hp"]["train"]
-VARIANTS = (*SCALES, "cpu,classes10", "peleg_hein,3_5")
+VARIANTS = (*SCALES, "cpu,classes10", "smoke,classes10", "peleg_hein,3_5")
 
 
 def test_every_variant_is_complete_and_has_a_folder_of_its_own():
@@ -21,7 +21,10 @@ def test_every_variant_is_complete_and_has_a_folder_of_its_own():
         assert typed.spec(1).width == config.hp.model.width[:1]
         names.add(config.name)
     assert len(names) == len(VARIANTS)
-    assert posterior_config(get_config("cpu,classes10").to_dict()).classes == 10
+    for variant in ("cpu,classes10", "smoke,classes10"):
+        typed = posterior_config(get_config(variant).to_dict())
+        assert typed.classes == 10
+        assert not {"guessed", "overtrained"} & {piece.stage.name for piece in plan_pieces(typed)}
 
 
 @pytest.mark.parametrize("variant", ["huge", "cpu,smoke", "cpu,3_5", "peleg_hein,classes10,3_5"])

@@ -23,27 +23,51 @@ from flatvol_jax.study.posterior.summary import (
 def test_planted_trends_are_found_and_judged():
     claims = claim_table(records()).set_index("name")
     wanted = {
-        "is better than a random network that fits S": 4.0,
-        "gap narrows, a doubling of |S|": 1.0,
-        "gap narrows, a doubling of the width": 0.5,
-        "gap narrows, a layer more": -0.75,
-        "equals the vote of such networks": -6.0,
-        "is better than guessed networks of its margin": 3.0,
-        "guessed networks gain, a doubling of the margin": 1.0,
+        "is better than a random network that fits S": (4.0, "holds"),
+        "equals the vote of such networks": (-6.0, "does not hold"),
+        "gap narrows, a doubling of |S|": (1.0, "holds"),
+        "gap narrows, a doubling of the width": (0.5, "holds"),
+        "gap narrows, a layer more": (-0.75, "does not hold"),
+        "is better than guessed networks of its margin": (3.0, "holds"),
+        "guessed networks gain, a doubling of the margin": (1.0, "holds"),
     }
-    assert claims["estimate"].to_dict() == pytest.approx(wanted, abs=0.1)
-    assert claims["verdict"].tolist() == ["holds"] * 3 + ["does not hold"] * 2 + ["holds"] * 2
+    assert claims["estimate"].to_dict() == pytest.approx(
+        {name: value for name, (value, _) in wanted.items()}, abs=0.1
+    )
+    assert claims["verdict"].to_dict() == {name: verdict for name, (_, verdict) in wanted.items()}
     assert ((claims["low"] < claims["estimate"]) & (claims["estimate"] < claims["high"])).all()
 
 
-def test_claims_without_records_are_not_in_the_family():
-    """Bonferroni's share is that of the claims that are asked: five of one seven."""
+def test_the_family_is_what_varies_whatever_was_found():
+    """Without a second |S|, width, depth or a guess a claim is not asked; without a value it is."""
     frame = records()
     plain = frame[frame["meta.part"].isin(["infinite", "trained"])]
-    wide, narrow = (claim_table(own).set_index("name") for own in (frame, plain))
-    assert len(narrow) == 5
-    width = wide["high"] - wide["low"]
-    assert ((narrow["high"] - narrow["low"]) < width[narrow.index]).all()
+    base = plain[plain["is.base"].astype(bool) & (plain["hp.train_size"] == 4)]
+    assert set(claim_table(frame)["family"]) == {7}
+    assert set(claim_table(plain)["family"]) == {5}
+    assert set(claim_table(base)["family"]) == {len(claim_table(base))} == {2}
+    unmatched = frame.assign(**{"measure.gap.matched": None})
+    assert set(claim_table(unmatched)["family"]) == {7}
+    ends = [claim_table(own).set_index("name").loc[:, ["low", "high"]] for own in (frame, plain)]
+    widths = [own["high"] - own["low"] for own in ends]
+    assert (widths[1] < widths[0][widths[1].index]).all()
+
+
+def test_the_gap_at_equal_margin_weights_by_matched_networks():
+    frame = records(draws=1)
+    over = frame["meta.part"] == "overtrained"
+    frame.loc[over, "measure.gap.matched"] = [0.03, 0.09]
+    frame.loc[over, "measure.networks.matched"] = [5, 1]
+    claims = claim_table(frame).set_index("name")["estimate"]
+    assert claims["is better than guessed networks of its margin"] == pytest.approx(4.0)
+
+
+def test_depths_are_compared_at_the_width_that_has_most_of_them():
+    """Peleg and Hein's base width has one depth; the depths are at a third of it."""
+    networks = ((4, 1.0), (4, 1 / 6), *((depth, 1 / 3) for depth in (1, 2, 3, 4)))
+    claims = claim_table(records(sizes=(24,), networks=networks)).set_index("name")["estimate"]
+    assert claims["gap narrows, a layer more"] == pytest.approx(-0.75, abs=0.1)
+    assert claims["gap narrows, a doubling of the width"] == pytest.approx(0.5, abs=0.15)
 
 
 def test_networks_of_one_margin_stand_in_a_table_by_epoch():
