@@ -19,7 +19,7 @@ from flatvol_jax.study.engine.records import load_sweeps
 from flatvol_jax.study.equal_networks.summary import measure_table
 from flatvol_jax.study.posterior.run import plan_pieces
 from flatvol_jax.study.posterior.settings import posterior_config
-from flatvol_jax.study.posterior.summary import published_table
+from flatvol_jax.study.posterior.summary import claim_table, published_table
 
 pytestmark = pytest.mark.results
 
@@ -94,21 +94,38 @@ def test_scaling_kept_function_volume_and_loss(folder):
         assert abs(np.log(row["measure.loss.train"] / base["measure.loss.train"])) <= moved
 
 
-def test_the_table_of_equal_networks_is_that_of_the_records():
-    """Each line of docs/equal_networks.md that has two intervals, by its measure."""
+def test_the_tables_of_equal_networks_are_those_of_the_records():
+    """Each line of two pages whose first cell names a measure has that measure's intervals."""
     frame = load_records(ROOT / "results" / "equal_networks_cpu")
-    table = measure_table(frame, "cpu").set_index("column")
-    written = set()
-    for name in table.index.unique():
-        rows = table.loc[[name]]
-        row = rows[rows["family"] != "increment"].iloc[0]
-        ends = [row[[r, f"{r}_low", f"{r}_high"]].astype(float) for r in ("within", "pooled")]
-        written.add(tuple("{:+.2f} [{:+.2f}, {:+.2f}]".format(*values) for values in ends))
-    page = (ROOT / "docs" / "equal_networks.md").read_text()
-    interval = r"[+-][0-9.]+ \[[+-][0-9.]+, [+-][0-9.]+\]"
-    quoted = re.findall(rf"\| ({interval}) \| ({interval}) \|", page)
-    assert len(quoted) > 10
-    assert not {pair for pair in quoted if pair not in written}
+    table = measure_table(frame, "cpu")
+    table = table[table["family"] != "increment"].drop_duplicates("column").set_index("measure")
+    named = {
+        "disagreement with the Gaussian process's mean": "disagreement with GP mean",
+        "disagreement with the nearest neighbour": "disagreement with 1-NN",
+        "disagreement with the nearest training digit": "disagreement with 1-NN",
+        "log basin volume": "log basin volume, from below",
+        "log V of as many errors at random": "log V, as many errors at random",
+        "the control": "log V, as many errors at random",
+        "sharpness": "sharpness (best found)",
+    }
+    found = []
+    for page, brackets in (("equal_networks.md", 2), ("findings.md", 0)):
+        for line in (ROOT / "docs" / page).read_text().splitlines():
+            cells = [cell.strip() for cell in line.split("|")]
+            label = re.sub(
+                r", claimed negative| \(not judged\)", "", cells[1] if len(cells) > 3 else ""
+            )
+            label = named.get(label, label)
+            if label not in table.index or line.count("[") != brackets:
+                continue
+            within, pooled = (
+                [round(float(table.loc[label, r + end]), 2) for end in ("", "_low", "_high")]
+                for r in ("within", "pooled")
+            )
+            numbers = [float(n) for n in re.findall(r"[+-]?[0-9]+\.[0-9]+", " ".join(cells[2:]))]
+            assert numbers == within + (pooled if len(numbers) > 3 else []), line
+            found.append((page, label))
+    assert len(found) == 13 + 7
 
 
 @pytest.mark.parametrize("folder", POSTERIOR, ids=lambda path: path.name)
@@ -128,10 +145,41 @@ def test_the_published_rows_of_the_posterior_page_are_those_of_the_records():
         for row in published_table(load_records(folder)).to_dict("records"):
             names = ("guessed", "infinite", "trained", "later")
             shown = [
-                "{:.1f} [{:.1f}, {:.1f}]".format(
+                "—"
+                if np.isnan(row[name])
+                else "{:.1f} [{:.1f}, {:.1f}]".format(
                     *(100 * row[name + end] for end in ("", "_low", "_high"))
                 )
                 for name in names
             ]
             guessed, sgd = (f"{100 * row[name]:.1f}" for name in ("said_guessed", "said_sgd"))
             assert f"| {' | '.join([guessed, *shown[:2], sgd, *shown[2:]])} |" in page
+
+
+def test_the_claims_of_the_posterior_page_are_those_of_the_records():
+    """Each cell "+4.4 [+1.8, +7.0]: holds" of the claims, by digits and claim."""
+    page = (ROOT / "docs" / "posterior.md").read_text()
+    rows = {
+        cells[1]: cells[2:4]
+        for line in page.splitlines()
+        if line.startswith("|") and len(cells := [cell.strip() for cell in line.split("|")]) == 5
+    }
+    names = {
+        "SGD's network is better than a random one that fits S": "is better than a random network",
+        "SGD's network equals the vote of random ones, to 2 points": "equals the vote",
+        "the gap narrows with the width, a doubling": "gap narrows, a doubling of the width",
+        "the gap narrows with the depth, a layer": "gap narrows, a layer more",
+        "SGD's network is better than guessed ones of its margin": "is better than guessed",
+        "guessed networks gain, a doubling of the margin": "guessed networks gain",
+    }
+    for column, folder in enumerate(("posterior_peleg_hein", "posterior_peleg_hein_3_5")):
+        claims = claim_table(load_records(ROOT / "results" / folder))
+        for words, start in names.items():
+            (claim,) = claims[claims["name"].str.startswith(start)].to_dict("records")
+            cell = rows[words][column]
+            if np.isnan(claim["estimate"]):
+                assert cell == "no guesses"
+                continue
+            numbers = "{estimate:+.1f} [{low:+.1f}, {high:+.1f}]".format(**claim)
+            assert cell.startswith(numbers)
+            assert claim["verdict"].startswith(cell.rpartition(": ")[2])

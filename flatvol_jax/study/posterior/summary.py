@@ -270,7 +270,9 @@ def posterior_summary(frame: pd.DataFrame) -> list[str]:
     lines = [first_sentence(frame)]
     for row in claim_table(frame).itertuples():
         ends = f" [{row.low:+.2f}, {row.high:+.2f}]" if np.isfinite(row.low) else ""
-        lines.append(f"  {row.name}: {row.estimate:+.2f}{ends} points; {row.verdict}")
+        known = np.isfinite(row.estimate)
+        value = f"{row.estimate:+.2f}{ends} points" if known else "no draw has a value"
+        lines.append(f"  {row.name}: {value}; {row.verdict}")
     return lines
 
 

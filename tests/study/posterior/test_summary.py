@@ -48,6 +48,8 @@ def test_the_family_is_what_varies_whatever_was_found():
     assert set(claim_table(base)["family"]) == {len(claim_table(base))} == {2}
     unmatched = frame.assign(**{"measure.gap.matched": None})
     assert set(claim_table(unmatched)["family"]) == {7}
+    (line,) = [line for line in posterior_summary(unmatched) if "of its margin" in line]
+    assert line.endswith("of its margin: no draw has a value; undecided at this scale")
     ends = [claim_table(own).set_index("name").loc[:, ["low", "high"]] for own in (frame, plain)]
     widths = [own["high"] - own["low"] for own in ends]
     assert (widths[1] < widths[0][widths[1].index]).all()
