@@ -5,7 +5,7 @@ python -m experiments.equal_networks --config=configs/equal_networks.py:cpu     
 python -m experiments.equal_networks --config=configs/equal_networks.py:cpu,classes10
 python -m experiments.equal_networks --config=configs/equal_networks.py:smoke           no download
 
-`cpu`, a thousand networks, should take 73 minutes of one core, by the processor seconds of a pilot:
+`cpu`, a thousand networks, takes one to two hours of one core; processor seconds of a pilot:
 a network 0.7 to train, 0.9 for log V (both links), 0.2 for sharpness; the null 0.8, the Hessian
 1.6, the learning coefficient 2.4 and the basin volume 2.3 on the first 20, 40, 52 and 20 of the
 100 of a draw; a minute of compilation. Half-widths to expect of the judged correlations

@@ -52,7 +52,8 @@ def test_the_overview_counts_what_the_claims_say(claims):
     [
         ({"holds": ("a", "b"), "undecided": ("c",)}, "holds (a, b), undecided (c)"),
         ({"holds": ("MNIST, SGD", "MNIST, SGD"), "no": ("MNIST, GD",)}, "holds (SGD), no (GD)"),
-        ({"holds": ("MNIST, SGD", "CIFAR, SGD")}, "holds (MNIST, SGD, CIFAR, SGD)"),
+        ({"holds": ("MNIST, SGD", "CIFAR, SGD")}, "holds (MNIST, SGD; CIFAR, SGD)"),
+        ({"holds": ("M, GD", "M, GD"), "no": ("M, GD",)}, "holds (GD 2 of 3), no (GD 1 of 3)"),
         ({"none": ("MNIST, SGD; printed", "MNIST, SGD; split")}, "none (SGD)"),
         ({"holds": tuple("abcdefgh")}, "holds (8)"),
         ({"holds": ("MNIST, SGD",)}, "holds (SGD)"),

@@ -1,6 +1,6 @@
 """All claims of the paper, judged from the records of all studies at one scale, and in short."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -39,18 +39,30 @@ class OverviewReading(NamedTuple):
     claims: int
 
     def named(self) -> str:
-        """Write each verdict and in brackets whose it is, without the words that all share."""
+        """Write each verdict and in brackets whose it is, without the words that all share.
+
+        "SGD 2 of 3" says that the third of its claims has another verdict.
+        """
         subjects = [subject for group in self.verdicts.values() for subject in group]
         shared = _shared_start(subjects)
-        written = []
+        if len(subjects) == 1 and not shared:
+            return next(iter(self.verdicts))
+
+        def name(subject: str) -> str:
+            return subject[len(shared) :].partition("; ")[0]
+
+        asked, written = Counter(map(name, subjects)), []
         for verdict, group in self.verdicts.items():
-            names = dict.fromkeys(subject[len(shared) :].partition("; ")[0] for subject in group)
-            if len(subjects) == 1 and not shared:
-                written.append(verdict)
-            elif len(names) <= MOST_NAMES:
-                written.append(f"{verdict} ({', '.join(names)})")
-            else:
+            names = Counter(map(name, group))
+            if len(names) > MOST_NAMES:
                 written.append(f"{verdict} ({len(group)})")
+                continue
+            words = [
+                who if asked[who] == count else f"{who} {count} of {asked[who]}"
+                for who, count in names.items()
+            ]
+            between = "; " if any(", " in who for who in names) else ", "
+            written.append(f"{verdict} ({between.join(words)})")
         return ", ".join(written)
 
 
