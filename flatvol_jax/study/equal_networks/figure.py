@@ -119,7 +119,7 @@ def _draw_cloud(axis: Axes, frame: pd.DataFrame) -> list:
         for values in (col.LOG_VOLUME.drawn(runs)[0], 100 * col.numbers(runs, error))
     )
     cells = runs.groupby([known.BATCH_SIZE, known.LEARNING_RATE])
-    colours = matplotlib.colormaps[style.COLOURS](np.linspace(0, 0.9, max(cells.ngroups, 1)))
+    colours = style.colours(cells.ngroups)
     place = cells.ngroup().to_numpy()
     for number, ((batch_size, rate), _) in enumerate(cells):
         own, label = place == number, f"batch {batch_size:g}, rate {rate:g}"

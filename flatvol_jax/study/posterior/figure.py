@@ -1,6 +1,5 @@
 """The learning curves of trained and of random networks, the gap, log P(S) and the bound."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,21 +17,21 @@ RANDOM = {
 
 
 def posterior_figure(frame: pd.DataFrame) -> Figure | None:
-    """Draw four panels over |S|; None where no |S| has a random network."""
+    """Draw four panels over |S|; None where fewer than two have a random network."""
     table = size_table(frame)
-    if table.empty:
+    if len(table) < 2:
         return None
     networks = network_table(frame)
     with style.applied():
         figure = style.new_figure(2, 2)
         curves, gaps, volumes, bounds = figure.subplots(2, 2).ravel()
         names = RANDOM | {name: OPTIMIZERS[name] for name in OPTIMIZERS if name in table}
-        for name, colour in zip(names, _colours(len(names)), strict=True):
+        for name, colour in zip(names, style.colours(len(names)), strict=True):
             marker = "x" if name == "guessed" else "o"
             _line(curves, _errors(table, name), name, names[name], colour, 100, marker)
         curves.set_ylabel("error on E (%)")
         kinds = list(networks.groupby(["depth", "factor"])) if len(networks) else []
-        for ((depth, factor), own), colour in zip(kinds, _colours(len(kinds)), strict=True):
+        for ((depth, factor), own), colour in zip(kinds, style.colours(len(kinds)), strict=True):
             label = f"depth {depth}, width × {factor:.3g}"
             _line(gaps, own, "gap", label, colour)
         gaps.axhline(0, color=style.INK, linewidth=0.6)
@@ -102,7 +101,3 @@ def _line(
         color=colour,
         label=label,
     )
-
-
-def _colours(count: int) -> np.ndarray:
-    return matplotlib.colormaps[style.COLOURS](np.linspace(0, 0.9, max(count, 1)))[:count]

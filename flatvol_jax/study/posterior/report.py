@@ -10,6 +10,7 @@ from flatvol_jax.study.analysis.names import OPTIMIZERS
 from flatvol_jax.study.engine.plan import flatten
 from flatvol_jax.study.posterior import summary
 from flatvol_jax.study.posterior.figure import posterior_figure
+from flatvol_jax.study.posterior.margin_figure import margin_figure
 from flatvol_jax.study.posterior.published import DIFFERENCES
 from flatvol_jax.study.report import formatting, page
 from flatvol_jax.study.report.pictures import Picture, drawn_pictures
@@ -18,9 +19,11 @@ _RANDOM = ("random", "vote", "guessed")
 
 
 def posterior_pictures(frame: pd.DataFrame) -> list[Picture]:
-    """Draw the figure that the records allow."""
-    shows = "Trained networks and random ones that fit S"
-    return drawn_pictures(("posterior", shows, posterior_figure(frame)))
+    """Draw the figures that the records allow."""
+    return drawn_pictures(
+        ("posterior", "Trained networks and random ones that fit S", posterior_figure(frame)),
+        ("margins", "Trained networks beside guessed ones, by margin", margin_figure(frame)),
+    )
 
 
 def write_posterior_report(

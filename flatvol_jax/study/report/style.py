@@ -74,6 +74,11 @@ def new_figure(columns: int, rows: int = 1) -> Figure:
     return figure
 
 
+def colours(count: int) -> np.ndarray:
+    """Return so many colours, even in lightness, (count, 4)."""
+    return matplotlib.colormaps[COLOURS](np.linspace(0, 0.9, max(count, 1)))[:count]
+
+
 def error_bars(
     axis: Axes, x: tuple, y: tuple, *, width: float, alpha: float, colour: str = INK
 ) -> None:

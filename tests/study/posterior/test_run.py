@@ -149,4 +149,4 @@ def test_the_page_begins_with_the_answer(whole):
     path = write_posterior_report(whole[1], frame, {"scale": "smoke"})
     text = html.unescape(path.read_text())
     assert text.index(first_sentence(frame)) < text.index("<figure")
-    assert [picture.name for picture in posterior_pictures(frame)] == ["posterior"]
+    assert [picture.name for picture in posterior_pictures(frame)] == ["posterior", "margins"]

@@ -7,6 +7,7 @@ from planted_posterior import NETWORKS, records
 
 from flatvol_jax.study.posterior import summary
 from flatvol_jax.study.posterior.figure import posterior_figure
+from flatvol_jax.study.posterior.margin_figure import margin_figure
 from flatvol_jax.study.posterior.published import PELEG_HEIN, Published
 from flatvol_jax.study.posterior.summary import (
     claim_table,
@@ -128,6 +129,19 @@ def test_the_sentence_is_of_the_largest_size_that_sgd_fitted():
     alone = frame[frame["meta.part"] == "infinite"]
     assert first_sentence(alone) == "No network was trained to zero error."
     assert posterior_figure(alone) is not None
+
+
+def test_networks_of_margins_are_drawn_from_zero_error_on():
+    frame = records()
+    errors, gaps = margin_figure(frame).axes
+    line, guessed = errors.get_lines()
+    np.testing.assert_allclose(line.get_ydata(), [40, 35])
+    np.testing.assert_allclose(line.get_xdata(), np.exp([1, 3]))
+    np.testing.assert_allclose(guessed.get_ydata(), [45])
+    assert [tick.get_text() for tick in gaps.get_xticklabels()] == ["0", "100"]
+    for part in ("overtrained", "guessed"):
+        assert margin_figure(frame[frame["meta.part"] != part]) is None
+    assert posterior_figure(frame[frame["hp.train_size"] == 4]) is None
 
 
 def test_published_rows_stand_beside_ours_of_the_same_digits_and_network():
