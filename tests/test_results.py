@@ -19,7 +19,7 @@ from flatvol_jax.study.engine.records import load_sweeps
 from flatvol_jax.study.equal_networks.summary import measure_table
 from flatvol_jax.study.posterior.run import plan_pieces
 from flatvol_jax.study.posterior.settings import posterior_config
-from flatvol_jax.study.posterior.summary import claim_table, published_table
+from flatvol_jax.study.posterior.summary import claim_table, published_table, size_table
 
 pytestmark = pytest.mark.results
 
@@ -156,30 +156,56 @@ def test_the_published_rows_of_the_posterior_page_are_those_of_the_records():
             assert f"| {' | '.join([guessed, *shown[:2], sgd, *shown[2:]])} |" in page
 
 
-def test_the_claims_of_the_posterior_page_are_those_of_the_records():
-    """Each cell "+4.4 [+1.8, +7.0]: holds" of the claims, by digits and claim."""
+def test_the_learning_curves_of_the_posterior_page_are_those_of_the_records():
+    """A line an |S|: six estimates with intervals, log P(S) an example, the bound."""
     page = (ROOT / "docs" / "posterior.md").read_text()
+    for row in size_table(load_records(ROOT / "results" / "posterior_cpu")).to_dict("records"):
+        scales = dict.fromkeys(("random", "vote", "sgd", "adam", "gd"), 100) | {"gap": 1}
+        shown = [
+            "{:.1f} [{:.1f}, {:.1f}]".format(
+                *(scale * row[name + end] for end in ("", "_low", "_high"))
+            )
+            for name, scale in scales.items()
+        ]
+        ends = [f"{row['log_volume']:.2f}", f"{100 * row['bound']:.0f}"]
+        assert f"| {' | '.join([format(row['size'], ','), *shown, *ends])} |" in page
+
+
+CLAIMS = {
+    "SGD's network is better than a random one that fits S": "is better than a random network",
+    "SGD's network equals the vote of random ones, to 2 points": "equals the vote",
+    r"the gap narrows with \|S\|, a doubling": "gap narrows, a doubling of |S|",
+    "the gap narrows with the width, a doubling": "gap narrows, a doubling of the width",
+    "the gap narrows with the depth, a layer": "gap narrows, a layer more",
+    "SGD's network is better than guessed ones of its margin": "is better than guessed",
+    "guessed networks gain, a doubling of the margin": "guessed networks gain",
+}
+
+
+@pytest.mark.parametrize(
+    ("folder", "cells", "column", "claims"),
+    [
+        ("posterior_cpu", 4, 0, 7),
+        ("posterior_peleg_hein", 5, 0, 6),
+        ("posterior_peleg_hein_3_5", 5, 1, 6),
+    ],
+)
+def test_the_claims_of_the_posterior_page_are_those_of_the_records(folder, cells, column, claims):
+    """Each cell "+4.4 [+1.8, +7.0]: holds" of the claims, by digits and claim."""
+    page = (ROOT / "docs" / "posterior.md").read_text().replace(r", \|S\| = 8 |", " |")
     rows = {
-        cells[1]: cells[2:4]
+        found[1]: found[2:-1]
         for line in page.splitlines()
-        if line.startswith("|") and len(cells := [cell.strip() for cell in line.split("|")]) == 5
+        if len(found := [cell.strip() for cell in re.split(r"(?<!\\)\|", line)]) == cells
     }
-    names = {
-        "SGD's network is better than a random one that fits S": "is better than a random network",
-        "SGD's network equals the vote of random ones, to 2 points": "equals the vote",
-        "the gap narrows with the width, a doubling": "gap narrows, a doubling of the width",
-        "the gap narrows with the depth, a layer": "gap narrows, a layer more",
-        "SGD's network is better than guessed ones of its margin": "is better than guessed",
-        "guessed networks gain, a doubling of the margin": "guessed networks gain",
-    }
-    for column, folder in enumerate(("posterior_peleg_hein", "posterior_peleg_hein_3_5")):
-        claims = claim_table(load_records(ROOT / "results" / folder))
-        for words, start in names.items():
-            (claim,) = claims[claims["name"].str.startswith(start)].to_dict("records")
-            cell = rows[words][column]
+    table, checked = claim_table(load_records(ROOT / "results" / folder)), 0
+    for words, start in CLAIMS.items():
+        for claim in table[table["name"].str.startswith(start)].to_dict("records"):
+            cell, checked = rows[words][column], checked + 1
             if np.isnan(claim["estimate"]):
                 assert cell == "no guesses"
                 continue
             numbers = "{estimate:+.1f} [{low:+.1f}, {high:+.1f}]".format(**claim)
             assert cell.startswith(numbers)
             assert claim["verdict"].startswith(cell.rpartition(": ")[2])
+    assert checked == len(table) == claims
