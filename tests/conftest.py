@@ -31,13 +31,14 @@ def _few_compiled_programs():
     release_programs(share=0.4)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _rough_programs(request):
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
     """Compile rough programs for the tests of `ROUGH` and in the processes that they start.
 
-    A program that was compiled the other way is used by neither kind.
+    This comes before any fixture. A program that was compiled the other way is used by neither
+    kind.
     """
-    rough = str(int(request.path.relative_to(Path(__file__).parent).parts[0] in ROUGH))
+    rough = str(int(item.path.relative_to(Path(__file__).parent).parts[0] in ROUGH))
     if os.environ.get(DISABLE, "0") != rough:
         os.environ[DISABLE] = rough
         jax.config.update(DISABLE.lower(), rough == "1")

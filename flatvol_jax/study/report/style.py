@@ -59,7 +59,7 @@ class RoundedLayout(ConstrainedLayoutEngine):
     """
 
     def execute(self, fig) -> None:
-        """Lay out the figure."""
+        """Compute the places of the axes."""
         super().execute(fig)
         for axis in fig.axes:
             if axis.get_in_layout():
