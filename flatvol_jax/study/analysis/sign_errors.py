@@ -77,7 +77,7 @@ def weighted_error(pairs: pd.DataFrame, confidence: float = 0.95) -> Difference:
 
     The interval is the jackknife's over draws, which count by their weight, but reaches at least as
     far as Wilson's (1927) of (Σw)²/Σw² independent pairs: where a measure never errs, leaving out a
-    draw moves nothing.
+    draw moves nothing. It ends at 0 and 1, as a share does.
     """
     errors, weight = pairs["sign_error"].to_numpy(), pairs["weight"].to_numpy()
     draws, draw = np.unique(pairs["draw"].to_numpy(), return_inverse=True)
@@ -89,7 +89,7 @@ def weighted_error(pairs: pd.DataFrame, confidence: float = 0.95) -> Difference:
 
     found = jackknife_over_draws(ratio, len(draws), confidence)
     low, high = wilson_interval(found.estimate, effective_count(weight), confidence)
-    ends = np.minimum(found.low, low), np.maximum(found.high, high)
+    ends = np.clip((np.minimum(found.low, low), np.maximum(found.high, high)), 0, 1)
     return found._replace(low=float(ends[0]), high=float(ends[1]))
 
 

@@ -18,7 +18,8 @@ def predictors_figure(summary: Summary) -> Figure:
     """Draw each measure as a line: τ and Ψ with intervals, its sign error by environment.
 
     Measures stand by their worst environment, the best on top. A dot: the 95% interval lies below a
-    coin's 1/2; a cross: above. An environment without enough pairs is grey.
+    coin's 1/2; a cross: above. A cell without enough pairs is grey, and an environment without any
+    is left out.
     """
     table = summary.measures
     with style.applied():
@@ -64,6 +65,7 @@ def _draw_correlations(axis: Axes, summary: Summary) -> None:
 
 def _draw_environments(axis: Axes, summary: Summary):
     environments = summary.environments
+    environments = environments[~environments["environment"].isin(summary.unjudged)]
     names = list(dict.fromkeys(environments["environment"]))
     first = environments.drop_duplicates("environment").set_index("environment").loc[names]
     shape = len(summary.measures), len(names)

@@ -43,6 +43,7 @@ def write_predictor_report(
         config=list(flatten(config)),
         note=config.get("note"),
         sentence=summary.sentence,
+        unjudged=summary.unjudged,
         pictures=[
             page.inline_figure(figure, name, shows)
             for name, shows, figure in predictor_pictures(summary)

@@ -64,6 +64,18 @@ class Summary(NamedTuple):
     draws: int
 
     @property
+    def judged_environments(self) -> int:
+        """Return in how many environments enough pairs differ by more than chance."""
+        known = self.environments[np.isfinite(self.environments["error"])]
+        return known["environment"].nunique()
+
+    @property
+    def unjudged(self) -> list[str]:
+        """Return the environments where no measure has a sign error."""
+        known = self.environments.groupby("environment", sort=False)["error"].count()
+        return list(known.index[known == 0])
+
+    @property
     def sentence(self) -> str:
         """Say which measure predicts."""
         return first_sentence(self)
@@ -203,14 +215,14 @@ def _taus_by_draw(networks: Networks, measure: col.Column) -> tuple[pd.Series, p
 
 def first_sentence(summary: Summary) -> str:
     """Say which measure orders networks best, what the primary ones do, which are robust."""
-    table = summary.measures
+    table, judged = summary.measures, summary.judged_environments
     asked = table[~table["family"].isin(NO_ANSWER)]
     best = asked.loc[asked["granulated"].idxmax()]
     robust = asked[asked["worst_high"] < COIN]["measure"]
-    parts = [
-        f"Of {summary.networks} networks ({summary.draws} draw{'s' * (summary.draws != 1)} of S), "
-        f"{best['measure']} orders those that differ in one hyperparameter best (Ψ = "
-        f"{best['granulated']:+.2f})"
+    found = [
+        f"Of networks that differ in one hyperparameter, {best['measure']} orders the errors best: "
+        f"Ψ = {best['granulated']:+.2f}, where 1 is always right and 0 is chance "
+        f"({summary.networks} networks, {summary.draws} draw{'s' * (summary.draws != 1)} of S)."
     ]
     for measure in PRIMARY:
         own = table[table["column"] == measure.name]
@@ -218,16 +230,17 @@ def first_sentence(summary: Summary) -> str:
             row = own.iloc[0]
             worst = "too few pairs differ by more than chance in any environment"
             if np.isfinite(row["worst"]):
-                worst = f"it errs on {row['worst']:.0%} of pairs in its worst environment "
+                worst = f"it is wrong about {row['worst']:.0%} of pairs in its worst environment "
                 worst += f"({row['environment']})"
-            numbers = f"Ψ = {row['granulated']:+.2f}, τ = {row['tau']:+.2f} over all"
-            parts.append(f"{row['measure']} has {numbers}, and {worst}")
-    if np.isfinite(table["worst"]).any():
-        said = f"{len(robust) or 'no'} measure{'s are' if len(robust) > 1 else ' is'}"
-        if 0 < len(robust) < 4:
-            said = f"{', '.join(robust)} {'is' if len(robust) == 1 else 'are'}"
-        parts.append(f"{said} better than a coin in every environment")
-    return "; ".join(parts) + "."
+            found.append(f"{row['measure']} has Ψ = {row['granulated']:+.2f}; {worst}.")
+    if judged:
+        names = f"{len(robust)} measures"
+        if len(robust) < 4:
+            names = ", ".join(robust) or "No measure"
+        verb = "are" if len(robust) > 1 else "is"
+        where = f"all {judged} environments" if judged > 1 else "the one environment"
+        found.append(f"{names} {verb} better than a coin in {where}.")
+    return " ".join(text[0].upper() + text[1:] for text in found)
 
 
 def _rows(table: pd.DataFrame) -> Sequence[dict[str, Any]]:

@@ -28,10 +28,12 @@ def test_the_measure_that_knows_the_error_is_best_everywhere(planted):
     assert row["worst_high"] < 0.5
     assert planted.measures["column"].iloc[0] == VOLUME
     assert planted.sentence.startswith(
-        "Of 960 networks (10 draws of S), log P(f_E | S) orders those that differ in one"
+        "Of networks that differ in one hyperparameter, log P(f_E | S) orders the errors best: Ψ = +"
     )
+    assert "(960 networks, 10 draws of S). Log P(f_E | S) has Ψ = +" in planted.sentence
     assert planted.sentence.endswith(
-        "(rate 0.3 to 3); log P(f_E | S) is better than a coin in every environment."
+        "(rate 0.3 to 3). Log P(f_E | S) is better than a coin in all "
+        f"{planted.judged_environments} environments."
     )
 
 
@@ -132,6 +134,18 @@ def test_the_picture_has_a_line_a_measure_and_a_column_an_environment(planted):
     values = cells.collections[0].get_array()
     assert values.shape == (len(planted.measures), planted.environments["environment"].nunique())
     assert values[0].max() < 0.05
+
+
+def test_an_environment_without_enough_pairs_is_named_and_not_drawn(planted):
+    named = planted.environments["environment"].iloc[0]
+    environments = planted.environments.copy()
+    environments.loc[environments["environment"] == named, "error"] = np.nan
+    summary = planted._replace(environments=environments)
+    assert planted.unjudged == []
+    assert summary.unjudged == [named]
+    assert summary.judged_environments == planted.judged_environments - 1
+    cells = predictors_figure(summary).axes[1].collections[0].get_array()
+    assert cells.shape[1] == summary.judged_environments
 
 
 def test_records_without_networks_that_fit_are_refused():
