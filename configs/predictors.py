@@ -4,7 +4,7 @@ python -m experiments.predictors --config=configs/predictors.py          twenty 
 python -m experiments.predictors --config=configs/predictors.py:cpu      ten draws, for a verdict
 python -m experiments.predictors --config=configs/predictors.py:smoke    a few minutes, no download
 
-`cpu` takes two to three hours of one core and 4 GB, by its first three draws. Parts of one draw:
+`cpu` took two and a half hours of one core, and 4 GB. Parts of one draw, by a pilot:
 Programs are compiled once for all draws, 20 minutes: 20 shapes at 45 s (adaptive sharpness and its
 kin 26, Hessian 8, SGD ascent 4, learning coefficient 4), 48 settings of training at 6. Then a
 network takes some 4 s: EP 0.4, the null 0.5, Hessian 0.6, learning coefficient 1, SGD ascent 0.4,

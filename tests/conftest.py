@@ -18,9 +18,9 @@ import pytest
 from flatvol_jax.runtime import memory
 from flatvol_jax.runtime.compiled_programs import release_programs
 
-# What is tested here does not depend on how well a program runs: the order of work, what is kept and
-# written, how a network is read. XLA may compile for these tests without its expensive passes;
-# volume, flatness and sampling are tested as users run them.
+# What is tested here does not depend on how fast a program runs: the order of work, what is kept,
+# how a network is read. XLA may compile for these tests without its expensive passes; volume,
+# flatness and sampling are tested as users run them.
 ROUGH = ("command", "experiments", "kernels", "models", "paper", "study", "training", "tutorials")
 DISABLE = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 

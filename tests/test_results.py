@@ -20,6 +20,7 @@ from flatvol_jax.study.equal_networks.summary import measure_table
 from flatvol_jax.study.posterior.run import plan_pieces
 from flatvol_jax.study.posterior.settings import posterior_config
 from flatvol_jax.study.posterior.summary import claim_table, published_table, size_table
+from flatvol_jax.study.predictors.summary import summarised
 
 pytestmark = pytest.mark.results
 
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 BOOLEAN = ROOT / "results" / "boolean"
 TEMPORAL = sorted((ROOT / "results").glob("temporal_*"))
 FOLDERS = sorted(path.parent for path in (ROOT / "results").glob("**/records.jsonl*"))
+NUMBER = r"[+-]?[0-9]+\.[0-9]+"
 POSTERIOR = sorted((ROOT / "results").glob("posterior_*"))
 SWEEPS = [folder for folder in FOLDERS if folder not in (BOOLEAN, *TEMPORAL, *POSTERIOR)]
 
@@ -122,10 +124,29 @@ def test_the_tables_of_equal_networks_are_those_of_the_records():
                 [round(float(table.loc[label, r + end]), 2) for end in ("", "_low", "_high")]
                 for r in ("within", "pooled")
             )
-            numbers = [float(n) for n in re.findall(r"[+-]?[0-9]+\.[0-9]+", " ".join(cells[2:]))]
+            numbers = [float(n) for n in re.findall(NUMBER, " ".join(cells[2:]))]
             assert numbers == within + (pooled if len(numbers) > 3 else []), line
             found.append((page, label))
     assert len(found) == 13 + 7
+
+
+def test_the_tables_of_predictors_are_those_of_the_records():
+    """A line a measure, with intervals of τ, Ψ and the worst sign error, and a line a claim."""
+    page = (ROOT / "docs" / "predictors.md").read_text()
+    summary = summarised(load_records(ROOT / "results" / "predictors_cpu"))
+    shown = {
+        cells[1].replace("\\", ""): [float(n) for n in re.findall(NUMBER, " ".join(cells[2:]))]
+        for line in page.splitlines()
+        if len(cells := [cell.strip() for cell in re.split(r"(?<!\\)\|", line)]) > 4
+    }
+    for row in summary.measures.to_dict("records"):
+        names = ("tau", "granulated", "worst")
+        tau, psi, worst = ([row[name + end] for end in ("", "_low", "_high")] for name in names)
+        numbers = shown[row["measure"]]
+        assert numbers[:10] == [round(n, 2) for n in (*tau, *psi, row["information"], *worst)]
+    for row in summary.claims.to_dict("records"):
+        assert shown[row["name"]] == [round(row[name], 2) for name in ("estimate", "low", "high")]
+        assert f"] | {row['verdict']} |" in page
 
 
 @pytest.mark.parametrize("folder", POSTERIOR, ids=lambda path: path.name)

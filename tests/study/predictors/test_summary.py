@@ -28,7 +28,7 @@ def test_the_measure_that_knows_the_error_is_best_everywhere(planted):
     assert row["worst_high"] < 0.5
     assert planted.measures["column"].iloc[0] == VOLUME
     assert planted.sentence.startswith(
-        "Of networks that differ in one hyperparameter, log P(f_E | S) orders the errors best: Ψ = +"
+        "Of networks that differ in one hyperparameter, log P(f_E | S) orders the errors best: Ψ = "
     )
     assert "(960 networks, 10 draws of S). Log P(f_E | S) has Ψ = +" in planted.sentence
     assert planted.sentence.endswith(
