@@ -14,6 +14,7 @@ SHORT = {
     "volume": ["500"],
     "multiclass": ["200"],
     "flatness": [],
+    "convolutions": [],
     "sampling": ["131072"],
     "training": ["5"],
     "network_checks": [],

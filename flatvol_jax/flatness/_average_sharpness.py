@@ -12,6 +12,7 @@ from jaxtyping import Float
 from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.objective import Loss, checked_objective, flat_loss
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.convolutions import fast_convolutions
 from flatvol_jax.runtime.precision import float64_scope
 from flatvol_jax.runtime.printing import prints_its_fields
 
@@ -73,6 +74,7 @@ def average_sharpness(
 
 
 @partial(jax.jit, static_argnames=("adaptive", "samples"))
+@fast_convolutions
 def _rises(
     key: Array,
     loss: Loss,

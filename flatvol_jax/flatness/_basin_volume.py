@@ -17,6 +17,7 @@ from flatvol_jax.flatness.objective import checked_params, checked_shape
 from flatvol_jax.flatness.ray_volume import first_exit, log_ray_volume
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.arrays import AnyArray
+from flatvol_jax.runtime.convolutions import fast_convolutions
 from flatvol_jax.runtime.precision import float64_scope, to_host
 from flatvol_jax.runtime.printing import prints_its_fields
 
@@ -167,6 +168,7 @@ class _Rays(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("directions", "batch_size"))
+@fast_convolutions
 def _rays(
     key: Array,
     inside: Partial,

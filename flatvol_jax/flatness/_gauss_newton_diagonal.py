@@ -15,6 +15,7 @@ from flatvol_jax.flatness._composed import Composed
 from flatvol_jax.flatness.objective import checked_objective, checked_operator, checked_shape
 from flatvol_jax.runtime import checks
 from flatvol_jax.runtime.arrays import AnyArray
+from flatvol_jax.runtime.convolutions import fast_convolutions
 from flatvol_jax.runtime.precision import float64_scope, to_host
 
 _BLOCK_ENTRIES = 2**22  # numbers in a block of per-example gradients: 32 MiB
@@ -71,6 +72,7 @@ def gauss_newton_diagonal(
 
 
 @jax.jit
+@fast_convolutions
 def _diagonal(separate: SeparateOutputs, params: Any) -> Any:
     return sum_over_examples(
         lambda gradient: jax.tree.map(jnp.square, gradient),
@@ -120,6 +122,7 @@ def checked_gauss_newton(loss: Composed, params: Any, example: Callable | None) 
 
 
 @jax.jit
+@fast_convolutions
 def _output_curvature(
     loss: Composed, params: Any, probe: Float[AnyArray, "n ..."]
 ) -> tuple[Float[Array, "n ..."], Float[Array, "n C C"], Float[Array, "n ..."]]:
@@ -168,6 +171,7 @@ def _rotated_alone(rotations: Array, example: Callable, params: Any, i: Array) -
 
 
 @partial(jax.jit, static_argnames="n")
+@fast_convolutions
 def _one_by_one(example: Partial, params: Any, n: int) -> Array:
     return jax.vmap(example, (None, 0))(params, jnp.arange(n))
 

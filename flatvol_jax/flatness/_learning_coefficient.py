@@ -16,6 +16,7 @@ from scipy.stats import t as student
 from flatvol_jax.flatness.examples import checked_examples, number_of_examples
 from flatvol_jax.flatness.objective import checked_loss, checked_objective, flat_loss
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.convolutions import fast_convolutions
 from flatvol_jax.runtime.precision import float64_scope, to_host
 from flatvol_jax.runtime.printing import prints_its_fields
 
@@ -158,6 +159,7 @@ def _full_batch(loss: Callable[..., Any], data: Any, params: Any) -> Array:
 
 
 @partial(jax.jit, static_argnames=("batch_size", "steps", "burn_in", "thin"))
+@fast_convolutions
 def _langevin(
     keys: Array,
     loss: Any,

@@ -23,6 +23,7 @@ from flatvol_jax.flatness.objective import (
 )
 from flatvol_jax.flatness.paths import Path, replace_leaf, weight_at
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.convolutions import fast_convolutions
 from flatvol_jax.runtime.precision import float64_scope
 from flatvol_jax.runtime.printing import prints_its_fields
 
@@ -185,6 +186,7 @@ def _moved(layer: _Layer, change: Array, *rest) -> Array:
 
 
 @partial(jax.jit, static_argnames="operator")
+@fast_convolutions
 def _block(loss: Loss, change: Float[Array, "inputs rank"], operator: str) -> Float[Array, "P P"]:
     """Return the whole matrix, a product at a time: the network may be larger than the layer."""
     product, size = curvature_product(loss, change, operator)
@@ -192,6 +194,7 @@ def _block(loss: Loss, change: Float[Array, "inputs rank"], operator: str) -> Fl
 
 
 @jax.jit
+@fast_convolutions
 def _traces(
     outputs: Partial, example: Partial | None, change: Array, factor: Array, curvature: Array
 ) -> tuple[Array, Array]:

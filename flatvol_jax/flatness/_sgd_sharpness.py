@@ -25,6 +25,7 @@ from flatvol_jax.flatness.objective import (
 )
 from flatvol_jax.flatness.worst_case import expansion
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.convolutions import fast_convolutions
 from flatvol_jax.runtime.precision import float64_scope, to_host
 from flatvol_jax.runtime.printing import prints_its_fields
 
@@ -208,6 +209,7 @@ _STATIC = ("batch_size", "epochs", "reading", "drop_incomplete")
 
 
 @partial(jax.jit, static_argnames=_STATIC)
+@fast_convolutions
 def _ascend(
     key, loss, center, data, epsilon, learning_rate, batch_size, epochs, reading, drop_incomplete
 ):

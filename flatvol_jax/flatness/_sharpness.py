@@ -15,6 +15,7 @@ from flatvol_jax.flatness._composed import LossFunction
 from flatvol_jax.flatness.objective import Loss, checked_ensemble, checked_objective
 from flatvol_jax.flatness.worst_case import METHODS, expansion, linear_search, worst_case
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.convolutions import fast_convolutions
 from flatvol_jax.runtime.precision import float64_scope, to_host
 from flatvol_jax.runtime.printing import prints_its_fields
 from flatvol_jax.runtime.spread import spread, usable_devices
@@ -176,6 +177,7 @@ def _spans_devices(loss: Loss) -> bool:
 
 
 @jax.jit
+@fast_convolutions
 def _ensemble(key, loss, params, epsilon):
     def measure(member):
         box = box_half_widths(member, epsilon)

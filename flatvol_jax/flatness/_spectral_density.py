@@ -21,6 +21,7 @@ from flatvol_jax.flatness.objective import (
     curvature_product,
 )
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.convolutions import fast_convolutions
 from flatvol_jax.runtime.precision import float64_scope
 from flatvol_jax.runtime.printing import prints_its_fields
 
@@ -106,6 +107,7 @@ def spectral_density(
 
 
 @partial(jax.jit, static_argnames=("operator", "depth"))
+@fast_convolutions
 def _quadratures(keys: Array, loss: Loss, params: Any, operator: str, depth: int):
     product, size = curvature_product(loss, params, operator)
 

@@ -19,6 +19,7 @@ from flatvol_jax.flatness.objective import (
     curvature_product,
 )
 from flatvol_jax.runtime import checks
+from flatvol_jax.runtime.convolutions import fast_convolutions
 from flatvol_jax.runtime.precision import float64_scope
 from flatvol_jax.runtime.printing import prints_its_fields
 
@@ -261,6 +262,7 @@ def _has_converged(values: np.ndarray, residuals: np.ndarray, k: int, size: int)
 
 
 @partial(jax.jit, static_argnames="operator")
+@fast_convolutions
 def _dense(loss: Loss, params: Any, operator: str) -> tuple[Float[Array, " P"], Float[Array, ""]]:
     """Return all eigenvalues, ascending, and the norm of the antisymmetric part: rounding."""
     product, size = curvature_product(loss, params, operator)
@@ -270,6 +272,7 @@ def _dense(loss: Loss, params: Any, operator: str) -> tuple[Float[Array, " P"], 
 
 
 @partial(jax.jit, static_argnames=("operator", "depth"))
+@fast_convolutions
 def _continue_lanczos(
     key: Array, loss: Loss, params: Any, state: lanczos.Tridiagonal, operator: str, depth: int
 ) -> tuple[lanczos.Tridiagonal, lanczos.Ritz]:
@@ -279,6 +282,7 @@ def _continue_lanczos(
 
 
 @partial(jax.jit, static_argnames="operator")
+@fast_convolutions
 def _residuals(
     loss: Loss,
     params: Any,
@@ -294,6 +298,7 @@ def _residuals(
 
 
 @partial(jax.jit, static_argnames=("operator", "probes"))
+@fast_convolutions
 def _deflated_moments(
     key: Array,
     loss: Loss,

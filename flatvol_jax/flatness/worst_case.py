@@ -17,6 +17,7 @@ from scipy import optimize
 
 from flatvol_jax.flatness import lanczos
 from flatvol_jax.flatness.objective import Loss, Objective, flat_loss, hessian_product
+from flatvol_jax.runtime.convolutions import fast_convolutions
 
 METHODS = ("best", "lbfgsb", "sign")
 """What `sharpness` and `adaptive_sharpness` take as `method`."""
@@ -104,6 +105,7 @@ class LinearSearch(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="norm")
+@fast_convolutions
 def linear_search(
     key: Array, loss: Loss, params: Any, scale: Float[Array, " P"], norm: str
 ) -> LinearSearch:
@@ -166,6 +168,7 @@ def _unit(vector: Float[Array, " P"]) -> Float[Array, " P"]:
 
 
 @jax.jit
+@fast_convolutions
 def _top_eigenvector(key: Array, loss: Loss, params: Any, scale: Array) -> Array:
     """Return the eigenvector of the Hessian's largest eigenvalue in u, by a few Lanczos steps."""
     product, size = hessian_product(loss, params)
@@ -242,6 +245,7 @@ def _climb(
 
 
 @jax.jit
+@fast_convolutions
 def _in_units(loss: Loss, params: Any, scale: Array, u: Array) -> tuple[Array, Array]:
     """Return loss and gradient at w + scale · u, with respect to u."""
     function, w = flat_loss(loss, params)
@@ -274,6 +278,7 @@ class Expansion(NamedTuple):
 
 
 @jax.jit
+@fast_convolutions
 def expansion(
     loss: Loss, params: Any, scale: Float[Array, " P"], delta: Float[Array, " P"]
 ) -> Expansion:

@@ -11,6 +11,7 @@ from jaxtyping import Real
 
 from flatvol_jax.kernels.blocks import BLOCK_BYTES
 from flatvol_jax.models import Spec, batch_state, parameter_shapes
+from flatvol_jax.runtime.convolutions import fast_convolutions
 from flatvol_jax.runtime.spread import usable_devices
 
 _ROWS = 128  # inputs at a time, fewer where the network's activations exceed the budget
@@ -96,7 +97,7 @@ def _program(
             outputs = _as_one(spec.apply(params, rows, state))
             return features.astype(jnp.float32), outputs.astype(jnp.float32)
 
-        features, outputs = jax.lax.map(answered, inputs)
+        features, outputs = jax.lax.map(fast_convolutions(answered), inputs)
         return features.reshape(1, -1, features.shape[-1]), outputs.reshape(1, -1)
 
     shared, split = _shardings(devices)

@@ -17,6 +17,7 @@ from flatvol_jax.models import (
     cross_entropy,
     wrong_labels,
 )
+from flatvol_jax.runtime.convolutions import fast_convolutions
 from flatvol_jax.training._entropy_sgd import entropy_sgd_eval_params
 from flatvol_jax.training.augmentation import AUGMENTATIONS
 
@@ -185,12 +186,11 @@ def run_epoch(key: Array, spec: Spec, x, y, use, settings, network: tuple, epoch
         (params, state, optimizer_state), index = carry
         rows = jax.lax.dynamic_slice(order, (index * size,), (size,))
         mask = index * size + jnp.arange(size) < count
-        gradient, state = jax.grad(loss, has_aux=True)(
-            params, state, inputs(index, rows), y[rows], mask
-        )
+        gradient, state = gradient_and_state(params, state, inputs(index, rows), y[rows], mask)
         updates, optimizer_state = transform.update(gradient, optimizer_state, params)
         return (optax.apply_updates(params, updates), state, optimizer_state), index + 1
 
+    gradient_and_state = fast_convolutions(jax.grad(loss, has_aux=True))
     order = minibatch_order(jax.random.fold_in(key, 1), epoch, use, settings.order)
     order = jnp.concatenate([order, jnp.zeros(size, order.dtype)])
     network, _ = jax.lax.while_loop(lambda carry: carry[-1] < steps, step, (network, jnp.int32(0)))
@@ -201,7 +201,7 @@ def evaluate_rows(
     spec: Spec, params: Params, state: State, x, y, use, rows_at_once: int | None
 ) -> tuple[Array, Array]:
     """Return which rows are wrong, (N,) bool, and the mean cross-entropy of the used ones."""
-    output = apply_in_batches(spec, params, x, state, rows_at_once)
+    output = fast_convolutions(apply_in_batches)(spec, params, x, state, rows_at_once)
     mean_loss = jnp.sum(cross_entropy(output, y), where=use) / jnp.sum(use)
     return wrong_labels(output, y), mean_loss
 

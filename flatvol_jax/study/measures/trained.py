@@ -19,6 +19,7 @@ from flatvol_jax.models import (
     output_labels,
     wrong_labels,
 )
+from flatvol_jax.runtime.convolutions import fast_convolutions
 from flatvol_jax.study.measures.problem import Problem
 
 PARTS = ("train", "test", "second_test")
@@ -50,7 +51,7 @@ def network_outputs(
     problem: Problem, params: Any, state: Any, parts: Sequence[str] = PARTS
 ) -> dict[str, np.ndarray]:
     """Return logits on S, E1 and E2, (n,) or (n, C), each named by its part."""
-    apply = jax.jit(apply_in_batches, static_argnums=(0, 4))
+    apply = jax.jit(fast_convolutions(apply_in_batches), static_argnums=(0, 4))
     return {
         part: np.asarray(
             apply(problem.spec, params, getattr(problem, f"{part}_x"), state, problem.batch_size)
