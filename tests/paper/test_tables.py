@@ -16,6 +16,7 @@ from flatvol_jax.paper.claims.paper_claims import (
     paper_claims,
 )
 from flatvol_jax.paper.claims.sentences import SENTENCES
+from flatvol_jax.paper.measure_tables import measures_markdown
 from flatvol_jax.paper.sensitivity import sensitivity_table
 from flatvol_jax.paper.table_1 import PAPER, table_1
 from flatvol_jax.study.analysis import statistics
@@ -191,3 +192,26 @@ def test_provenance_reads_the_folder_and_counts_a_unit_once(tmp_path):
     assert found.networks == 2
     assert found.seconds == 1.5 + 2.0 + 0.25 + 0.5
     assert np.isnan(provenance(tmp_path, frame[["run_id"]]).seconds)
+
+
+def test_measures_stand_by_optimizer_and_by_reading():
+    frame = pd.concat([known_sweep("sgd", -0.9, 0.9), known_sweep("adam", -0.9, 0.0)])
+    tables = experiment_tables(frame.reset_index(drop=True), "cpu")
+    claims = tables[0].claims.set_index(["optimizer", "measure"])
+    found = [
+        [[cell.strip() for cell in line.split(" | ")] for line in table.splitlines()]
+        for table in measures_markdown(tables).split("\n\n")[1:]
+    ]
+    by_optimizer, pooled, within, by_size = found
+    assert [line[0] for line in by_optimizer[2:]] == ["| SGD", "| Adam"]
+    volume, sharpness = "log V (Heaviside)", "sharpness (best found)"
+    sgd = claims.loc["sgd"]
+    for place, (measure, reading) in enumerate(
+        (measure, reading) for measure in (volume, sharpness) for reading in ("pooled", "within")
+    ):
+        assert by_optimizer[2][1 + place].startswith(f"{sgd.loc[measure, reading]:+.2f} [")
+    for table, reading in ((pooled, "pooled"), (within, "within")):
+        cells = {line[0].removeprefix("| "): line[1:] for line in table[2:]}
+        for optimizer, cell in zip(("sgd", "adam"), cells[sharpness], strict=True):
+            assert cell.startswith(f"{claims.loc[(optimizer, sharpness), reading]:+.2f} [")
+    assert len(by_size[0]) == 1 + 6
