@@ -61,6 +61,12 @@ def start(*more):
     )
 
 
+def finished(job):
+    """What a job printed, paths from the folder of the sweep."""
+    output, _ = job.communicate()
+    return output.replace(f"{WORKDIR.parent}/", "")
+
+
 # %% [markdown]
 # ## A preempted job
 #
@@ -84,16 +90,14 @@ assert job.returncode in (os.EX_TEMPFAIL, 0, -signal.SIGTERM)
 
 # %%
 for shard in ("0/2", "1/2"):
-    output, _ = start(f"--shard={shard}").communicate()
-    print(output)
+    print(finished(start(f"--shard={shard}")))
 print(sorted(path.name for path in WORKDIR.glob("records*")))
 
 # %% [markdown]
 # When all are done the same command without `--shard` joins them, draws, and reports. It trains nothing.
 
 # %%
-output, _ = start().communicate()
-print("\n".join(output.splitlines()[-6:]))
+print("\n".join(finished(start()).splitlines()[-6:]))
 records = fv.study.load_records(WORKDIR)
 assert len(records) == 8
 assert records["run_id"].is_unique

@@ -47,14 +47,16 @@ class Trained(NamedTuple):
         return output_labels(np.concatenate([self.train_output, self.test_output]))
 
 
+_apply = jax.jit(fast_convolutions(apply_in_batches), static_argnums=(0, 4))
+
+
 def network_outputs(
     problem: Problem, params: Any, state: Any, parts: Sequence[str] = PARTS
 ) -> dict[str, np.ndarray]:
     """Return logits on S, E1 and E2, (n,) or (n, C), each named by its part."""
-    apply = jax.jit(fast_convolutions(apply_in_batches), static_argnums=(0, 4))
     return {
         part: np.asarray(
-            apply(problem.spec, params, getattr(problem, f"{part}_x"), state, problem.batch_size)
+            _apply(problem.spec, params, getattr(problem, f"{part}_x"), state, problem.batch_size)
         )
         for part in parts
     }
