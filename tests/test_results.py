@@ -96,38 +96,57 @@ def test_scaling_kept_function_volume_and_loss(folder):
         assert abs(np.log(row["measure.loss.train"] / base["measure.loss.train"])) <= moved
 
 
+EQUAL_NETWORKS = {
+    "disagreement with the Gaussian process's mean": "disagreement with GP mean",
+    "disagreement with the nearest neighbour": "disagreement with 1-NN",
+    "disagreement with the nearest training digit": "disagreement with 1-NN",
+    "log basin volume": "log basin volume, from below",
+    "log V of as many errors at random": "log V, as many errors at random",
+    "the control": "log V, as many errors at random",
+    "sharpness": "sharpness (best found)",
+}
+
+
+def equal_networks_lines(text, table):
+    """Yield the measure and the numbers of each line whose first cell names a measure."""
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        label = re.sub(
+            r", claimed negative| \(not judged\)", "", cells[1] if len(cells) > 3 else ""
+        )
+        label = EQUAL_NETWORKS.get(label, label)
+        if label in table.index and (found := re.findall(NUMBER, " ".join(cells[2:]))):
+            yield label, [float(number) for number in found]
+
+
 def test_the_tables_of_equal_networks_are_those_of_the_records():
-    """Each line of two pages whose first cell names a measure has that measure's intervals."""
-    frame = load_records(ROOT / "results" / "equal_networks_cpu")
-    table = measure_table(frame, "cpu")
-    table = table[table["family"] != "increment"].drop_duplicates("column").set_index("measure")
-    named = {
-        "disagreement with the Gaussian process's mean": "disagreement with GP mean",
-        "disagreement with the nearest neighbour": "disagreement with 1-NN",
-        "disagreement with the nearest training digit": "disagreement with 1-NN",
-        "log basin volume": "log basin volume, from below",
-        "log V of as many errors at random": "log V, as many errors at random",
-        "the control": "log V, as many errors at random",
-        "sharpness": "sharpness (best found)",
-    }
-    found = []
-    for page, brackets in (("equal_networks.md", 2), ("findings.md", 0)):
-        for line in (ROOT / "docs" / page).read_text().splitlines():
-            cells = [cell.strip() for cell in line.split("|")]
-            label = re.sub(
-                r", claimed negative| \(not judged\)", "", cells[1] if len(cells) > 3 else ""
-            )
-            label = named.get(label, label)
-            if label not in table.index or line.count("[") != brackets:
-                continue
-            within, pooled = (
-                [round(float(table.loc[label, r + end]), 2) for end in ("", "_low", "_high")]
-                for r in ("within", "pooled")
-            )
-            numbers = [float(n) for n in re.findall(NUMBER, " ".join(cells[2:]))]
-            assert numbers == within + (pooled if len(numbers) > 3 else []), line
-            found.append((page, label))
-    assert len(found) == 13 + 7
+    """Both readings on the study's own page; those within a cell in the findings."""
+
+    def numbers(table, label, reading):
+        if label not in table.index:
+            return []
+        values = (float(table.loc[label, reading + end]) for end in ("", "_low", "_high"))
+        return [round(value, 2) for value in values]
+
+    tables = []
+    for name in ("equal_networks_cpu", "equal_networks_cpu_classes10"):
+        table = measure_table(load_records(ROOT / "results" / name), "cpu")
+        table = table[table["family"] != "increment"].drop_duplicates("column")
+        tables.append(table.set_index("measure"))
+    two, ten = tables
+    parts = (ROOT / "docs" / "equal_networks.md").read_text().split("\n## ")
+    for table, section, count in ((two, "What was found", 13), (ten, "Ten classes", 10)):
+        (text,) = [part for part in parts if part.startswith(section)]
+        lines = list(equal_networks_lines(text, table))
+        assert len(lines) == count
+        for label, shown in lines:
+            assert shown == numbers(table, label, "within") + numbers(table, label, "pooled"), label
+    findings = (ROOT / "docs" / "findings.md").read_text()
+    (text,) = [part for part in findings.split("\n\n") if "ten classes |" in part]
+    lines = list(equal_networks_lines(text, two))
+    assert len(lines) == 7
+    for label, shown in lines:
+        assert shown == numbers(two, label, "within") + numbers(ten, label, "within"), label
 
 
 def test_the_tables_of_predictors_are_those_of_the_records():
