@@ -19,7 +19,7 @@ def predictors_figure(summary: Summary) -> Figure:
 
     Measures stand by their worst environment, the best on top. A dot: the 95% interval lies below a
     coin's 1/2; a cross: above. A cell without enough pairs is grey, and an environment without any
-    is left out.
+    is left out, unless all are so.
     """
     table = summary.measures
     with style.applied():

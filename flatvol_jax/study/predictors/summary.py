@@ -71,9 +71,9 @@ class Summary(NamedTuple):
 
     @property
     def unjudged(self) -> list[str]:
-        """Return the environments where no measure has a sign error."""
+        """Return the environments where no measure has a sign error, while others have one."""
         known = self.environments.groupby("environment", sort=False)["error"].count()
-        return list(known.index[known == 0])
+        return list(known.index[known == 0]) if known.any() else []
 
     @property
     def sentence(self) -> str:

@@ -146,6 +146,11 @@ def test_an_environment_without_enough_pairs_is_named_and_not_drawn(planted):
     assert summary.judged_environments == planted.judged_environments - 1
     cells = predictors_figure(summary).axes[1].collections[0].get_array()
     assert cells.shape[1] == summary.judged_environments
+    nothing = planted._replace(environments=planted.environments.assign(error=np.nan))
+    assert nothing.unjudged == []
+    cells = predictors_figure(nothing).axes[1].collections[0].get_array()
+    assert cells.shape[1] == planted.judged_environments
+    assert cells.mask.all()
 
 
 def test_records_without_networks_that_fit_are_refused():
