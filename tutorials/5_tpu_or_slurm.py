@@ -55,14 +55,14 @@ COMMAND = [
 
 
 def start(*more):
-    """A job; its progress bar is left out."""
+    """Start a job; its progress bar is left out."""
     return subprocess.Popen(
         [*COMMAND, *more], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
 
 
 def finished(job):
-    """What a job printed, paths from the folder of the sweep."""
+    """Wait for a job and return what it printed, paths from the folder of the sweep."""
     output, _ = job.communicate()
     return output.replace(f"{WORKDIR.parent}/", "")
 
