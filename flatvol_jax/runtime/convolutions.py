@@ -136,6 +136,6 @@ def _convolved(
 
 
 def _moved(array: Array, before: Sequence[int], after: Sequence[int]) -> Array:
-    """Move the axes `before` to the places `after`."""
+    """Return the array with the axes `before` at the places `after`."""
     order = [axis for _, axis in sorted(zip(after, before, strict=True))]
     return array if order == sorted(order) else jax.lax.transpose(array, order)
