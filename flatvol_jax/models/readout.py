@@ -6,7 +6,6 @@ activations with weights: the activations are the features, and the rest, from t
 is the readout.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+
+from flatvol_jax.runtime.programs import known_value, results_of, run_in, run_program
 
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # under which an equation has the one it calls
 _LOOPS = ("scan", "while", "cond")
@@ -113,35 +114,20 @@ def readout_function(
 def _flat_program(function: Callable, *arguments: Any) -> Any:
     """Return the closed jaxpr with the programs that it calls written out, but for loops."""
     closed = jax.make_jaxpr(function)(*arguments)
-    written_out = functools.partial(_run_jaxpr, closed.jaxpr, closed.consts)
+
+    def written_out(*inputs: Array) -> list[Array]:
+        return run_program(closed.jaxpr, closed.consts, inputs, _run_equation)
+
     return jax.make_jaxpr(written_out)(*jax.tree.leaves(arguments))
 
 
-def _run_jaxpr(jaxpr: Any, consts: list, *inputs: Array) -> list:
-    values = dict(zip(jaxpr.constvars, consts, strict=True))
-    values |= dict(zip(jaxpr.invars, inputs, strict=True))
-    for equation in jaxpr.eqns:
-        _run_equation(equation, values)
-    return [_known_value(variable, values) for variable in jaxpr.outvars]
-
-
-def _run_equation(equation: Any, values: dict) -> None:
+def _run_equation(equation: Any, inputs: list[Array]) -> list[Array]:
     """Compute one equation, a call by what it calls."""
-    inputs = [_known_value(variable, values) for variable in equation.invars]
     called = next((equation.params[n] for n in _CALLS if n in equation.params), None)
-    if called is not None and equation.primitive.name not in _LOOPS:
-        inner = getattr(called, "jaxpr", called)
-        found = _run_jaxpr(inner, getattr(called, "consts", []), *inputs)
-    else:
-        parameters = equation.primitive.get_bind_params(equation.params)
-        with equation.ctx.manager:
-            found = equation.primitive.bind(*inputs, **parameters)
-        found = found if equation.primitive.multiple_results else [found]
-    values.update(zip(equation.outvars, found, strict=True))
-
-
-def _known_value(variable: Any, values: dict) -> Any:
-    return variable.val if hasattr(variable, "val") else values[variable]
+    if called is None or equation.primitive.name in _LOOPS:
+        return results_of(equation, inputs, equation.params)
+    inner = getattr(called, "jaxpr", called)
+    return run_program(inner, getattr(called, "consts", []), inputs, _run_equation)
 
 
 def _computed_value(program: Any, known: dict, wanted: Any) -> Array:
@@ -149,8 +135,8 @@ def _computed_value(program: Any, known: dict, wanted: Any) -> Array:
     jaxpr = program.jaxpr
     values = dict(zip(jaxpr.constvars, program.consts, strict=True)) | known
     for equation in _needed(jaxpr, set(known), wanted)[0]:
-        _run_equation(equation, values)
-    return _known_value(wanted, values)
+        run_in(values, equation, _run_equation)
+    return known_value(wanted, values)
 
 
 def _needed(jaxpr: Any, known: set, wanted: Any) -> tuple[list, set]:

@@ -12,11 +12,12 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 from jax import Array
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxpr_as_fun
 from jax.extend.core.primitives import conv_general_dilated_p
 from jax.lax import ConvDimensionNumbers
 
 from flatvol_jax.runtime.precision import jax_config
+from flatvol_jax.runtime.programs import results_of, run_program
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -61,32 +62,19 @@ def _with_channels_last(program: ClosedJaxpr) -> ClosedJaxpr:
     if not _convolves(program.jaxpr):
         return program
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in program.in_avals]
-    return jax.make_jaxpr(functools.partial(_run, program))(*shapes)
 
+    def changed(*inputs: Array) -> list[Array]:
+        return run_program(program.jaxpr, program.consts, inputs, _run_equation)
 
-def _run(program: ClosedJaxpr, *inputs: Array) -> list[Array]:
-    """Compute a program, its convolutions with channels last."""
-    jaxpr = program.jaxpr
-    values: dict[Var, Any] = dict(zip(jaxpr.constvars, program.consts, strict=True))
-    values |= dict(zip(jaxpr.invars, inputs, strict=True))
-
-    def known(atom):
-        return atom.val if isinstance(atom, Literal) else values[atom]
-
-    for equation in jaxpr.eqns:
-        found = _run_equation(equation, [known(atom) for atom in equation.invars])
-        values.update(zip(equation.outvars, found, strict=True))
-    return [known(atom) for atom in jaxpr.outvars]
+    return jax.make_jaxpr(changed)(*shapes)
 
 
 def _run_equation(equation: JaxprEqn, inputs: list[Array]) -> Sequence[Array]:
-    primitive, options = equation.primitive, equation.params
-    if primitive is conv_general_dilated_p:
-        return [_convolved(*inputs, **options)]
-    within = {name: _with_programs_changed(option) for name, option in options.items()}
-    with equation.ctx.manager:
-        found = primitive.bind(*inputs, **primitive.get_bind_params(within))
-    return found if primitive.multiple_results else [found]
+    """Compute one equation, a convolution with channels last."""
+    if equation.primitive is conv_general_dilated_p:
+        return [_convolved(*inputs, **equation.params)]
+    options = {name: _with_programs_changed(option) for name, option in equation.params.items()}
+    return results_of(equation, inputs, options)
 
 
 def _with_programs_changed(option: Any) -> Any:
